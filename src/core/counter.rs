@@ -1,0 +1,1 @@
+//! Exact counts from cumulative counters: each request once, over ticks, resets and restarts.

@@ -1,0 +1,136 @@
+//! What the judge says about one tick.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::policy::{GuardrailAction, Severity};
+use crate::core::rollout::Reason;
+
+/// What the judge says about one tick. Logarithms are natural.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Assessment {
+    /// The tick.
+    pub seq: u64,
+    /// What the figures ask for. The transition decides.
+    pub advice: Advice,
+    /// Why, the weightiest first.
+    pub reasons: Vec<Reason>,
+    /// ln of the combined evidence of harm (0.2·E_cat + 0.8·Σ w_m E_m).
+    pub ln_e_harm: f64,
+    /// ln of 0.2·E_cat alone.
+    pub ln_e_catastrophe: f64,
+    /// The bound that both are held against: ln(1/α).
+    pub ln_bound_harm: f64,
+    /// The bound of each metric's no-harm evidence: ln(1/α).
+    pub ln_bound_no_harm: f64,
+    /// In the policy's order.
+    pub metrics: Vec<MetricAssessment>,
+    /// In the policy's order.
+    pub guardrails: Vec<GuardrailAssessment>,
+    /// Analysed time that this tick adds: the shortest used window of all metrics.
+    pub analysed: Duration,
+    /// Expected further time until every metric is `not_worse`, at this traffic; `None` if unknown.
+    pub remaining: Option<Duration>,
+}
+
+/// What the figures ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Nothing is proven.
+    #[default]
+    Hold,
+    /// Every metric is not worse.
+    Advance,
+    /// The canary is worse.
+    RollBack,
+}
+
+/// The verdict of one metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Worse than the baseline.
+    Worse,
+    /// Not worse by more than the margin of the next weight.
+    NotWorse,
+    /// Neither.
+    Undecided,
+    /// Not known.
+    #[default]
+    NoData,
+}
+
+/// One metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricAssessment {
+    /// The policy's name.
+    pub name: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// ln of its evidence of harm.
+    pub ln_e_harm: f64,
+    /// ln of its evidence of no harm in this step (for latency the minimum over the bounds).
+    pub ln_e_no_harm: f64,
+    /// ln of its burst gate.
+    pub ln_e_gate: f64,
+    /// Canary over baseline in this step: low, estimate, high (proportion: of the bad shares; latency:
+    /// of the shares above the bound with the most evidence).
+    pub ratio: Option<[f64; 3]>,
+    /// In this step's used windows: bad share of the canary, in [0, 1] (latency: above that bound).
+    pub canary_share: Option<f64>,
+    /// The same of the baseline.
+    pub baseline_share: Option<f64>,
+    /// Requests of the canary in this step's used windows.
+    pub canary_requests: u64,
+    /// Requests of the baseline in this step's used windows.
+    pub baseline_requests: u64,
+    /// Latency only: the bound in seconds that `ratio` and the shares speak of.
+    pub bound_seconds: Option<f64>,
+    /// Latency only: p50, p95, p99 of the canary in this step, in seconds.
+    pub canary_quantiles: Option<[f64; 3]>,
+    /// The same of the baseline.
+    pub baseline_quantiles: Option<[f64; 3]>,
+    /// The dispersion that the tests are tempered by.
+    pub dispersion: f64,
+}
+
+/// One guardrail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardrailAssessment {
+    /// The policy's name.
+    pub name: String,
+    /// Where it stands.
+    pub status: GuardrailStatus,
+    /// The canary's value in the signal's unit, where there is one.
+    pub canary: Option<f64>,
+    /// The baseline's value.
+    pub baseline: Option<f64>,
+    /// How long the canary has breached.
+    pub breaching_for: Duration,
+    /// Whether the baseline is within the limit (for absolute limits, and where it has a value).
+    pub baseline_healthy: Option<bool>,
+    /// What it does when it fires.
+    pub action: GuardrailAction,
+    /// How urgent.
+    pub severity: Severity,
+    /// The sentence with its figures.
+    pub sentence: String,
+}
+
+/// Where a guardrail stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardrailStatus {
+    /// No value: too few requests, or no data.
+    NoData,
+    /// Within the limit.
+    Clear,
+    /// Breaching, not yet for long enough.
+    Breaching,
+    /// The canary has breached for long enough and the baseline does not (or need not matter).
+    Fired,
+    /// Both arms have breached for long enough.
+    BothBreach,
+}

@@ -1,0 +1,248 @@
+//! What was measured: integer counts of both arms in a window, or the reason why there are none.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::target::Weight;
+use super::time::Timestamp;
+
+/// What one arm showed in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Counts {
+    /// Requests, and the bad ones among them.
+    Proportion {
+        /// All requests.
+        total: u64,
+        /// Bad requests.
+        bad: u64,
+    },
+    /// Requests per bucket, not cumulative.
+    Latency {
+        /// Upper bounds in seconds, strictly rising; the last bucket (+Inf) has no bound here, so
+        /// `counts` is one longer.
+        le: Vec<f64>,
+        /// Requests in each bucket, the last one above every bound.
+        counts: Vec<u64>,
+        /// The sum of all durations in seconds, where the source has it.
+        sum: Option<f64>,
+    },
+}
+
+impl Counts {
+    /// All requests of the window.
+    pub fn requests(&self) -> u64 {
+        match self {
+            Counts::Proportion { total, .. } => *total,
+            Counts::Latency { counts, .. } => counts.iter().sum(),
+        }
+    }
+}
+
+/// Why there is no reading. Never a pass and never a fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", content = "detail", rename_all = "snake_case")]
+pub enum NoData {
+    /// Fresh samples are not due yet: nothing is wrong.
+    Waiting,
+    /// The provider could not be reached, or its answer broke off.
+    Unreachable(String),
+    /// No answer within the deadline.
+    Timeout,
+    /// It answered with an error status.
+    Status(u16),
+    /// It refused the query.
+    Refused(String),
+    /// The answer could not be read.
+    Malformed(String),
+    /// The answer is of another type than was asked for.
+    WrongType(String),
+    /// It says itself that the answer is not complete.
+    Partial(String),
+    /// No series matches.
+    Empty,
+    /// The series are there but their newest sample is too old.
+    Stale {
+        /// Age of the newest sample in seconds.
+        age_seconds: u64,
+    },
+    /// NaN or infinite.
+    NotFinite,
+    /// More series than one where one was asked for.
+    ManySeries(usize),
+    /// More series or samples than the bound.
+    TooLarge(String),
+    /// The same series belongs to both arms: the selector does not tell them apart.
+    BothArms(String),
+    /// Bucket bounds differ between series, arms or windows.
+    BoundsDiffer(String),
+}
+
+impl NoData {
+    /// True if this says that the provider as a whole gave nothing, as against one arm's series.
+    pub fn is_provider_fault(&self) -> bool {
+        matches!(
+            self,
+            NoData::Unreachable(_)
+                | NoData::Timeout
+                | NoData::Status(_)
+                | NoData::Refused(_)
+                | NoData::Malformed(_)
+                | NoData::WrongType(_)
+                | NoData::Partial(_)
+                | NoData::TooLarge(_)
+                | NoData::BothArms(_)
+                | NoData::BoundsDiffer(_)
+        )
+    }
+}
+
+impl fmt::Display for NoData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoData::Waiting => write!(f, "fresh samples are not due yet"),
+            NoData::Unreachable(detail) => write!(f, "the provider cannot be reached: {detail}"),
+            NoData::Timeout => write!(f, "the provider did not answer in time"),
+            NoData::Status(code) => write!(f, "the provider answered with status {code}"),
+            NoData::Refused(detail) => write!(f, "the provider refused the query: {detail}"),
+            NoData::Malformed(detail) => write!(f, "the answer could not be read: {detail}"),
+            NoData::WrongType(detail) => write!(f, "the answer is of the wrong type: {detail}"),
+            NoData::Partial(detail) => write!(f, "the answer is not complete: {detail}"),
+            NoData::Empty => write!(f, "no series matches the selector"),
+            NoData::Stale { age_seconds } => {
+                write!(f, "the newest sample is {age_seconds} s old")
+            }
+            NoData::NotFinite => write!(f, "the value is not a finite number"),
+            NoData::ManySeries(count) => write!(f, "{count} series came where one was asked for"),
+            NoData::TooLarge(detail) => write!(f, "the answer is too large: {detail}"),
+            NoData::BothArms(series) => {
+                write!(
+                    f,
+                    "the selectors of both arms match the series {series}; give the arms labels that tell them apart, such as a version label"
+                )
+            }
+            NoData::BoundsDiffer(detail) => write!(f, "bucket bounds differ: {detail}"),
+        }
+    }
+}
+
+/// A reading or the reason why there is none.
+pub type Reading<T> = Result<T, NoData>;
+
+/// The time that counts cover, by the samples' own timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Where it begins (the last window's end).
+    pub start: Timestamp,
+    /// Where it ends.
+    pub end: Timestamp,
+}
+
+impl Window {
+    /// Its length.
+    pub fn length(&self) -> Duration {
+        self.end.since(self.start)
+    }
+}
+
+/// Whether the tests use a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Usage {
+    /// In the tests.
+    Used,
+    /// Before the first step, or after the way back has begun: for guardrails and for people.
+    Outside,
+    /// The split is set but not seen yet.
+    Settling,
+    /// Begins before the split was seen and ends after it.
+    Straddling,
+    /// In the first part of a step.
+    WarmUp,
+    /// At 100%, with no baseline left.
+    Baking,
+}
+
+/// One metric in one window, both arms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricObservation {
+    /// The policy's metric.
+    pub metric: String,
+    /// The window, where either arm has data.
+    pub window: Option<Window>,
+    /// What the canary showed.
+    pub canary: Reading<Counts>,
+    /// What the baseline showed.
+    pub baseline: Reading<Counts>,
+    /// Whether the tests use it; set by the transition, `Outside` from the provider.
+    pub usage: Usage,
+}
+
+/// The value of a guardrail's query, both arms.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueObservation {
+    /// The policy's guardrail.
+    pub guardrail: String,
+    /// The canary's value.
+    pub canary: Reading<f64>,
+    /// The baseline's value.
+    pub baseline: Reading<f64>,
+}
+
+/// Everything that one tick of one rollout showed. The stored form, and the judge's only input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TickObservation {
+    /// Counts the rollout's ticks from 1.
+    pub seq: u64,
+    /// When Serin looked.
+    pub at: Timestamp,
+    /// Index of the step in the policy.
+    pub step: usize,
+    /// The canary's weight in force.
+    pub weight: Weight,
+    /// The metrics, in the policy's order.
+    pub metrics: Vec<MetricObservation>,
+    /// The guardrails' queries, in the policy's order.
+    pub values: Vec<ValueObservation>,
+}
+
+/// Where the counting of one arm of one metric has come to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// End of the last window.
+    pub until: Timestamp,
+    /// The last sample of each series, by its name and labels.
+    pub series: BTreeMap<String, SeriesCursor>,
+    /// The last scrape of each instance.
+    pub instances: BTreeMap<String, InstanceCursor>,
+}
+
+/// The last sample that was counted of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesCursor {
+    /// Its time.
+    pub at: Timestamp,
+    /// Its value.
+    pub value: f64,
+}
+
+/// The last scrape of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceCursor {
+    /// Its time.
+    pub at: Timestamp,
+    /// When the process began, in seconds since the epoch, where it says so.
+    pub started: Option<f64>,
+}
+
+/// The cursors of both arms of a metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricCursor {
+    /// Of the canary.
+    pub canary: Cursor,
+    /// Of the baseline.
+    pub baseline: Cursor,
+}

@@ -1,0 +1,13 @@
+//! The pure core: what Serin decides, without I/O, clocks or randomness.
+//!
+//! `now` and the measured time are arguments. Everything here is a function of its inputs, so that a
+//! decision can be made again from what was stored.
+
+pub mod arms;
+pub mod counter;
+pub mod judge;
+pub mod metric;
+pub mod policy;
+pub mod rollout;
+pub mod target;
+pub mod time;

@@ -1,0 +1,324 @@
+//! Validated policy types. They are made by `config` only; every value here is within its range.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::target::Weight;
+
+/// How a release is stepped, judged and stopped. A rollout keeps the policy that it started with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The name by which rollouts ask for it.
+    pub name: String,
+    /// The first 12 hexadecimal digits of the SHA-256 of the policy's file.
+    pub version: String,
+    /// When to use it, for people.
+    pub description: String,
+    /// Whether traffic is moved.
+    pub mode: Mode,
+    /// Weights strictly rising; the last one is 100%.
+    pub steps: Vec<Step>,
+    /// How and how often is judged.
+    pub analysis: Analysis,
+    /// What is compared between the arms; never empty.
+    pub metrics: Vec<Metric>,
+    /// Limits that hold whatever the tests say.
+    pub guardrails: Vec<Guardrail>,
+    /// How long 100% is watched before the rollout has succeeded.
+    pub bake: Bake,
+}
+
+/// Whether a policy moves traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Decide and act.
+    Act,
+    /// Judge and report what would have been done; touch no traffic.
+    Observe,
+}
+
+/// One exposure of the canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The canary's share.
+    pub weight: Weight,
+    /// At least so much analysed time before the next step.
+    pub min: Duration,
+    /// After so much analysed time without a verdict, `at_max` applies. `None`: wait for ever.
+    pub max: Option<Duration>,
+    /// What then.
+    pub at_max: AtMax,
+}
+
+/// What happens when a step has lasted its maximum and nothing is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtMax {
+    /// Stay, alert, and wait for a person or for evidence.
+    Hold,
+    /// Take the canary back.
+    RollBack,
+    /// Go on without proof; the report says so.
+    PromoteUnproven,
+}
+
+/// How a policy judges.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// Time between two looks.
+    pub interval: Duration,
+    /// Windows end this long before now, so that late samples are in.
+    pub lag: Duration,
+    /// The first part of each step, whose windows are not used for the tests.
+    pub warm_up: Duration,
+    /// α of the harm tests over all looks, metrics and steps, in (0, 0.5].
+    pub false_rollback_rate: f64,
+    /// α of the no-harm tests, in (0, 0.5].
+    pub no_harm_alpha: f64,
+    /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ).
+    pub dispersion: f64,
+    /// No data of both arms for so long, and what then.
+    pub blind: Limit,
+    /// No data of the canary while the baseline is seen for so long, and what then.
+    pub silent: Limit,
+    /// A rollback that is not seen in the data plane within this time pages.
+    pub confirm_within: Duration,
+}
+
+/// A time that must not be passed, and what happens if it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The time.
+    pub after: Duration,
+    /// The outcome.
+    pub then: LimitOutcome,
+}
+
+/// What a passed limit leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOutcome {
+    /// Hold and alert.
+    Hold,
+    /// Take the canary back.
+    RollBack,
+}
+
+/// A metric that is compared between canary and baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Unique in the policy.
+    pub name: String,
+    /// Where the counts come from; its variant is the metric's kind.
+    pub source: MetricSource,
+    /// What counts as bad, in words, for explanations.
+    pub bad_means: String,
+    /// How much worse is accepted: a proportion's ratio r0 = 1 + tolerance; a latency's factor on the
+    /// latency axis γ = 1 + tolerance. In [0, 10].
+    pub tolerance: f64,
+    /// δ0: an absolute difference that is never called harm, as a proportion.
+    pub harm_floor: f64,
+    /// δ_M > δ0: an absolute difference that still counts as no harm, as a proportion.
+    pub no_harm_floor: f64,
+    /// Which direction is better.
+    pub direction: Direction,
+}
+
+/// Which direction of a metric is the good one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// As for errors and latencies.
+    LowerIsBetter,
+    /// As for successes: what is counted as "bad" is then the good event, and the arms swap.
+    HigherIsBetter,
+}
+
+/// The counters behind a metric. Several selectors are summed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum MetricSource {
+    /// Bad requests among all requests.
+    Proportion {
+        /// Counters of all requests.
+        total: Vec<Selector>,
+        /// Counters of the bad ones.
+        bad: Vec<Selector>,
+        /// The gauge that says when a process began, where there is one.
+        process_start: Option<String>,
+    },
+    /// A classic histogram of durations.
+    Latency {
+        /// The base name's selector, without `_bucket`, `_sum` or `_count`.
+        histogram: Selector,
+        /// Seconds per unit of the bucket bounds, as a decimal text: `1` or `0.001`.
+        unit_seconds: String,
+        /// The gauge that says when a process began, where there is one.
+        process_start: Option<String>,
+    },
+}
+
+/// A structured selector of series: no PromQL text, so that labels can be added and escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selector {
+    /// Metric name.
+    pub metric: String,
+    /// All must match.
+    pub matchers: Vec<Matcher>,
+}
+
+/// One label matcher.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matcher {
+    /// Label name.
+    pub label: String,
+    /// How the value is compared.
+    pub op: MatchOp,
+    /// The value, unescaped.
+    pub value: String,
+}
+
+/// How a label is compared, as PromQL has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MatchOp {
+    /// `=`
+    #[serde(rename = "=")]
+    Equal,
+    /// `!=`
+    #[serde(rename = "!=")]
+    NotEqual,
+    /// `=~`, anchored at both ends.
+    #[serde(rename = "=~")]
+    Matches,
+    /// `!~`
+    #[serde(rename = "!~")]
+    NotMatches,
+}
+
+/// A limit that must hold for a time before it fires.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Guardrail {
+    /// Unique in the policy.
+    pub name: String,
+    /// What is looked at.
+    pub signal: Signal,
+    /// The limit.
+    pub limit: GuardrailLimit,
+    /// Whether values above or below the limit breach it.
+    pub breach: Breach,
+    /// The breach must last so long.
+    pub hold_for: Duration,
+    /// The value is taken over this trailing time.
+    pub over: Duration,
+    /// With fewer requests of an arm in `over` there is no value.
+    pub min_requests: u64,
+    /// How urgent.
+    pub severity: Severity,
+    /// What follows.
+    pub action: GuardrailAction,
+    /// Fires even if the baseline breaches too.
+    pub regardless_of_baseline: bool,
+}
+
+/// What a guardrail looks at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Signal {
+    /// The bad share of a proportion metric, in [0, 1].
+    Rate {
+        /// The policy's metric.
+        metric: String,
+    },
+    /// The mean of a latency metric, in seconds (needs the histogram's `_sum`).
+    Mean {
+        /// The policy's metric.
+        metric: String,
+    },
+    /// A quantile of a latency metric, in seconds, interpolated within its bucket.
+    Quantile {
+        /// The policy's metric.
+        metric: String,
+        /// In (0, 1).
+        quantile: f64,
+    },
+    /// Any PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
+    Query {
+        /// The query.
+        query: String,
+    },
+}
+
+/// What a guardrail compares with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "value", rename_all = "snake_case")]
+pub enum GuardrailLimit {
+    /// A fixed value in the signal's unit.
+    Absolute(f64),
+    /// A factor of the baseline's value.
+    RatioToBaseline(f64),
+    /// A difference to the baseline's value, in the signal's unit.
+    DifferenceToBaseline(f64),
+}
+
+/// Which side of a limit is the bad one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breach {
+    /// Values above the limit.
+    Above,
+    /// Values below the limit.
+    Below,
+}
+
+/// How urgent something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// P3.
+    Low,
+    /// P2.
+    Medium,
+    /// P1.
+    High,
+    /// P0: wakes somebody up.
+    Critical,
+}
+
+/// What a fired guardrail does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardrailAction {
+    /// Tell somebody.
+    Alert,
+    /// Stop advancing, and tell somebody.
+    Hold,
+    /// Take the canary back.
+    RollBack,
+}
+
+/// Watching at 100%, where no baseline is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bake {
+    /// How long, in analysed seconds (of elapsed time while nothing is seen).
+    pub duration: Duration,
+}
+
+impl Policy {
+    /// The metric of that name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+
+    /// The longest time that the steps may analyse, for spreading the prior over later starts: the sum
+    /// of the maximum durations of the steps below 100%; a step without one counts ten times its
+    /// minimum, at least an hour.
+    pub fn longest_analysis(&self) -> Duration {
+        self.steps
+            .iter()
+            .filter(|step| step.weight < Weight::FULL)
+            .map(|step| step.max.unwrap_or_else(|| (step.min * 10).max(Duration::from_secs(3600))))
+            .sum()
+    }
+}

@@ -1,0 +1,128 @@
+//! What can happen to a rollout.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::state::RolloutId;
+use crate::core::metric::{MetricObservation, ValueObservation};
+use crate::core::target::ObservedSplit;
+
+/// What can happen to a rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The target is free: a scheduled rollout begins.
+    Begin,
+    /// Time to look: what the provider gave.
+    Tick(Tick),
+    /// What the router says.
+    Observed {
+        /// The split in force and the proxies.
+        split: ObservedSplit,
+        /// Measured since the last event of this kind by this process; zero for the first.
+        elapsed: Duration,
+    },
+    /// The workload is ready for the step, or for being the stable version.
+    WorkloadReady,
+    /// A person, or a newer rollout, wants something.
+    Command(Command),
+}
+
+/// One look at the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tick {
+    /// Measured by the monotonic clock since the last tick of this process; zero for the first.
+    pub elapsed: Duration,
+    /// All metrics of the policy, in its order.
+    pub metrics: Vec<MetricObservation>,
+    /// All query guardrails of the policy, in its order.
+    pub values: Vec<ValueObservation>,
+}
+
+/// A command as it stands in the inbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Command {
+    /// Idempotency key: the same key is carried out once.
+    pub key: String,
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// The revision of the rollout that they saw.
+    pub expected_revision: Option<u64>,
+    /// What.
+    pub kind: CommandKind,
+}
+
+/// What a command wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum CommandKind {
+    /// Do not advance until resumed.
+    Pause,
+    /// Drop the holds that a person can drop; after a drift, want the step's weight again.
+    Resume,
+    /// Go to the next step without waiting for proof.
+    Advance,
+    /// Go to 100% without waiting for proof.
+    Promote,
+    /// Take the canary back.
+    Rollback,
+    /// Give the target to a newer rollout.
+    Supersede {
+        /// The newer rollout.
+        by: RolloutId,
+    },
+}
+
+impl CommandKind {
+    /// The stable name, as in API and CLI.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CommandKind::Pause => "pause",
+            CommandKind::Resume => "resume",
+            CommandKind::Advance => "advance",
+            CommandKind::Promote => "promote",
+            CommandKind::Rollback => "rollback",
+            CommandKind::Supersede { .. } => "supersede",
+        }
+    }
+}
+
+/// Why an event cannot be taken; the state stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Illegal {
+    /// The event means nothing in this phase.
+    #[error("`{event}` is not possible while the rollout is {phase}")]
+    Phase {
+        /// The phase's name.
+        phase: &'static str,
+        /// The event's or command's name.
+        event: &'static str,
+    },
+    /// The person saw an older state.
+    #[error("the rollout has changed: expected revision {expected}, it is at {actual}")]
+    Revision {
+        /// What the command says.
+        expected: u64,
+        /// What is there.
+        actual: u64,
+    },
+    /// The observations do not fit the policy.
+    #[error("the observations do not fit the policy: {0}")]
+    Observations(String),
+}
+
+impl Event {
+    /// The event's name, for errors and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Begin => "begin",
+            Event::Tick(_) => "tick",
+            Event::Observed { .. } => "observed",
+            Event::WorkloadReady => "workload_ready",
+            Event::Command(command) => command.kind.name(),
+        }
+    }
+}

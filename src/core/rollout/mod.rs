@@ -1,0 +1,13 @@
+//! The rollout: its states, what can happen to it, what it asks for, and the one function that decides.
+
+mod action;
+mod event;
+mod state;
+mod transition;
+
+pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};
+pub use event::{Command, CommandKind, Event, Illegal, Tick};
+pub use state::{
+    Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
+};
+pub use transition::transition;

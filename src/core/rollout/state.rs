@@ -1,0 +1,307 @@
+//! The stored state of a rollout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::judge::{Assessment, JudgeState};
+use crate::core::policy::Policy;
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+
+/// Names a rollout. Ids sort by the time of creation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RolloutId(pub String);
+
+impl fmt::Display for RolloutId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a rollout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutKind {
+    /// A new version.
+    Release,
+    /// Back to an earlier version after a success.
+    Revert,
+}
+
+/// One release on one target under one policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// Its name.
+    pub id: RolloutId,
+    /// The target's name.
+    pub target: String,
+    /// The version that is released.
+    pub version: String,
+    /// Release or revert.
+    pub kind: RolloutKind,
+    /// The policy as it was at the start.
+    pub policy: Policy,
+    /// The version of the judge's method, so that stored observations are judged by the same one.
+    pub method: u32,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// The rollout that this one takes the target from.
+    pub supersedes: Option<RolloutId>,
+    /// Counts the commits.
+    pub revision: u64,
+    /// Where it is.
+    pub phase: Phase,
+    /// Why it does not advance; judged on and rolled back all the same.
+    pub holds: BTreeSet<Hold>,
+    /// Measured durations.
+    pub timers: Timers,
+    /// The sequence number of the last tick.
+    pub tick_seq: u64,
+    /// The sequence number of the last event.
+    pub event_seq: u64,
+    /// When the phase or step began (for people).
+    pub phase_since: Timestamp,
+    /// Whether the baseline was within each guardrail before the current step: by guardrail; absent
+    /// where that was not known (invariant 12).
+    pub baseline_was_healthy: BTreeMap<String, bool>,
+    /// What the last tick was judged as.
+    pub last: Option<Assessment>,
+    /// When it came to its end.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Where a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
+    /// Waits for the target; does not occupy it.
+    Scheduled,
+    /// Occupies the target; the baseline must be seen before anything rises.
+    Preflight,
+    /// The workload gets ready for the step.
+    Preparing {
+        /// Index into the policy's steps.
+        step: usize,
+    },
+    /// At a step below 100%.
+    Progressing {
+        /// Index into the policy's steps.
+        step: usize,
+        /// Whether the split is in force.
+        stage: Stage,
+    },
+    /// At 100%: the split is on its way, then the new version becomes stable.
+    Finalizing,
+    /// At 100%, watched.
+    Baking,
+    /// The canary is taken to 0 and driven until that is seen.
+    RollingBack {
+        /// Why.
+        reason: Reason,
+        /// What it ends as.
+        ending: Ending,
+    },
+    /// The new version has all traffic.
+    Succeeded,
+    /// The old version has all traffic.
+    RolledBack {
+        /// Why.
+        reason: Reason,
+    },
+    /// Ended without a verdict, the old version has all traffic.
+    Cancelled {
+        /// Why.
+        reason: Reason,
+        /// The rollout that took over.
+        superseded_by: Option<RolloutId>,
+    },
+    /// The router could not be brought to the safe split; it is driven on.
+    Failed {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Whether a step's split is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The split is wanted and not seen yet.
+    Settling,
+    /// The split is seen; windows count.
+    Analysing {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// What a way back ends as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Ending {
+    /// The release was bad, or a person said so.
+    RolledBack,
+    /// It never had a verdict.
+    Cancelled {
+        /// The rollout that takes over.
+        superseded_by: Option<RolloutId>,
+    },
+}
+
+impl Phase {
+    /// The stable name, as in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::Scheduled => "scheduled",
+            Phase::Preflight => "preflight",
+            Phase::Preparing { .. } => "preparing",
+            Phase::Progressing { .. } => "progressing",
+            Phase::Finalizing => "finalizing",
+            Phase::Baking => "baking",
+            Phase::RollingBack { .. } => "rolling_back",
+            Phase::Succeeded => "succeeded",
+            Phase::RolledBack { .. } => "rolled_back",
+            Phase::Cancelled { .. } => "cancelled",
+            Phase::Failed { .. } => "failed",
+        }
+    }
+
+    /// True at an end.
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Phase::Succeeded | Phase::RolledBack { .. } | Phase::Cancelled { .. } | Phase::Failed { .. }
+        )
+    }
+
+    /// The step's index, where there is one.
+    pub fn step(&self) -> Option<usize> {
+        match self {
+            Phase::Preparing { step } | Phase::Progressing { step, .. } => Some(*step),
+            _ => None,
+        }
+    }
+}
+
+/// Why a rollout does not advance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// A person paused it.
+    User,
+    /// Somebody changed the weights.
+    Drift,
+    /// There is no data.
+    Blind,
+    /// Outside the deployment window.
+    Window,
+    /// A gate has not said yes.
+    Gate,
+    /// The step has lasted its maximum and the plan says to wait.
+    Plan,
+    /// Both arms are bad.
+    BothBad,
+    /// A guardrail says to hold.
+    Guardrail,
+    /// Nothing may advance.
+    Freeze,
+}
+
+impl Hold {
+    /// The stable name, as in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hold::User => "user",
+            Hold::Drift => "drift",
+            Hold::Blind => "blind",
+            Hold::Window => "window",
+            Hold::Gate => "gate",
+            Hold::Plan => "plan",
+            Hold::BothBad => "both_bad",
+            Hold::Guardrail => "guardrail",
+            Hold::Freeze => "freeze",
+        }
+    }
+}
+
+/// Durations that were measured, never read off a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers {
+    /// Analysed in the current step or bake, by the windows' own time.
+    pub analysed: Duration,
+    /// Without data of either arm.
+    pub blind: Duration,
+    /// Without data of the canary while the baseline is seen.
+    pub silent: Duration,
+    /// In the current phase or step, by the monotonic clock of the processes that ran.
+    pub in_phase: Duration,
+    /// While the wanted split was not seen.
+    pub unseen: Duration,
+    /// While the canary was seen to get no request on the way back.
+    pub quiet: Duration,
+}
+
+/// Why something was decided, in a sentence with its figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// The sentence.
+    pub sentence: String,
+}
+
+impl Reason {
+    /// A reason.
+    pub fn new(code: ReasonCode, sentence: impl Into<String>) -> Reason {
+        Reason { code, sentence: sentence.into() }
+    }
+}
+
+/// Kinds of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The tests found the canary worse.
+    Harm,
+    /// The catastrophe lane found it much worse.
+    Catastrophe,
+    /// A guardrail fired.
+    Guardrail,
+    /// Both arms were healthy before the step and broke after it.
+    BothBroke,
+    /// Both arms are bad, and it is not the canary's doing.
+    BothBad,
+    /// The canary's own data is missing.
+    Silent,
+    /// There is no data.
+    Blind,
+    /// The step's maximum has passed without proof.
+    Undecided,
+    /// The tests found it not worse.
+    NotWorse,
+    /// A person said so.
+    Command,
+    /// A newer rollout takes over.
+    Superseded,
+    /// It could not begin.
+    Preflight,
+    /// The router could not be brought to the split.
+    Router,
+}
+
+/// Everything that a transition sees and changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// Its target.
+    pub target: Target,
+    /// The evidence; a function of the stored observations.
+    pub judge: JudgeState,
+}

@@ -1,0 +1,306 @@
+//! The target: what is steered. It outlives rollouts, holds the wanted split with its generation, and
+//! knows what the data plane was last seen to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::rollout::RolloutId;
+use super::time::Timestamp;
+
+/// A share of traffic in 1/10,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Weight(pub u16);
+
+impl Weight {
+    /// Nothing.
+    pub const ZERO: Weight = Weight(0);
+    /// Everything.
+    pub const FULL: Weight = Weight(10_000);
+
+    /// As a share in [0, 1].
+    pub fn share(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+impl fmt::Display for Weight {
+    /// As percent: `5%`, `12.5%`, `0.01%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 100, self.0 % 100);
+        match (rest, rest % 10) {
+            (0, _) => write!(f, "{whole}%"),
+            (_, 0) => write!(f, "{whole}.{}%", rest / 10),
+            _ => write!(f, "{whole}.{rest:02}%"),
+        }
+    }
+}
+
+/// Where traffic can go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The running version.
+    Stable,
+    /// The new version.
+    Canary,
+    /// A fresh copy of the running version, of the canary's size.
+    Baseline,
+}
+
+/// What is measured: the canary against its baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arm {
+    /// The new version.
+    Canary,
+    /// The role `baseline` if there is one, else `stable`.
+    Baseline,
+}
+
+/// The weights of the roles; they sum to 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Of the running version.
+    pub stable: Weight,
+    /// Of the new version.
+    pub canary: Weight,
+    /// Of the fresh copy of the running version.
+    pub baseline: Weight,
+}
+
+impl Split {
+    /// Everything to the running version.
+    pub const STABLE: Split = Split { stable: Weight::FULL, canary: Weight::ZERO, baseline: Weight::ZERO };
+
+    /// The canary at `weight`; a baseline of the same size where there is one and room for it.
+    pub fn canary(weight: Weight, has_baseline: bool) -> Split {
+        let canary = weight.0.min(10_000);
+        let rest = 10_000 - canary;
+        let baseline = if has_baseline { canary.min(rest / 2) } else { 0 };
+        Split { stable: Weight(rest - baseline), canary: Weight(canary), baseline: Weight(baseline) }
+    }
+
+    /// The weight of a role.
+    pub fn weight(&self, role: Role) -> Weight {
+        match role {
+            Role::Stable => self.stable,
+            Role::Canary => self.canary,
+            Role::Baseline => self.baseline,
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "canary {}, stable {}", self.canary, self.stable)?;
+        if self.baseline > Weight::ZERO {
+            write!(f, ", baseline {}", self.baseline)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a target is reached: from the configuration, not stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSpec {
+    /// Unique name of the service on its router.
+    pub name: String,
+    /// The configured router that steers it.
+    pub router: String,
+    /// The configured provider that measures it.
+    pub provider: String,
+    /// Where the router finds it: Envoy: the prefix of the runtime keys; HAProxy: the backend's name;
+    /// in-process: free.
+    pub route: String,
+    /// Labels that all series of the target have.
+    pub labels: BTreeMap<String, String>,
+    /// The pool that plays `stable` until the first promotion.
+    pub stable: Pool,
+    /// The pool that plays `canary` until the first promotion.
+    pub canary: Pool,
+    /// A third pool for a fresh copy of stable.
+    pub baseline: Option<Pool>,
+    /// What runs as stable before Serin's first promotion.
+    pub stable_version: Option<String>,
+}
+
+/// A group of instances that run one version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name at the router: Envoy: the cluster; HAProxy: the servers, separated by commas.
+    pub backend: String,
+    /// Labels that tell its series from the others'. `{version}` in a value stands for the version
+    /// that the pool runs.
+    pub labels: BTreeMap<String, String>,
+    /// URLs of the metrics pages, for the `scrape` provider.
+    pub endpoints: Vec<String>,
+}
+
+impl TargetSpec {
+    /// The pool that plays `role`. After each promotion stable and canary have changed places.
+    pub fn pool(&self, role: Role, swapped: bool) -> Option<&Pool> {
+        match (role, swapped) {
+            (Role::Stable, false) | (Role::Canary, true) => Some(&self.stable),
+            (Role::Canary, false) | (Role::Stable, true) => Some(&self.canary),
+            (Role::Baseline, _) => self.baseline.as_ref(),
+        }
+    }
+
+    /// The role that is measured as the baseline.
+    pub fn baseline_role(&self) -> Role {
+        if self.baseline.is_some() { Role::Baseline } else { Role::Stable }
+    }
+}
+
+/// The stored state of a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// Unique name.
+    pub name: String,
+    /// Counts the commits; a commit is conditional on it.
+    pub revision: u64,
+    /// Who owns it; a commit is conditional on it.
+    pub epoch: u64,
+    /// What the router shall do.
+    pub wanted: Split,
+    /// Counts the changes of `wanted`; routers never go back to an older one.
+    pub generation: u64,
+    /// What the data plane was last seen to do.
+    pub seen: Option<SeenSplit>,
+    /// Whether stable and canary have changed pools (an odd number of promotions).
+    pub swapped: bool,
+    /// What runs as stable, as far as Serin knows.
+    pub stable_version: Option<String>,
+    /// The rollout that has the target.
+    pub active: Option<RolloutId>,
+    /// The proxies that were ever there and are not forgotten yet.
+    pub nodes: BTreeMap<String, NodeRecord>,
+}
+
+/// A split that the data plane was seen to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenSplit {
+    /// The weights.
+    pub split: Split,
+    /// The generation that was wanted then.
+    pub generation: u64,
+    /// When it was first seen.
+    pub at: Timestamp,
+}
+
+/// What is remembered of a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The newest generation that it accepted.
+    pub generation: u64,
+    /// When its stream was last open.
+    pub last_seen: Timestamp,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// Why it refused the newest generation, if it did.
+    pub refused: Option<String>,
+}
+
+/// What a router says about the data plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservedSplit {
+    /// The weights that are in force in every reachable proxy; `None` while they differ or are unknown.
+    pub split: Option<Split>,
+    /// The proxies, where the router knows them.
+    pub nodes: BTreeMap<String, NodeRecord>,
+}
+
+/// What an observation says about the wanted split.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// In force everywhere that can be reached.
+    AsWanted {
+        /// It was not in force when last seen.
+        newly: bool,
+    },
+    /// Still on the way, or unknown: apply it again.
+    Pending,
+    /// Somebody gave the canary less: adopted.
+    Lowered {
+        /// What was found.
+        found: Split,
+    },
+    /// Somebody gave the canary more: set right.
+    Raised {
+        /// What was found.
+        found: Split,
+    },
+}
+
+impl Target {
+    /// A target that no rollout has touched: everything to stable.
+    pub fn new(name: impl Into<String>) -> Target {
+        Target {
+            name: name.into(),
+            revision: 0,
+            epoch: 0,
+            wanted: Split::STABLE,
+            generation: 1,
+            seen: None,
+            swapped: false,
+            stable_version: None,
+            active: None,
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// Wants another split; the generation goes on by one if it differs.
+    pub fn want(&mut self, split: Split) {
+        if self.wanted != split {
+            self.wanted = split;
+            self.generation += 1;
+        }
+    }
+
+    /// True if the wanted split was seen in force.
+    pub fn is_seen(&self) -> bool {
+        self.seen.is_some_and(|seen| seen.generation == self.generation)
+    }
+
+    /// Proxies that were there, are cut off, and may still follow an older split.
+    pub fn unconfirmed_nodes(&self) -> Vec<&str> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| node.generation < self.generation)
+            .map(|(id, _)| id.as_str())
+            .collect()
+    }
+
+    /// Takes in what the router says (invariant 13): lower than wanted is adopted, unless the wanted
+    /// split was never in force and the old one still is; higher is to be set right.
+    pub fn observe(&mut self, observed: &ObservedSplit, now: Timestamp) -> Finding {
+        self.nodes.clone_from(&observed.nodes);
+        let Some(found) = observed.split else { return Finding::Pending };
+        if found == self.wanted {
+            let newly = !self.is_seen();
+            if newly {
+                self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
+            }
+            return Finding::AsWanted { newly };
+        }
+        let was = self.seen.map(|seen| seen.split);
+        if !self.is_seen() && was.is_none_or(|was| was.canary <= found.canary) {
+            // On the way: nobody has gone below both the old and the wanted split. A canary above
+            // both is set right by applying the wanted split, as is done for anything pending.
+            return if found.canary > self.wanted.canary.max(was.unwrap_or(Split::STABLE).canary) {
+                Finding::Raised { found }
+            } else {
+                Finding::Pending
+            };
+        }
+        if found.canary < self.wanted.canary {
+            self.want(found);
+            self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
+            return Finding::Lowered { found };
+        }
+        if found.canary > self.wanted.canary { Finding::Raised { found } } else { Finding::Pending }
+    }
+}

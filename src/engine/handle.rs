@@ -1,0 +1,202 @@
+//! What API, CLI and demo may ask of a running engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::core::judge::METHOD;
+use crate::core::policy::Policy;
+use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
+use crate::core::target::TargetSpec;
+use crate::ports::{Clock, InboxEntry, Store, StoreError};
+
+/// What API, CLI and demo may ask of a running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    policies: BTreeMap<String, Policy>,
+    targets: BTreeMap<String, TargetSpec>,
+    wake: Notify,
+    loaded: AtomicBool,
+    storing: AtomicBool,
+}
+
+/// A new rollout, as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartRequest {
+    /// The target's name.
+    pub target: String,
+    /// The policy's name.
+    pub policy: String,
+    /// The version to release.
+    pub version: String,
+    /// Release or revert.
+    pub kind: RolloutKind,
+    /// Who asks.
+    pub by: String,
+    /// Takes the target from a running rollout.
+    pub supersede: bool,
+    /// The same key gives the same rollout.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why a rollout was not started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No such target.
+    #[error("there is no target `{0}`; the configuration has: {1}")]
+    UnknownTarget(String, String),
+    /// No such policy.
+    #[error("there is no policy `{0}`; the configuration has: {1}")]
+    UnknownPolicy(String, String),
+    /// The version's text cannot be used.
+    #[error("the version {0:?} must be 1 to 200 printable characters")]
+    Version(String),
+    /// The arms cannot be told apart.
+    #[error("{0}")]
+    Arms(String),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Handle {
+    /// A handle over these parts; the engine is given the same one.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        policies: BTreeMap<String, Policy>,
+        targets: BTreeMap<String, TargetSpec>,
+    ) -> Handle {
+        Handle {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                policies,
+                targets,
+                wake: Notify::new(),
+                loaded: AtomicBool::new(false),
+                storing: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// For reading.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// The configured policies by name.
+    pub fn policies(&self) -> &BTreeMap<String, Policy> {
+        &self.inner.policies
+    }
+
+    /// The configured targets by name.
+    pub fn targets(&self) -> &BTreeMap<String, TargetSpec> {
+        &self.inner.targets
+    }
+
+    /// True when the stored state is loaded and the store can be written to.
+    pub fn is_ready(&self) -> bool {
+        self.inner.loaded.load(Ordering::Acquire) && self.inner.storing.load(Ordering::Acquire)
+    }
+
+    /// Set by the engine: the stored state is loaded.
+    pub fn set_loaded(&self) {
+        self.inner.loaded.store(true, Ordering::Release);
+        self.set_storing(true);
+    }
+
+    /// Set by the engine: whether the store takes writes.
+    pub fn set_storing(&self, storing: bool) {
+        self.inner.storing.store(storing, Ordering::Release);
+    }
+
+    /// Resolves when something has been asked of the engine.
+    pub async fn woken(&self) {
+        self.inner.wake.notified().await;
+    }
+
+    /// Starts a rollout.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was stored then.
+    pub async fn start(&self, request: StartRequest) -> Result<Rollout, StartError> {
+        let names =
+            |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let Some(spec) = self.inner.targets.get(&request.target) else {
+            let known = names(self.inner.targets.keys().collect());
+            return Err(StartError::UnknownTarget(request.target, known));
+        };
+        let Some(policy) = self.inner.policies.get(&request.policy) else {
+            let known = names(self.inner.policies.keys().collect());
+            return Err(StartError::UnknownPolicy(request.policy, known));
+        };
+        let length = request.version.chars().count();
+        if length == 0 || length > 200 || request.version.chars().any(char::is_control) {
+            return Err(StartError::Version(request.version));
+        }
+        let target = self.inner.store.target(&spec.name).await?;
+        crate::core::arms::arms(spec, &target, &request.version).map_err(StartError::Arms)?;
+        let now = self.inner.clock.wall();
+        let rollout = Rollout {
+            id: RolloutId(uuid::Uuid::now_v7().simple().to_string()),
+            target: request.target,
+            version: request.version,
+            kind: request.kind,
+            policy: policy.clone(),
+            method: METHOD,
+            created_at: now,
+            created_by: request.by.clone(),
+            supersedes: None,
+            revision: 0,
+            phase: Phase::Preflight,
+            holds: Default::default(),
+            timers: Timers::default(),
+            tick_seq: 0,
+            event_seq: 1,
+            phase_since: now,
+            baseline_was_healthy: BTreeMap::new(),
+            last: None,
+            ended_at: None,
+        };
+        let first = EventRecord {
+            seq: 1,
+            at: now,
+            kind: EventKind::Created,
+            by: Some(request.by),
+            sentence: format!(
+                "Release of {} on {} was asked for, under policy {} ({}).",
+                rollout.version, rollout.target, rollout.policy.name, rollout.policy.version
+            ),
+        };
+        let key = request.idempotency_key.as_deref();
+        let rollout = self.inner.store.create_rollout(rollout, first, key, request.supersede).await?;
+        self.inner.wake.notify_one();
+        Ok(rollout)
+    }
+
+    /// Puts a command into the inbox. What became of it stands in the entry's result once the engine
+    /// has taken it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn command(&self, rollout: &RolloutId, command: Command) -> Result<InboxEntry, StoreError> {
+        let entry = self.inner.store.enqueue(rollout, command, self.inner.clock.wall()).await?;
+        self.inner.wake.notify_one();
+        Ok(entry)
+    }
+}

@@ -1,0 +1,403 @@
+//! What the engine asks of the world, in the words of the core. Adapters implement these traits; one
+//! shared contract suite runs over every adapter and every fake.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use crate::core::arms::ArmSelector;
+use crate::core::judge::{Assessment, JudgeState};
+use crate::core::metric::{MetricCursor, MetricObservation, TickObservation, ValueObservation};
+use crate::core::policy::MetricSource;
+use crate::core::rollout::{Command, EventRecord, Notice, Rollout, RolloutId};
+use crate::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Target};
+use crate::core::time::Timestamp;
+
+// ---------------------------------------------------------------------------------------------- metrics
+
+/// What a provider is asked for one metric of one rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountsRequest {
+    /// The policy's name of the metric.
+    pub metric: String,
+    /// The counters.
+    pub source: MetricSource,
+    /// The canary.
+    pub canary: ArmSelector,
+    /// The baseline.
+    pub baseline: ArmSelector,
+    /// Where counting has come to; `None` at the first look, which only sets the base.
+    pub cursor: Option<MetricCursor>,
+    /// Processes that began after this count from zero.
+    pub rollout_started: Timestamp,
+    /// Serin's wall clock.
+    pub now: Timestamp,
+    /// Windows end this long before `now`.
+    pub lag: Duration,
+    /// A newest sample older than this (before `now`) is stale.
+    pub stale_after: Duration,
+}
+
+/// What a provider answers for one metric. If `cursor` is `None`, nothing was consumed and the counts
+/// come again in the next window; counts are consumed only when both arms have fresh samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountsAnswer {
+    /// Counts of both arms, or reasons; `usage` is `Outside`. Where only one arm has data, its reading
+    /// shows that it is seen, and is not consumed.
+    pub observation: MetricObservation,
+    /// Where counting has come to, if the counts are consumed.
+    pub cursor: Option<MetricCursor>,
+}
+
+/// What a provider is asked for a guardrail's query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueRequest {
+    /// The policy's name of the guardrail.
+    pub guardrail: String,
+    /// PromQL; `$arm` stands for the arm's matchers.
+    pub query: String,
+    /// The canary.
+    pub canary: ArmSelector,
+    /// The baseline.
+    pub baseline: ArmSelector,
+    /// Serin's wall clock.
+    pub now: Timestamp,
+    /// The query is evaluated this long before `now`.
+    pub lag: Duration,
+    /// A value older than this is stale.
+    pub stale_after: Duration,
+}
+
+/// A source of metrics. It takes requests of many rollouts at once and answers each, in order; a fault
+/// is an answer, never an error. Every call ends within the provider's configured deadline.
+#[async_trait]
+pub trait MetricsProvider: Send + Sync {
+    /// Counts of both arms since the cursors.
+    async fn counts(&self, requests: &[CountsRequest]) -> Vec<CountsAnswer>;
+    /// Values of queries. Providers without a query language answer `NoData::Refused`.
+    async fn values(&self, requests: &[ValueRequest]) -> Vec<ValueObservation>;
+}
+
+// ---------------------------------------------------------------------------------------------- routers
+
+/// A target as a router sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The target's name.
+    pub target: String,
+    /// Where the router finds it.
+    pub route: String,
+    /// The pools by the role that they play now.
+    pub pools: BTreeMap<Role, Pool>,
+    /// What it shall do.
+    pub split: Split,
+    /// Never goes back.
+    pub generation: u64,
+    /// Proxies that were there, for routers that count them.
+    pub nodes: BTreeMap<String, NodeRecord>,
+}
+
+/// Why a router did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RouterError {
+    /// It could not be reached.
+    #[error("the router cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer within the deadline.
+    #[error("the router did not answer in time")]
+    Timeout,
+    /// It refused.
+    #[error("the router refused: {0}")]
+    Refused(String),
+    /// Its answer could not be read.
+    #[error("the router's answer could not be read: {0}")]
+    Malformed(String),
+}
+
+/// Something that splits traffic. `apply` is idempotent and cheap: it is called again and again.
+#[async_trait]
+pub trait TrafficRouter: Send + Sync {
+    /// Called once with all targets before anything else; a router that serves proxies answers them only
+    /// after it.
+    async fn load(&self, routes: &[Route]) -> Result<(), RouterError>;
+    /// Drives the route towards its split. Older generations than the last one are ignored.
+    async fn apply(&self, route: &Route) -> Result<(), RouterError>;
+    /// What is in force. `split` equals the route's split if the router has rounded to its granularity.
+    async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError>;
+    /// The store is lost (`false`) or back (`true`); a router that serves proxies closes its streams.
+    async fn authority(&self, held: bool);
+    /// Resolves when something about the target may have changed (an ACK came); never, for routers that
+    /// do not hear of it.
+    async fn changed(&self, _target: &str) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What runs behind the roles.
+#[async_trait]
+pub trait Workload: Send + Sync {
+    /// True when the canary is ready for the exposure.
+    async fn prepare(&self, target: &str, split: Split) -> Result<bool, String>;
+    /// True when the new version has become stable (or nothing has to be done for it).
+    async fn finalize(&self, target: &str) -> Result<bool, String>;
+}
+
+// ------------------------------------------------------------------------------------------ notifications
+
+/// Why a notice was not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{detail}")]
+pub struct NotifyError {
+    /// Whether it makes sense to try again.
+    pub retry: bool,
+    /// What came back.
+    pub detail: String,
+}
+
+/// A channel to people or programs.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Delivers one notice, with its key as the idempotency key.
+    async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError>;
+}
+
+// ------------------------------------------------------------------------------------------------ store
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Somebody else has committed, or owns the target.
+    #[error("{0} has changed meanwhile")]
+    Conflict(String),
+    /// The target has an active rollout.
+    #[error("the target {target} is taken by rollout {active}")]
+    Occupied {
+        /// The target.
+        target: String,
+        /// Who has it.
+        active: RolloutId,
+    },
+    /// Not there.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The database cannot be used now: full disk, read-only, locked, gone.
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read.
+    #[error("the store holds something that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// One commit: all or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// The target with `revision` and `epoch` as loaded; stored with `revision + 1`.
+    pub target: Option<Target>,
+    /// The rollout with `revision` as loaded; stored with `revision + 1`.
+    pub rollout: Option<Rollout>,
+    /// New cursors of the rollout, by metric.
+    pub cursors: BTreeMap<String, MetricCursor>,
+    /// The tick's observation, with its assessment for charts.
+    pub observation: Option<(TickObservation, Assessment)>,
+    /// A snapshot of the evidence after the tick of that sequence number.
+    pub snapshot: Option<(u64, JudgeState)>,
+    /// New log lines.
+    pub events: Vec<EventRecord>,
+    /// New outbox entries: for every channel one.
+    pub outbox: Vec<(String, Notice)>,
+    /// Commands that were carried out or refused (with the reason).
+    pub commands: Vec<(String, Result<(), String>)>,
+}
+
+/// What is loaded of an active rollout.
+#[derive(Clone, Debug)]
+pub struct StoredRollout {
+    /// Its state.
+    pub rollout: Rollout,
+    /// Its cursors, by metric.
+    pub cursors: BTreeMap<String, MetricCursor>,
+    /// The newest snapshot of the evidence, after the tick of that sequence number.
+    pub snapshot: Option<(u64, JudgeState)>,
+    /// The observations after the snapshot, in order.
+    pub observations: Vec<TickObservation>,
+}
+
+/// A command in the inbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InboxEntry {
+    /// The rollout that it is for.
+    pub rollout: RolloutId,
+    /// When it came in.
+    pub at: Timestamp,
+    /// The command.
+    pub command: Command,
+    /// `None`: not taken yet.
+    pub result: Option<Result<(), String>>,
+}
+
+/// A notice on its way to a channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxEntry {
+    /// Its number; the order of a channel.
+    pub id: i64,
+    /// The channel's name.
+    pub channel: String,
+    /// What to deliver.
+    pub notice: Notice,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Not before.
+    pub due: Timestamp,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The receiver has it.
+    Done,
+    /// Again at that time.
+    Retry {
+        /// Not before.
+        due: Timestamp,
+        /// What came back.
+        detail: String,
+    },
+    /// Given up.
+    Dead {
+        /// What came back.
+        detail: String,
+    },
+}
+
+/// Which rollouts to list.
+#[derive(Clone, Debug, Default)]
+pub struct RolloutFilter {
+    /// Only of this target.
+    pub target: Option<String>,
+    /// Only in this phase.
+    pub phase: Option<String>,
+    /// Only those that are not at an end (`true`) or are (`false`).
+    pub active: Option<bool>,
+    /// Only ids before this one, newest first.
+    pub before: Option<RolloutId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What is kept of ended rollouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Rollouts that ended before now minus this lose observations, evidence and cursors.
+    pub observations: Duration,
+    /// Rollouts that ended before now minus this are removed whole.
+    pub rollouts: Duration,
+}
+
+/// The database. Every method is one transaction. Several replicas may use one store: commits are
+/// conditional on revisions and, for targets, on the owner's epoch.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Can it be written to?
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Makes targets that are not there, and raises the epoch of all by one: the caller owns them.
+    async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError>;
+    /// One target as it is.
+    async fn target(&self, name: &str) -> Result<Target, StoreError>;
+    /// All targets, by name.
+    async fn targets(&self) -> Result<Vec<Target>, StoreError>;
+
+    /// Stores a new rollout with its first log line. If its target is free it takes it (phase as given,
+    /// `target.active` set, target revision raised). If not: with `supersede`, it is stored as
+    /// `Scheduled` with `supersedes` set, and a supersede command for every rollout of the target that
+    /// is not at an end goes into the inbox; else `Occupied`. The same idempotency `key` again gives the
+    /// rollout that was made first.
+    async fn create_rollout(
+        &self,
+        rollout: Rollout,
+        first: EventRecord,
+        key: Option<&str>,
+        supersede: bool,
+    ) -> Result<Rollout, StoreError>;
+    /// One rollout.
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError>;
+    /// Newest first.
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError>;
+    /// Everything of a rollout that the engine needs to go on.
+    async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError>;
+    /// Scheduled rollouts of a target, oldest first.
+    async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError>;
+
+    /// Puts a command into the inbox; the same key again gives what is there.
+    async fn enqueue(
+        &self,
+        rollout: &RolloutId,
+        command: Command,
+        at: Timestamp,
+    ) -> Result<InboxEntry, StoreError>;
+    /// Commands that are not taken yet, oldest first, of these rollouts.
+    async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError>;
+    /// One inbox entry.
+    async fn command(&self, key: &str) -> Result<InboxEntry, StoreError>;
+
+    /// All or nothing; `Conflict` if a revision or epoch is not as loaded.
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Log lines after `after`, in order, at most `limit`.
+    async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+    /// Observations with their assessments after tick `after`, in order, at most `limit`.
+    async fn observations(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(TickObservation, Assessment)>, StoreError>;
+
+    /// For each channel its oldest entries that are not delivered, if the oldest is due; at most `limit`
+    /// a channel.
+    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// Writes down what became of a delivery.
+    async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError>;
+    /// Undelivered and dead entries, for API and metrics: (pending, dead).
+    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError>;
+
+    /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts.
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError>;
+}
+
+// ------------------------------------------------------------------------------------------------ clock
+
+/// The only source of time.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The wall clock.
+    fn wall(&self) -> Timestamp;
+    /// Time since an arbitrary point that never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Waits until the monotonic clock has reached `until`.
+    async fn sleep_until(&self, until: Duration);
+}
+
+/// Places where a process may die or a store fail, for tests.
+pub trait Failpoints: Send + Sync {
+    /// Called at a named place. `Err` stops the work at hand as if the process had died there.
+    fn pass(&self, name: &'static str) -> Result<(), Died>;
+}
+
+/// The process is to be taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("died at {0}")]
+pub struct Died(pub &'static str);
+
+/// No failpoints.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFailpoints;
+
+impl Failpoints for NoFailpoints {
+    fn pass(&self, _name: &'static str) -> Result<(), Died> {
+        Ok(())
+    }
+}

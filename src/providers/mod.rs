@@ -1,0 +1,37 @@
+//! Sources of metrics: one file a backend.
+
+pub mod prometheus;
+pub mod scrape;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::ports::MetricsProvider;
+
+/// The configuration of a provider; its variant names the backend.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProviderConfig {
+    /// Anything that speaks the Prometheus HTTP API.
+    Prometheus(prometheus::PrometheusConfig),
+    /// The metrics pages of the arms' instances.
+    Scrape(scrape::ScrapeConfig),
+}
+
+/// Why a provider could not be built.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct ProviderBuildError(pub String);
+
+impl ProviderConfig {
+    /// Builds the provider; no call goes out.
+    ///
+    /// # Errors
+    /// [`ProviderBuildError`] if a secret or certificate cannot be read.
+    pub fn build(&self) -> Result<Arc<dyn MetricsProvider>, ProviderBuildError> {
+        match self {
+            ProviderConfig::Prometheus(config) => config.build(),
+            ProviderConfig::Scrape(config) => config.build(),
+        }
+    }
+}

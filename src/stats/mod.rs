@@ -1,0 +1,1 @@
+//! Pure mathematics: nothing of ours is imported here.

@@ -1,0 +1,18 @@
+//! Tests that need no other program.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api;
+mod config;
+mod counts;
+mod demo;
+mod documents;
+mod import_rules;
+mod judge;
+mod policies;
+mod providers;
+mod routers;
+mod store;
+#[path = "../testkit/mod.rs"]
+mod testkit;
+mod transition;
+mod webhook;

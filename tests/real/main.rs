@@ -1,0 +1,12 @@
+//! Tests with real Envoy, HAProxy and Prometheus.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod envoy;
+mod haproxy;
+mod kill;
+mod providers;
+mod rollouts;
+mod routers;
+#[path = "../testkit/mod.rs"]
+mod testkit;

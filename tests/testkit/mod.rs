@@ -1,0 +1,11 @@
+//! Builders, fakes and the launchers of real components. Each test binary uses a part of it.
+#![allow(dead_code, missing_docs)]
+
+pub mod builders;
+pub mod envoy;
+pub mod fakes;
+pub mod haproxy;
+pub mod process;
+pub mod prometheus;
+pub mod serin;
+pub mod wait;
