@@ -11,6 +11,7 @@ use super::Engine;
 use super::commit::Unsaved;
 use crate::core::judge::JudgeState;
 use crate::core::metric::MetricCursor;
+use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Phase, Rollout};
 use crate::core::target::{Finding, ObservedSplit, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
@@ -81,6 +82,15 @@ impl Slot {
         }
     }
 
+    /// Whether Serin moves this target's traffic: not in observe mode, and not before the first rollout
+    /// that does.
+    pub fn steers(&self) -> bool {
+        match &self.active {
+            Some(active) => active.rollout.policy.mode == Mode::Act,
+            None => self.target.generation > 1,
+        }
+    }
+
     pub fn next_due(&self) -> Duration {
         let tick = if self.active.is_some() { self.next_tick } else { Duration::MAX };
         tick.min(self.next_observe)
@@ -140,6 +150,10 @@ impl Engine {
     async fn observe(&self, slot: &mut Slot) -> Result<(), Died> {
         let now = self.clock().monotonic();
         if now < slot.next_observe {
+            return Ok(());
+        }
+        if !slot.steers() {
+            slot.next_observe = now + self.parts.options.reconcile_interval;
             return Ok(());
         }
         let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
@@ -218,7 +232,8 @@ impl Engine {
 
     /// Drives the router to the wanted split until that is seen everywhere, and looks at once.
     async fn drive(&self, slot: &mut Slot) -> Result<(), Died> {
-        if slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty() && !slot.was_raised {
+        let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
+        if !slot.steers() || (settled && !slot.was_raised) {
             return Ok(());
         }
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };
