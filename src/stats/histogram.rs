@@ -122,9 +122,8 @@ pub fn thresholds(le: &[f64], counts: &[u64], slower: f64) -> Vec<Threshold> {
         .filter(|i| *i == 0 || above[*i] != above[*i - 1])
         .collect();
     let wanted = in_range.len().min(MOST_IN_RANGE);
-    let mut chosen: Vec<Threshold> = (0..wanted)
-        .map(|k| threshold(in_range[k * (in_range.len() - 1) / (wanted - 1).max(1)]))
-        .collect();
+    let mut chosen: Vec<Threshold> =
+        (0..wanted).map(|k| threshold(in_range[k * (in_range.len() - 1) / (wanted - 1).max(1)])).collect();
 
     let beyond = (0..le.len().min(above.len())).find(|i| share(*i) < RAREST);
     // Wherever in their buckets the requests are.

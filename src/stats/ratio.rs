@@ -67,10 +67,8 @@ impl RatioSequence {
         let l = &self.ln_likelihood;
         // Each ℓ is concave in ln r, so there is one top, and the wanted points lie on either side of it.
         let top = (1..l.len()).fold(0, |top, j| if l[j] > l[top] { j } else { top });
-        let near: Vec<(usize, f64)> = (0..l.len())
-            .filter(|j| l[top] - l[*j] < GIVEN_UP)
-            .map(|j| (j, exp(l[j] - l[top])))
-            .collect();
+        let near: Vec<(usize, f64)> =
+            (0..l.len()).filter(|j| l[top] - l[*j] < GIVEN_UP).map(|j| (j, exp(l[j] - l[top]))).collect();
         // The same search from the other end finds the high end.
         let mirror = |j: usize| l.len() - 1 - j;
         let mirrored: Vec<(usize, f64)> = near.iter().rev().map(|(j, e)| (mirror(*j), *e)).collect();

@@ -24,12 +24,8 @@ pub fn ln_sum_exp(values: &[f64]) -> f64 {
     if max == f64::NEG_INFINITY {
         return max;
     }
-    let sum: f64 = values
-        .iter()
-        .map(|value| value - max)
-        .filter(|difference| *difference > NEGLIGIBLE)
-        .map(exp)
-        .sum();
+    let sum: f64 =
+        values.iter().map(|value| value - max).filter(|difference| *difference > NEGLIGIBLE).map(exp).sum();
     max + ln(sum)
 }
 
