@@ -154,6 +154,8 @@ impl Window {
 pub enum Usage {
     /// In the tests.
     Used,
+    /// Seen, but not consumed: the counts come again in a later window. Nothing may add them up.
+    Pending,
     /// Before the first step, or after the way back has begun: for guardrails and for people.
     Outside,
     /// The split is set but not seen yet.
