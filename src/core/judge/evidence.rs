@@ -75,6 +75,9 @@ impl MetricEvidence {
 
     /// Takes in one window. True if it said something to the catastrophe lane.
     pub fn take(&mut self, metric: &Metric, demand: Demand, seen: &MetricObservation) -> bool {
+        if seen.usage == Usage::Pending {
+            return false;
+        }
         let length = seen.window.map_or(Duration::ZERO, |window| window.length());
         let used = seen.usage == Usage::Used;
         match metric.source {

@@ -87,6 +87,7 @@ pub(super) fn waiting(w: &Waiting<'_>) -> String {
             Some(Usage::Outside) => "no step is analysed now",
             Some(Usage::Settling | Usage::Straddling) => "waits until the step's split is in force",
             Some(Usage::WarmUp) => "warm-up, whose windows are not tested",
+            Some(Usage::Pending) => "waits until both arms have fresh samples",
             Some(Usage::Baking) => "no baseline is left to compare with",
             Some(Usage::Used) if w.assessed.canary_requests == 0 => {
                 "no requests of the canary in this step yet"

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{GuardrailAssessment, GuardrailStatus};
 use super::explain;
 use super::trailing::{Fresh, Trailing};
-use crate::core::metric::{NoData, Reading, TickObservation};
+use crate::core::metric::{MetricObservation, NoData, Reading, TickObservation, Usage};
 use crate::core::policy::{Breach, Guardrail, GuardrailLimit, Signal};
 
 /// The running state of one guardrail.
@@ -101,9 +101,12 @@ impl GuardrailState {
         match &guardrail.signal {
             Signal::Rate { metric } | Signal::Mean { metric } | Signal::Quantile { metric, .. } => {
                 let seen = tick.metrics.iter().find(|seen| seen.metric == *metric);
-                let mut look =
-                    Look { waiting: seen.is_some_and(|seen| seen.canary == Err(NoData::Waiting)), ..nothing };
-                if let Some(seen) = seen {
+                let waits = |seen: &MetricObservation| {
+                    seen.canary == Err(NoData::Waiting)
+                        || (seen.usage == Usage::Pending && seen.canary.is_ok())
+                };
+                let mut look = Look { waiting: seen.is_some_and(waits), ..nothing };
+                if let Some(seen) = seen.filter(|seen| seen.usage != Usage::Pending) {
                     look.fresh = self.trailing.take(&guardrail.signal, guardrail.over, seen);
                 }
                 look.values = self.trailing.values(&guardrail.signal, guardrail.min_requests);
