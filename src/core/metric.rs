@@ -224,6 +224,10 @@ pub struct Cursor {
     pub series: BTreeMap<String, SeriesCursor>,
     /// The last scrape of each instance.
     pub instances: BTreeMap<String, InstanceCursor>,
+    /// The newest sample of all that was dropped from this cursor because it had vanished for long.
+    /// Processes that began before it may have been counted already, so they never count from zero.
+    #[serde(default)]
+    pub forgotten: Timestamp,
 }
 
 /// The last sample that was counted of a series.
