@@ -7,7 +7,8 @@
 //! consumed, the fresh arm's reading shows its counts so far, and they come again in the next window.
 //! One case is different: a canary that was never counted in this rollout and has nothing to count now
 //! (before its first request, or before its process is there) does not hold the baseline up; then the
-//! baseline alone is consumed, and the judge sees it during preflight.
+//! baseline alone is consumed, and the judge sees it during preflight. And at 100% and on the way back
+//! (`Required::Canary`) the canary alone is enough.
 //!
 //! **The first look** (no cursor) sets the base of both arms and counts nothing. It needs a fresh
 //! baseline. A canary without fresh series gets an empty cursor, with `until` zero as the mark of
@@ -25,7 +26,7 @@ use super::look::Look;
 use crate::core::counter::{Counted, Scrapes, count, note_instances};
 use crate::core::metric::{Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, Usage, Window};
 use crate::core::time::Timestamp;
-use crate::ports::{CountsAnswer, CountsRequest};
+use crate::ports::{CountsAnswer, CountsRequest, Required};
 
 /// What can be said of one arm.
 struct Sight {
@@ -197,6 +198,14 @@ fn consume(
     baseline: &Sight,
     scrapes: &Scrapes,
 ) -> Option<MetricCursor> {
+    if request.required == Required::Canary && baseline.reading.is_err() && !baseline.is_fault {
+        // At 100% and on the way back nothing is compared: the old pool may be gone.
+        canary.reading.as_ref().ok()?;
+        let counted = canary.counted.as_ref()?.cursor.clone();
+        let baseline = request.cursor.as_ref().map(|cursor| cursor.baseline.clone());
+        let baseline = remembering(baseline.unwrap_or_default(), scrapes);
+        return Some(MetricCursor { canary: counted, baseline });
+    }
     if baseline.reading.is_err() || canary.is_fault {
         return None;
     }
