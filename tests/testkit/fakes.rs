@@ -245,12 +245,7 @@ impl Data {
         if stored.rollout.revision != rollout.revision {
             return Err(StoreError::Conflict(format!("rollout {id}")));
         }
-        let occupies = |phase: &Phase| !phase.is_terminal() && *phase != Phase::Scheduled;
-        if occupies(&rollout.phase)
-            && self.open(&rollout.target).any(|other| other.id != *id && occupies(&other.phase))
-        {
-            return Err(StoreError::Conflict(format!("the occupation of target {}", rollout.target)));
-        }
+        self.check_occupation(rollout)?;
         if let Some((tick, _)) = &commit.observation
             && stored.observations.contains_key(&tick.seq)
         {
@@ -264,6 +259,16 @@ impl Data {
             if stored.events.contains_key(&event.seq) || !seen.insert(event.seq) {
                 return Err(StoreError::Conflict(format!("event {} of rollout {id}", event.seq)));
             }
+        }
+        Ok(())
+    }
+
+    /// At most one rollout occupies a target, whatever the caller believes.
+    fn check_occupation(&self, rollout: &Rollout) -> Result<(), StoreError> {
+        let occupies = |rollout: &Rollout| !rollout.phase.is_terminal() && rollout.phase != Phase::Scheduled;
+        let mut others = self.open(&rollout.target).filter(|other| other.id != rollout.id);
+        if occupies(rollout) && others.any(occupies) {
+            return Err(StoreError::Conflict(format!("the occupation of target {}", rollout.target)));
         }
         Ok(())
     }
@@ -382,6 +387,9 @@ impl Store for MemoryStore {
             }
             if data.rollouts.contains_key(&rollout.id) {
                 return Err(StoreError::Conflict(format!("rollout {}", rollout.id)));
+            }
+            if active.is_none() {
+                data.check_occupation(&rollout)?;
             }
             if active.is_some() {
                 let older: Vec<_> = data.open(&rollout.target).map(|rollout| rollout.id.clone()).collect();

@@ -61,7 +61,7 @@ async fn insert(
     rollout: &Rollout,
     key: Option<&str>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let inserted = sqlx::query(
         "INSERT INTO rollouts \
          (id, target, revision, phase, ended, created_at, ended_at, idempotency_key, body) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -75,10 +75,15 @@ async fn insert(
     .bind(rollout.ended_at.map(|at| at.0))
     .bind(key)
     .bind(encode(rollout, || format!("rollout {}", rollout.id))?)
-    .execute(connection)
-    .await
-    .map_err(|error| taken(error, || format!("rollout {}", rollout.id)))?;
-    Ok(())
+    .execute(&mut *connection)
+    .await;
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(error) if exists(connection, &rollout.id).await? => {
+            Err(taken(error, || format!("rollout {}", rollout.id)))
+        }
+        Err(error) => Err(taken(error, || format!("the occupation of target {}", rollout.target))),
+    }
 }
 
 /// Stores `rollout` with its revision raised, if nobody has changed it.
