@@ -1,1 +1,106 @@
-//! api
+//! The HTTP interface: what people and programs may ask of a running daemon.
+//!
+//! Answers are the types of [`views`], apart from the inner ones, with units in the names of their
+//! fields. Every error is a [`problem::Problem`].
+
+mod health;
+mod input;
+mod middleware;
+pub mod problem;
+mod rollouts;
+mod serve;
+mod targets;
+pub mod views;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+pub use serve::serve;
+
+use crate::engine::Handle;
+use problem::Problem;
+
+/// Gives Serin's own metrics as Prometheus text.
+pub type MetricsRenderer = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// Bounds of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest body of a request, in bytes.
+    pub body_bytes: usize,
+    /// Requests under `/api` at one time; more are answered with 503 at once.
+    pub concurrent: usize,
+    /// Longest time for one request.
+    pub request: Duration,
+    /// How long the answer to a command waits for the engine.
+    pub command_wait: Duration,
+    /// How long a health check waits for the store.
+    pub health: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: 64 * 1024,
+            concurrent: 256,
+            request: Duration::from_secs(15),
+            command_wait: Duration::from_secs(5),
+            health: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What every handler needs.
+#[derive(Clone)]
+struct Api {
+    handle: Handle,
+    metrics: MetricsRenderer,
+    limits: Limits,
+    places: Arc<Semaphore>,
+}
+
+/// All routes, with the usual limits.
+pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
+    router_with(handle, metrics, Limits::default())
+}
+
+/// All routes, with other limits.
+pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> Router {
+    let api = Api { handle, metrics, limits, places: Arc::new(Semaphore::new(limits.concurrent)) };
+    let v1 = Router::new()
+        .route("/rollouts", post(rollouts::start).get(rollouts::list))
+        .route("/rollouts/{id}", get(rollouts::show))
+        .route("/rollouts/{id}/commands", post(rollouts::command))
+        .route("/rollouts/{id}/events", get(rollouts::events))
+        .route("/rollouts/{id}/evidence", get(rollouts::evidence))
+        .route("/rollouts/{id}/observations", get(rollouts::observations))
+        .route("/targets", get(targets::list))
+        .route("/targets/{name}", get(targets::show))
+        .route("/policies", get(targets::policies))
+        .route("/policies/{name}", get(targets::policy))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::bounded));
+    Router::new()
+        .nest("/api/v1", v1)
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .with_state(api)
+}
+
+async fn no_such_path(uri: axum::http::Uri) -> Problem {
+    Problem::no_such_path(uri.path())
+}
+
+async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
+    Problem::method_not_allowed(method.as_str(), uri.path())
+}

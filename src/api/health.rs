@@ -1,0 +1,59 @@
+//! Whether the process lives, whether it can do its work, and its own metrics.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::problem::Problem;
+use crate::ports::{RolloutFilter, StoreError};
+use crate::telemetry;
+
+/// 200 while the process answers.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// 200 when the stored state is loaded and the store can be written to; else 503 with the reason.
+pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+    match tokio::time::timeout(api.limits.health, api.handle.store().ping()).await {
+        Err(_) => {
+            let limit = api.limits.health.as_secs_f64();
+            return Err(Problem::not_ready(format!("the store did not answer within {limit} s")));
+        }
+        Ok(Err(error)) => return Err(Problem::not_ready(error.to_string())),
+        Ok(Ok(())) => {}
+    }
+    if api.handle.is_ready() {
+        Ok("ok\n")
+    } else {
+        Err(Problem::not_ready(
+            "the stored state is not loaded yet, or the engine could not write to the store",
+        ))
+    }
+}
+
+/// Serin's own metrics as Prometheus text. What stands in the store is counted when it is asked for.
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    match tokio::time::timeout(api.limits.health, count_stored(&api)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("what the store holds could not be counted: {error}"),
+        Err(_) => tracing::debug!("what the store holds could not be counted in time"),
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (api.metrics)()).into_response()
+}
+
+async fn count_stored(api: &Api) -> Result<(), StoreError> {
+    let store = api.handle.store();
+    let (pending, dead) = store.outbox_counts().await?;
+    telemetry::outbox(pending, dead);
+    let filter = RolloutFilter { active: Some(true), limit: 10_000, ..RolloutFilter::default() };
+    let mut by_phase: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for rollout in store.rollouts(&filter).await? {
+        *by_phase.entry(rollout.phase.name()).or_default() += 1;
+    }
+    telemetry::rollouts_active(&by_phase);
+    Ok(())
+}

@@ -1,0 +1,348 @@
+//! Errors as RFC 9457 problem documents. Everything that can go wrong becomes HTTP here and nowhere
+//! else.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::StartError;
+use crate::ports::StoreError;
+
+/// What went wrong. `code` is stable; `detail` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `urn:serin:problem:CODE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What kind of problem, in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong here, and what would be right.
+    pub detail: String,
+    /// The stable code.
+    pub code: String,
+    /// The rollout that it is about, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
+    /// The first field or parameter that is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// All fields that are wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+    /// When to try again, as the header `Retry-After` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+}
+
+/// One field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// Its name.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem with a stable code.
+    pub fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: format!("urn:serin:problem:{code}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code: code.to_owned(),
+            rollout: None,
+            field: None,
+            errors: Vec::new(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// One field of a body that has a wrong value.
+    pub fn field(field: &str, detail: impl Into<String>) -> Problem {
+        Problem::fields(vec![FieldError { field: field.to_owned(), detail: detail.into() }])
+    }
+
+    /// Fields of a body that are wrong; not empty.
+    pub fn fields(errors: Vec<FieldError>) -> Problem {
+        let detail = sentence(&errors);
+        let mut problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_field",
+            "The body has a field that is not right",
+            detail,
+        );
+        problem.field = errors.first().map(|error| error.field.clone());
+        problem.errors = errors;
+        problem
+    }
+
+    /// Parameters of a query that are wrong; not empty.
+    pub fn parameters(errors: Vec<FieldError>) -> Problem {
+        let detail = sentence(&errors);
+        let mut problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_parameter",
+            "The query has a parameter that is not right",
+            detail,
+        );
+        problem.field = errors.first().map(|error| error.field.clone());
+        problem.errors = errors;
+        problem
+    }
+
+    /// The body is not JSON, or not an object.
+    pub fn not_json(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_json", "The body cannot be read", detail)
+    }
+
+    /// The body says that it is something else than JSON.
+    pub fn media_type() -> Problem {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The body is not JSON",
+            "send the body as JSON, with the header `Content-Type: application/json`",
+        )
+    }
+
+    /// The body is larger than `limit` bytes.
+    pub fn too_large(limit: usize) -> Problem {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The body is too large",
+            format!("a body may have at most {limit} bytes"),
+        )
+    }
+
+    /// The header `Idempotency-Key` cannot be used.
+    pub fn idempotency_key(detail: impl Into<String>) -> Problem {
+        let mut problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_idempotency_key",
+            "The idempotency key cannot be used",
+            detail,
+        );
+        problem.field = Some("Idempotency-Key".to_owned());
+        problem
+    }
+
+    /// The key was used for something else before.
+    pub fn key_reused(what: impl Into<String>) -> Problem {
+        let mut problem = Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "The idempotency key was used for something else",
+            what,
+        );
+        problem.field = Some("Idempotency-Key".to_owned());
+        problem
+    }
+
+    /// The engine, or the rollout's phase, refuses a command.
+    pub fn refused(rollout: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::CONFLICT, "command_refused", "The command was refused", detail)
+            .about(rollout)
+    }
+
+    /// No policy of that name in the configuration.
+    pub fn unknown_policy(name: &str) -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown_policy",
+            "There is no such policy",
+            format!("there is no policy `{name}`; GET /api/v1/policies lists them"),
+        )
+    }
+
+    /// The daemon cannot do it now.
+    pub fn not_ready(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Serin is not ready", detail).retry(1)
+    }
+
+    /// Too many requests at one time.
+    pub fn busy(limit: usize) -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too many requests at one time",
+            format!("{limit} requests are being answered; try again"),
+        )
+        .retry(1)
+    }
+
+    /// The request took too long.
+    pub fn timeout(seconds: u64) -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "The request took too long",
+            format!("there was no answer within {seconds} s; try again with the same idempotency key"),
+        )
+        .retry(1)
+    }
+
+    /// Nothing is at that path.
+    pub fn no_such_path(path: &str) -> Problem {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_path",
+            "There is nothing at this path",
+            format!("nothing is at {}; the API is under /api/v1", shortened(path)),
+        )
+    }
+
+    /// The path is there, the method is not.
+    pub fn method_not_allowed(method: &str, path: &str) -> Problem {
+        Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "The method is not possible here",
+            format!("{} is not possible at {}; see the header `Allow`", shortened(method), shortened(path)),
+        )
+    }
+
+    /// The same problem, about a rollout.
+    pub fn about(mut self, rollout: &str) -> Problem {
+        self.rollout = Some(rollout.to_owned());
+        self
+    }
+
+    fn retry(mut self, seconds: u32) -> Problem {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+fn sentence(errors: &[FieldError]) -> String {
+    errors.iter().map(|error| error.detail.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Text from outside, at most 200 characters of it.
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(200).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            StoreError::Unavailable(_) => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                "The store cannot be used",
+                detail,
+            )
+            .retry(2),
+            StoreError::NotFound(_) => {
+                Problem::new(StatusCode::NOT_FOUND, "not_found", "It does not exist", detail)
+            }
+            StoreError::Conflict(_) => {
+                Problem::new(StatusCode::CONFLICT, "conflict", "It has changed meanwhile", detail)
+            }
+            StoreError::Occupied { active, .. } => Problem::new(
+                StatusCode::CONFLICT,
+                "occupied",
+                "The target is taken",
+                format!("{detail}; wait for its end, or ask again with `supersede`"),
+            )
+            .about(&active.0),
+            StoreError::Corrupt(_) => Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "store_corrupt",
+                "The store holds something that cannot be read",
+                detail,
+            ),
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Problem {
+        let detail = error.to_string();
+        let mut problem = match error {
+            StartError::Store(error) => return error.into(),
+            StartError::UnknownTarget(..) => {
+                Problem::new(StatusCode::NOT_FOUND, "unknown_target", "There is no such target", detail)
+            }
+            StartError::UnknownPolicy(..) => {
+                Problem::new(StatusCode::NOT_FOUND, "unknown_policy", "There is no such policy", detail)
+            }
+            StartError::Version(_) => return Problem::field("version", detail),
+            StartError::Arms(_) => {
+                return Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "arms_not_distinct",
+                    "Canary and baseline cannot be told apart",
+                    detail,
+                );
+            }
+        };
+        let field = if problem.code == "unknown_target" { "target" } else { "policy" };
+        problem.field = Some(field.to_owned());
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::warn!(code = %self.code, status = self.status, "a request failed: {}", self.detail);
+        }
+        let retry = self.retry_after_seconds;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::rollout::RolloutId;
+
+    #[test]
+    fn every_store_error_has_its_status() {
+        let occupied = StoreError::Occupied { target: "checkout".into(), active: RolloutId("r1".into()) };
+        let cases = [
+            (StoreError::Unavailable("disk full".into()), 503, "store_unavailable"),
+            (StoreError::NotFound("rollout r9".into()), 404, "not_found"),
+            (StoreError::Conflict("rollout r1".into()), 409, "conflict"),
+            (occupied, 409, "occupied"),
+            (StoreError::Corrupt("a row".into()), 500, "store_corrupt"),
+        ];
+        for (error, status, code) in cases {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status, problem.code.as_str()), (status, code));
+        }
+    }
+
+    #[test]
+    fn the_problem_names_who_has_the_target() {
+        let error = StoreError::Occupied { target: "checkout".into(), active: RolloutId("r1".into()) };
+        let problem = Problem::from(StartError::Store(error));
+        assert_eq!(problem.rollout.as_deref(), Some("r1"));
+        assert!(problem.detail.contains("r1") && problem.detail.contains("supersede"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn unavailable_says_when_to_try_again() {
+        let response = Problem::from(StoreError::Unavailable("disk full".into())).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    }
+}

@@ -1,0 +1,258 @@
+//! Rollouts: start, list, show, command, and what was recorded of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::Api;
+use super::input::{Body, IdempotencyKey, Name, Params};
+use super::problem::Problem;
+use super::views::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
+use crate::core::metric::TickObservation;
+use crate::core::rollout::{Command, CommandKind, Illegal, Rollout, RolloutId, RolloutKind};
+use crate::core::target::Target;
+use crate::engine::StartRequest;
+use crate::ports::{InboxEntry, RolloutFilter, StoreError};
+
+const COMMANDS: &[&str] = &["pause", "resume", "advance", "promote", "rollback"];
+
+/// `POST /rollouts`: 201 with the rollout and its `Location`. The same idempotency key again gives the
+/// same rollout.
+pub(super) async fn start(
+    State(api): State<Api>,
+    key: IdempotencyKey,
+    mut body: Body,
+) -> Result<Response, Problem> {
+    let request = StartRequest {
+        target: body.text("target", 200),
+        policy: body.text("policy", 200),
+        version: body.text("version", 200),
+        kind: match body.word("kind", &["release", "revert"]) {
+            Some("revert") => RolloutKind::Revert,
+            _ => RolloutKind::Release,
+        },
+        by: body.optional_text("by", 200).unwrap_or_else(|| "api".to_owned()),
+        supersede: body.flag("supersede"),
+        idempotency_key: key.0,
+    };
+    body.finish()?;
+    if !api.handle.is_ready() {
+        return Err(Problem::not_ready(
+            "the stored state is not loaded yet, or the store cannot be written to, so nothing can be started",
+        ));
+    }
+    let asked = request.clone();
+    let rollout = api.handle.start(request).await?;
+    if (&rollout.target, &rollout.version, &rollout.policy.name, rollout.kind)
+        != (&asked.target, &asked.version, &asked.policy, asked.kind)
+    {
+        return Err(Problem::key_reused(format!(
+            "this key started rollout {}, of {} on {} under policy {}; take a new key",
+            rollout.id, rollout.version, rollout.target, rollout.policy.name
+        ))
+        .about(&rollout.id.0));
+    }
+    let location = format!("/api/v1/rollouts/{}", rollout.id);
+    let view = view(&api, &rollout).await?;
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `GET /rollouts`: newest first.
+pub(super) async fn list(
+    State(api): State<Api>,
+    mut params: Params,
+) -> Result<Json<Page<RolloutView>>, Problem> {
+    let target = params.text("target");
+    let phase = params.word("phase", PHASES);
+    let active = params.flag("active");
+    let before = params.text("before").map(RolloutId);
+    let limit = params.number("limit", 1, 200, 50) as usize;
+    params.finish()?;
+    // One more than the page has tells whether there is another page.
+    let filter = RolloutFilter { target, phase, active, before, limit: limit + 1 };
+    let mut rollouts = api.handle.store().rollouts(&filter).await?;
+    let more = rollouts.len() > limit;
+    rollouts.truncate(limit);
+    let targets: BTreeMap<String, Target> =
+        api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
+    let next = if more { rollouts.last().map(|rollout| rollout.id.0.clone()) } else { None };
+    let items =
+        rollouts.iter().map(|rollout| RolloutView::new(rollout, targets.get(&rollout.target))).collect();
+    Ok(Json(Page { items, next }))
+}
+
+/// `GET /rollouts/{id}`.
+pub(super) async fn show(State(api): State<Api>, name: Name) -> Result<Json<RolloutView>, Problem> {
+    let rollout = rollout(&api, name).await?;
+    Ok(Json(view(&api, &rollout).await?))
+}
+
+/// `GET /rollouts/{id}/events`: the rollout's log, oldest first.
+pub(super) async fn events(
+    State(api): State<Api>,
+    name: Name,
+    mut params: Params,
+) -> Result<Json<Page<EventView>>, Problem> {
+    let (after, limit) = (params.number("after", 0, u64::MAX, 0), params.number("limit", 1, 1000, 200));
+    params.finish()?;
+    let rollout = rollout(&api, name).await?;
+    let events = api.handle.store().events(&rollout.id, after, limit as usize).await?;
+    let next = next(events.len(), limit, events.last().map(|event| event.seq));
+    Ok(Json(Page { items: events.iter().map(EventView::new).collect(), next }))
+}
+
+/// `GET /rollouts/{id}/evidence`: what every tick was judged as, oldest first.
+pub(super) async fn evidence(
+    State(api): State<Api>,
+    name: Name,
+    params: Params,
+) -> Result<Json<Page<TickAssessmentView>>, Problem> {
+    let (rollout, ticks, next) = ticks(&api, name, params).await?;
+    let items = ticks
+        .iter()
+        .map(|(tick, assessment)| TickAssessmentView::new(tick, assessment, &rollout.policy))
+        .collect();
+    Ok(Json(Page { items, next }))
+}
+
+/// `GET /rollouts/{id}/observations`: the counts exactly as they are stored, oldest first.
+pub(super) async fn observations(
+    State(api): State<Api>,
+    name: Name,
+    params: Params,
+) -> Result<Json<Page<TickObservation>>, Problem> {
+    let (_, ticks, next) = ticks(&api, name, params).await?;
+    Ok(Json(Page { items: ticks.into_iter().map(|(tick, _)| tick).collect(), next }))
+}
+
+type Ticks = Vec<(TickObservation, crate::core::judge::Assessment)>;
+
+async fn ticks(
+    api: &Api,
+    name: Name,
+    mut params: Params,
+) -> Result<(Rollout, Ticks, Option<String>), Problem> {
+    let (after, limit) = (params.number("after", 0, u64::MAX, 0), params.number("limit", 1, 500, 100));
+    params.finish()?;
+    let rollout = rollout(api, name).await?;
+    let ticks = api.handle.store().observations(&rollout.id, after, limit as usize).await?;
+    let next = next(ticks.len(), limit, ticks.last().map(|(tick, _)| tick.seq));
+    Ok((rollout, ticks, next))
+}
+
+/// A full page may have another one after it.
+fn next(got: usize, limit: u64, last: Option<u64>) -> Option<String> {
+    if got as u64 >= limit { last.map(|seq| seq.to_string()) } else { None }
+}
+
+async fn rollout(api: &Api, name: Name) -> Result<Rollout, Problem> {
+    let short: String = name.0.chars().take(200).collect();
+    Ok(api.handle.store().rollout(&RolloutId(short)).await?)
+}
+
+async fn view(api: &Api, rollout: &Rollout) -> Result<RolloutView, Problem> {
+    let target = match api.handle.store().target(&rollout.target).await {
+        Ok(target) => Some(target),
+        Err(StoreError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(RolloutView::new(rollout, target.as_ref()))
+}
+
+// ----------------------------------------------------------------------------------------------- commands
+
+/// `POST /rollouts/{id}/commands`: into the inbox, and what the engine made of it. 200 when it was
+/// carried out, 409 when it was refused, 202 when the engine has not taken it yet; the same
+/// idempotency key again asks again.
+pub(super) async fn command(
+    State(api): State<Api>,
+    name: Name,
+    key: IdempotencyKey,
+    mut body: Body,
+) -> Result<Response, Problem> {
+    let kind = match body.required_word("command", COMMANDS) {
+        "pause" => CommandKind::Pause,
+        "resume" => CommandKind::Resume,
+        "advance" => CommandKind::Advance,
+        "promote" => CommandKind::Promote,
+        _ => CommandKind::Rollback,
+    };
+    let command = Command {
+        key: key.0.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string()),
+        by: body.optional_text("by", 200).unwrap_or_else(|| "api".to_owned()),
+        reason: body.optional_text("reason", 2000),
+        expected_revision: body.number("expected_revision"),
+        kind,
+    };
+    body.finish()?;
+    let rollout = rollout(&api, name).await?;
+    let entry = match known(&api, &command.key).await? {
+        Some(entry) => entry,
+        // The engine does not look at rollouts that are at their end.
+        None if rollout.phase.is_terminal() => return Err(at_its_end(&rollout, &command.kind)),
+        None => api.handle.command(&rollout.id, command.clone()).await?,
+    };
+    if entry.rollout != rollout.id || entry.command.kind != command.kind {
+        return Err(Problem::key_reused(format!(
+            "this key was used for `{}` of rollout {}; take a new key",
+            entry.command.kind.name(),
+            entry.rollout
+        ))
+        .about(&entry.rollout.0));
+    }
+    let entry = answered(&api, entry).await?;
+    match &entry.result {
+        Some(Ok(())) => Ok((StatusCode::OK, Json(CommandView::new(&entry))).into_response()),
+        Some(Err(reason)) => Err(Problem::refused(&rollout.id.0, reason.clone())),
+        None => {
+            let now = api.handle.store().rollout(&rollout.id).await?;
+            if now.phase.is_terminal() {
+                return Err(at_its_end(&now, &entry.command.kind));
+            }
+            Ok((StatusCode::ACCEPTED, Json(CommandView::new(&entry))).into_response())
+        }
+    }
+}
+
+fn at_its_end(rollout: &Rollout, kind: &CommandKind) -> Problem {
+    let illegal = Illegal::Phase { phase: rollout.phase.name(), event: kind.name() };
+    Problem::refused(&rollout.id.0, illegal.to_string())
+}
+
+async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
+    match api.handle.store().command(key).await {
+        Ok(entry) => Ok(Some(entry)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The entry with the engine's result, or without it when the wait is over. The command is stored by
+/// now: a store that fails meanwhile makes the answer late, not wrong.
+async fn answered(api: &Api, entry: InboxEntry) -> Result<InboxEntry, Problem> {
+    let key = entry.command.key.clone();
+    let polled = async {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            if let Ok(Some(entry)) = known(api, &key).await
+                && entry.result.is_some()
+            {
+                return entry;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    };
+    if entry.result.is_some() {
+        return Ok(entry);
+    }
+    Ok(tokio::time::timeout(api.limits.command_wait, polled).await.unwrap_or(entry))
+}

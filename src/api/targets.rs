@@ -1,0 +1,47 @@
+//! Targets and policies, for reading.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use super::input::{Name, Params};
+use super::problem::Problem;
+use super::views::{Page, PolicyView, TargetView};
+use crate::core::target::Target;
+
+/// `GET /targets`: all of them, by name.
+pub(super) async fn list(State(api): State<Api>, params: Params) -> Result<Json<Page<TargetView>>, Problem> {
+    params.finish()?;
+    let stored: BTreeMap<String, Target> =
+        api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
+    let items = stored
+        .values()
+        .map(|target| TargetView::new(target, api.handle.targets().get(&target.name)))
+        .collect();
+    Ok(Json(Page { items, next: None }))
+}
+
+/// `GET /targets/{name}`.
+pub(super) async fn show(State(api): State<Api>, name: Name) -> Result<Json<TargetView>, Problem> {
+    let target = api.handle.store().target(&name.0).await?;
+    Ok(Json(TargetView::new(&target, api.handle.targets().get(&target.name))))
+}
+
+/// `GET /policies`: all of them, by name.
+pub(super) async fn policies(
+    State(api): State<Api>,
+    params: Params,
+) -> Result<Json<Page<PolicyView>>, Problem> {
+    params.finish()?;
+    Ok(Json(Page { items: api.handle.policies().values().map(PolicyView::new).collect(), next: None }))
+}
+
+/// `GET /policies/{name}`.
+pub(super) async fn policy(State(api): State<Api>, name: Name) -> Result<Json<PolicyView>, Problem> {
+    match api.handle.policies().get(&name.0) {
+        Some(policy) => Ok(Json(PolicyView::new(policy))),
+        None => Err(Problem::unknown_policy(&name.0.chars().take(100).collect::<String>())),
+    }
+}

@@ -1,0 +1,367 @@
+//! What the API answers with: stable types, apart from the inner ones. Fields with a unit end in it.
+//! The command line reads the same types.
+
+mod evidence;
+mod plan;
+pub mod words;
+
+use serde::{Deserialize, Serialize};
+
+pub use super::waiting::{Awaited, WaitingFor};
+pub use evidence::{
+    ArmView, AssessmentView, EvidenceView, GuardrailView, MetricView, RatioView, TickAssessmentView,
+};
+pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
+
+use crate::core::policy::Mode;
+use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout};
+use crate::core::rollout::{RolloutKind, Stage};
+use crate::core::target::{Split, Target, Weight};
+use crate::ports::InboxEntry;
+
+/// The names of all phases, as `state` has them.
+pub const PHASES: &[&str] = &[
+    "scheduled",
+    "preflight",
+    "preparing",
+    "progressing",
+    "finalizing",
+    "baking",
+    "rolling_back",
+    "succeeded",
+    "rolled_back",
+    "cancelled",
+    "failed",
+];
+
+/// A part of a list. `next` is the value of `before` or `after` for the next part, where there may be
+/// one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The part.
+    pub items: Vec<T>,
+    /// Where the next part begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// One rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// Its name; ids sort by the time of creation.
+    pub id: String,
+    /// The target's name.
+    pub target: String,
+    /// The version that is released.
+    pub version: String,
+    /// What runs as stable; known while the rollout has its target.
+    pub stable_version: Option<String>,
+    /// The policy as it was at the start.
+    pub policy: PolicyName,
+    /// Release or revert.
+    pub kind: RolloutKind,
+    /// The phase's name; one of [`PHASES`].
+    pub state: String,
+    /// True at an end: nothing changes any more.
+    pub ended: bool,
+    /// The step, in the phases `preparing` and `progressing`.
+    pub step: Option<StepView>,
+    /// All steps of the policy.
+    pub steps: Vec<StepPlanView>,
+    /// `settling` or `analysing`, in the phase `progressing`.
+    pub stage: Option<String>,
+    /// Why it does not advance.
+    pub holds: Vec<Hold>,
+    /// What the router shall do; known while the rollout has its target.
+    pub wanted: Option<SplitView>,
+    /// What the data plane was last seen to do; known while the rollout has its target.
+    pub seen: Option<SeenView>,
+    /// Proxies that are not known to follow the wanted split.
+    pub unconfirmed_nodes: Vec<String>,
+    /// Measured durations.
+    pub timers: TimersView,
+    /// What the last tick was judged as.
+    pub assessment: Option<AssessmentView>,
+    /// What comes next, and what it depends on; `None` at an end.
+    pub waiting_for: Option<WaitingFor>,
+    /// Why it goes, or went, back; `None` before and after a success.
+    pub reason: Option<ReasonView>,
+    /// The rollout that took the target over.
+    pub superseded_by: Option<String>,
+    /// The rollout that this one took the target from.
+    pub supersedes: Option<String>,
+    /// Counts the changes; for `expected_revision` of a command.
+    pub revision: u64,
+    /// When it was asked for (RFC 3339, UTC).
+    pub created_at: String,
+    /// By whom.
+    pub created_by: String,
+    /// When the phase or step began (RFC 3339, UTC).
+    pub phase_since: String,
+    /// When it came to its end (RFC 3339, UTC).
+    pub ended_at: Option<String>,
+}
+
+/// A policy's name and version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyName {
+    /// Its name.
+    pub name: String,
+    /// The first 12 digits of its content's hash.
+    pub version: String,
+    /// Whether it moves traffic.
+    pub mode: Mode,
+}
+
+/// Where in the steps a rollout is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Counts from 1.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The canary's weight in this step.
+    pub weight_percent: f64,
+    /// At least so much analysed time.
+    pub min_seconds: f64,
+    /// After so much analysed time without proof the policy's `at_max` applies; `None`: never.
+    pub max_seconds: Option<f64>,
+}
+
+/// A split.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitView {
+    /// Of the new version.
+    pub canary_percent: f64,
+    /// Of the running version.
+    pub stable_percent: f64,
+    /// Of a fresh copy of the running version.
+    pub baseline_percent: f64,
+}
+
+/// A split that was seen in the data plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenView {
+    /// The weights.
+    #[serde(flatten)]
+    pub split: SplitView,
+    /// When they were first seen (RFC 3339, UTC).
+    pub at: String,
+    /// True if they are the wanted ones.
+    pub as_wanted: bool,
+}
+
+/// Measured durations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimersView {
+    /// Analysed in the current step or bake, by the windows' own time.
+    pub analysed_seconds: f64,
+    /// Without data of either arm.
+    pub blind_seconds: f64,
+    /// Without data of the canary while the baseline is seen.
+    pub silent_seconds: f64,
+    /// In the current phase or step.
+    pub in_phase_seconds: f64,
+    /// While the wanted split was not seen.
+    pub unseen_seconds: f64,
+    /// While the canary was seen to get no request on the way back.
+    pub quiet_seconds: f64,
+}
+
+/// Why something was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonView {
+    /// The stable code.
+    pub code: ReasonCode,
+    /// The sentence with its figures.
+    pub sentence: String,
+}
+
+impl RolloutView {
+    /// The view of a rollout; `target` is what is stored of its target, where that is known.
+    pub fn new(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
+        let mine = target.filter(|target| target.active.as_ref() == Some(&rollout.id));
+        let (reason, superseded_by) = why(&rollout.phase);
+        RolloutView {
+            id: rollout.id.0.clone(),
+            target: rollout.target.clone(),
+            version: rollout.version.clone(),
+            stable_version: mine.and_then(|target| target.stable_version.clone()),
+            policy: PolicyName {
+                name: rollout.policy.name.clone(),
+                version: rollout.policy.version.clone(),
+                mode: rollout.policy.mode,
+            },
+            kind: rollout.kind,
+            state: rollout.phase.name().to_owned(),
+            ended: rollout.phase.is_terminal(),
+            step: step(rollout),
+            steps: rollout.policy.steps.iter().map(StepPlanView::new).collect(),
+            stage: match &rollout.phase {
+                Phase::Progressing { stage: Stage::Settling, .. } => Some("settling".to_owned()),
+                Phase::Progressing { stage: Stage::Analysing { .. }, .. } => Some("analysing".to_owned()),
+                _ => None,
+            },
+            holds: rollout.holds.iter().copied().collect(),
+            wanted: mine.map(|target| SplitView::new(target.wanted)),
+            seen: mine.and_then(SeenView::of),
+            unconfirmed_nodes: mine.map(unconfirmed).unwrap_or_default(),
+            timers: TimersView {
+                analysed_seconds: rollout.timers.analysed.as_secs_f64(),
+                blind_seconds: rollout.timers.blind.as_secs_f64(),
+                silent_seconds: rollout.timers.silent.as_secs_f64(),
+                in_phase_seconds: rollout.timers.in_phase.as_secs_f64(),
+                unseen_seconds: rollout.timers.unseen.as_secs_f64(),
+                quiet_seconds: rollout.timers.quiet.as_secs_f64(),
+            },
+            assessment: rollout.last.as_ref().map(|last| AssessmentView::new(last, &rollout.policy)),
+            waiting_for: super::waiting::waiting_for(rollout, target),
+            reason: reason.map(ReasonView::new),
+            superseded_by,
+            supersedes: rollout.supersedes.as_ref().map(|id| id.0.clone()),
+            revision: rollout.revision,
+            created_at: rollout.created_at.to_string(),
+            created_by: rollout.created_by.clone(),
+            phase_since: rollout.phase_since.to_string(),
+            ended_at: rollout.ended_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+fn why(phase: &Phase) -> (Option<&Reason>, Option<String>) {
+    use crate::core::rollout::Ending;
+    match phase {
+        Phase::RollingBack { reason, ending } => {
+            let by = match ending {
+                Ending::Cancelled { superseded_by } => superseded_by.as_ref().map(|id| id.0.clone()),
+                Ending::RolledBack => None,
+            };
+            (Some(reason), by)
+        }
+        Phase::Cancelled { reason, superseded_by } => {
+            (Some(reason), superseded_by.as_ref().map(|id| id.0.clone()))
+        }
+        Phase::RolledBack { reason } | Phase::Failed { reason } => (Some(reason), None),
+        _ => (None, None),
+    }
+}
+
+fn step(rollout: &Rollout) -> Option<StepView> {
+    let index = rollout.phase.step()?;
+    let step = rollout.policy.steps.get(index)?;
+    Some(StepView {
+        index: index + 1,
+        of: rollout.policy.steps.len(),
+        weight_percent: percent(step.weight),
+        min_seconds: step.min.as_secs_f64(),
+        max_seconds: step.max.map(|max| max.as_secs_f64()),
+    })
+}
+
+pub(super) fn unconfirmed(target: &Target) -> Vec<String> {
+    target.unconfirmed_nodes().into_iter().map(str::to_owned).collect()
+}
+
+/// A weight as percent.
+pub(super) fn percent(weight: Weight) -> f64 {
+    f64::from(weight.0) / 100.0
+}
+
+impl SplitView {
+    /// The view of a split.
+    pub fn new(split: Split) -> SplitView {
+        SplitView {
+            canary_percent: percent(split.canary),
+            stable_percent: percent(split.stable),
+            baseline_percent: percent(split.baseline),
+        }
+    }
+}
+
+impl SeenView {
+    /// What was last seen of a target.
+    pub fn of(target: &Target) -> Option<SeenView> {
+        target.seen.map(|seen| SeenView {
+            split: SplitView::new(seen.split),
+            at: seen.at.to_string(),
+            as_wanted: target.is_seen(),
+        })
+    }
+}
+
+impl ReasonView {
+    /// The view of a reason.
+    pub fn new(reason: &Reason) -> ReasonView {
+        ReasonView { code: reason.code, sentence: reason.sentence.clone() }
+    }
+}
+
+/// One line of a rollout's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Counts from 1 in each rollout.
+    pub seq: u64,
+    /// When (RFC 3339, UTC).
+    pub at: String,
+    /// What kind.
+    pub kind: EventKind,
+    /// Who, where a person did it.
+    pub by: Option<String>,
+    /// The sentence with its figures.
+    pub sentence: String,
+}
+
+impl EventView {
+    /// The view of a log line.
+    pub fn new(event: &EventRecord) -> EventView {
+        EventView {
+            seq: event.seq,
+            at: event.at.to_string(),
+            kind: event.kind,
+            by: event.by.clone(),
+            sentence: event.sentence.clone(),
+        }
+    }
+}
+
+/// A command in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandView {
+    /// Its idempotency key.
+    pub key: String,
+    /// The rollout that it is for.
+    pub rollout: String,
+    /// `pause`, `resume`, `advance`, `promote`, `rollback` (or `supersede`, by a newer rollout).
+    pub command: String,
+    /// Who.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// When it came in (RFC 3339, UTC).
+    pub at: String,
+    /// `done`, `refused`, or `pending` while the engine has not taken it.
+    pub result: String,
+    /// Why it was refused.
+    pub refusal: Option<String>,
+}
+
+impl CommandView {
+    /// The view of an inbox entry.
+    pub fn new(entry: &InboxEntry) -> CommandView {
+        let (result, refusal) = match &entry.result {
+            None => ("pending", None),
+            Some(Ok(())) => ("done", None),
+            Some(Err(reason)) => ("refused", Some(reason.clone())),
+        };
+        CommandView {
+            key: entry.command.key.clone(),
+            rollout: entry.rollout.0.clone(),
+            command: entry.command.kind.name().to_owned(),
+            by: entry.command.by.clone(),
+            reason: entry.command.reason.clone(),
+            at: entry.at.to_string(),
+            result: result.to_owned(),
+            refusal,
+        }
+    }
+}
