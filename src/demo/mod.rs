@@ -4,5 +4,7 @@
 
 pub mod fault;
 pub mod load;
+pub mod scenario;
 pub mod service;
+pub mod summary;
 pub mod tally;
