@@ -74,9 +74,33 @@ pub(super) fn split(sums: &BTreeMap<Role, u32>) -> Split {
 pub fn smallest_canary(stable: u32, canary: u32, baseline: Option<u32>) -> Option<Weight> {
     let mut servers = BTreeMap::from([(Role::Stable, stable), (Role::Canary, canary)]);
     servers.extend(baseline.map(|count| (Role::Baseline, count)));
-    (1..10_000)
-        .map(Weight)
-        .find(|weight| weights(Split::canary(*weight, baseline.is_some()), &servers).is_ok())
+    if servers.values().any(|count| *count == 0) {
+        return None;
+    }
+    let fits = |weight: &Weight| too_small(Split::canary(*weight, baseline.is_some()), &servers).is_none();
+    (1..10_000).map(Weight).find(fits)
+}
+
+/// The roles that have weight, with it.
+fn shares(split: Split) -> Vec<(Role, u64)> {
+    let roles = [Role::Stable, Role::Canary, Role::Baseline];
+    let all = roles.map(|role| (role, u64::from(split.weight(role).0)));
+    all.into_iter().filter(|(_, share)| *share > 0).collect()
+}
+
+/// The role whose servers get most each, with its share.
+fn lead(shares: &[(Role, u64)], servers: &BTreeMap<Role, u32>) -> Option<(Role, u64)> {
+    let count = |role: Role| u64::from(servers.get(&role).copied().unwrap_or(0));
+    shares.iter().copied().max_by(|(a, x), (b, y)| (x * count(*b)).cmp(&(y * count(*a))))
+}
+
+/// Canary or baseline, if it would have to be smaller than weight 1 is beside weight 256.
+fn too_small(split: Split, servers: &BTreeMap<Role, u32>) -> Option<Role> {
+    let shares = shares(split);
+    let (lead, most) = lead(&shares, servers)?;
+    let count = |role: Role| u64::from(servers.get(&role).copied().unwrap_or(0));
+    let fits = |role: Role, share: u64| u64::from(MOST) * share * count(lead) >= most * count(role);
+    shares.iter().find(|(role, share)| *role != Role::Stable && !fits(*role, *share)).map(|(role, _)| *role)
 }
 
 fn error(weights: &BTreeMap<Role, u16>, split: Split, servers: &BTreeMap<Role, u32>) -> f64 {
