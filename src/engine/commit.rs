@@ -6,8 +6,9 @@ use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
 use crate::core::rollout::{Action, Command, Event, EventKind, Illegal, Outcome, State, transition};
-use crate::core::target::Target;
+use crate::core::target::{Target, Weight};
 use crate::ports::{Commit, Died, InboxEntry, StoreError};
+use crate::telemetry;
 
 /// A way back that is carried out though the store has not taken it.
 pub(super) struct Unsaved {
@@ -57,18 +58,19 @@ impl Engine {
                 self.parts.handle.set_storing(true);
                 outcome.state.target.revision += 1;
                 outcome.state.rollout.revision += 1;
+                self.measure(slot, &commit, &outcome.state);
                 keep(slot, outcome.state, commit.cursors.clone());
                 self.pass(name_of(&commit))?;
                 Ok(true)
             }
             Err(StoreError::Conflict(what)) => {
+                telemetry::store_fault("conflict");
                 tracing::warn!(%what, "somebody else has committed; loading again");
                 slot.outdated = true;
                 Ok(false)
             }
             Err(error) => {
-                self.parts.handle.set_storing(false);
-                tracing::error!(target_name = %slot.target.name, %error, "the store took nothing");
+                self.store_failed(&slot.target.name, &error);
                 if lowers {
                     keep(slot, outcome.state, commit.cursors.clone());
                     slot.unsaved = Some(Unsaved { commit });
@@ -108,12 +110,52 @@ impl Engine {
                 self.pass("other_committed")?;
             }
             Err(StoreError::Conflict(_)) => slot.outdated = true,
-            Err(error) => {
-                self.parts.handle.set_storing(false);
-                tracing::error!(target_name = %slot.target.name, %error, "the store took nothing");
-            }
+            Err(error) => self.store_failed(&slot.target.name, &error),
         }
         Ok(())
+    }
+
+    fn store_failed(&self, target: &str, error: &StoreError) {
+        self.parts.handle.set_storing(false);
+        telemetry::store_writable(false);
+        telemetry::store_fault(match error {
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Conflict(_) => "conflict",
+            _ => "unavailable",
+        });
+        tracing::error!(target_name = %target, %error, "the store did not do what it was asked");
+    }
+
+    /// Own metrics of what was committed.
+    fn measure(&self, slot: &mut Slot, commit: &Commit, state: &State) {
+        let (service, policy) = (&state.target.name, &state.rollout.policy.name);
+        for event in &commit.events {
+            let decision = match event.kind {
+                EventKind::Advanced => "advance",
+                EventKind::Promoted => "promote",
+                EventKind::RollbackStarted => "roll_back",
+                EventKind::HoldAdded => "hold",
+                EventKind::Started => "start",
+                EventKind::Succeeded => "succeed",
+                EventKind::Cancelled => "cancel",
+                EventKind::Failed => "fail",
+                _ => continue,
+            };
+            telemetry::decision(service, policy, decision);
+        }
+        let now = self.clock().monotonic();
+        if state.target.generation != slot.target.generation {
+            slot.wanted_at = Some(now);
+        }
+        if state.target.is_seen()
+            && let Some(wanted_at) = slot.wanted_at.take()
+        {
+            let seconds = now.saturating_sub(wanted_at).as_secs_f64();
+            telemetry::split_confirmed(service, seconds);
+            if state.target.wanted.canary == Weight::ZERO {
+                telemetry::rollback_confirmed(service, seconds);
+            }
+        }
     }
 
     fn commit_of(
@@ -278,8 +320,7 @@ impl Engine {
                 true
             }
             Err(error) => {
-                self.parts.handle.set_storing(false);
-                tracing::error!(target_name = %slot.target.name, %error, "the target cannot be loaded");
+                self.store_failed(&slot.target.name, &error);
                 false
             }
         }
@@ -291,13 +332,13 @@ impl Engine {
         let targets = match self.store().targets().await {
             Ok(targets) => targets,
             Err(error) => {
-                self.parts.handle.set_storing(false);
-                tracing::error!(%error, "the store cannot be read");
+                self.store_failed("all", &error);
                 return Vec::new();
             }
         };
         if !self.parts.handle.is_ready() && self.store().ping().await.is_ok() {
             self.parts.handle.set_storing(true);
+            telemetry::store_writable(true);
         }
         let active: Vec<_> = targets.iter().filter_map(|target| target.active.clone()).collect();
         let pending = self.store().pending(&active).await.unwrap_or_default();

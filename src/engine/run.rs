@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::ports::Died;
+use crate::telemetry;
 
 /// How often the store is asked for what other processes have put there.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -103,6 +104,7 @@ impl Engine {
                 () = self.parts.handle.woken() => true,
                 () = self.clock().sleep_until(next) => false,
             };
+            self.measure_phases().await;
             // A slot at work is passed over by `refresh`: it is poked, and asks by itself.
             for name in self.refresh(woken).await {
                 if let Some(poke) = pokes.get(&name) {
@@ -110,6 +112,17 @@ impl Engine {
                 }
             }
         }
+    }
+
+    async fn measure_phases(&self) {
+        let mut phases = BTreeMap::new();
+        for slot in self.slots.values() {
+            let Ok(slot) = slot.try_lock() else { continue };
+            if let Some(active) = &slot.active {
+                *phases.entry(active.rollout.phase.name()).or_insert(0) += 1;
+            }
+        }
+        telemetry::rollouts_active(&phases);
     }
 
     async fn run_outbox(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
@@ -121,6 +134,9 @@ impl Engine {
                 () = self.clock().sleep_until(next) => {}
             }
             while self.dispatch_outbox().await? {}
+            if let Ok((pending, dead)) = self.store().outbox_counts().await {
+                telemetry::outbox(pending, dead);
+            }
         }
     }
 

@@ -10,11 +10,12 @@ use tokio::time::timeout;
 use super::Engine;
 use super::commit::Unsaved;
 use crate::core::judge::JudgeState;
-use crate::core::metric::MetricCursor;
+use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Phase, Rollout};
 use crate::core::target::{Finding, ObservedSplit, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
+use crate::telemetry;
 
 /// One target with its active rollout, as stored.
 pub(super) struct Slot {
@@ -33,6 +34,8 @@ pub(super) struct Slot {
     pub last_drive: Option<u64>,
     /// The router was last found to give the canary more than is wanted.
     pub was_raised: bool,
+    /// When the generation that is not seen yet was wanted.
+    pub wanted_at: Option<Duration>,
     /// A way back that the store has not taken yet.
     pub unsaved: Option<Unsaved>,
     /// What the store holds is newer.
@@ -60,6 +63,7 @@ impl Slot {
             last_observe: None,
             last_drive: None,
             was_raised: false,
+            wanted_at: None,
             unsaved: None,
             outdated: false,
             asked: true,
@@ -140,8 +144,18 @@ impl Engine {
         slot.plan_tick(now);
         let elapsed = slot.last_tick.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         let Some((tick, cursors)) = self.collect(slot, elapsed).await else { return Ok(()) };
+        let policy = slot.active.as_ref().map(|a| a.rollout.policy.name.clone()).unwrap_or_default();
+        for metric in &tick.metrics {
+            for fault in [&metric.canary, &metric.baseline].into_iter().filter_map(|r| r.as_ref().err()) {
+                if *fault != NoData::Waiting {
+                    telemetry::collect_fault(&slot.target.name, &policy, fault.name());
+                }
+            }
+        }
         if self.take(slot, Event::Tick(tick), cursors, None).await? {
             slot.last_tick = Some(now);
+            let seconds = self.clock().monotonic().saturating_sub(now).as_secs_f64();
+            telemetry::tick(&slot.target.name, &policy, seconds);
         }
         Ok(())
     }
@@ -239,6 +253,7 @@ impl Engine {
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };
         self.pass("before_apply")?;
         if let Err(error) = self.apply(router, slot).await {
+            telemetry::split_apply_fault(&slot.target.name);
             tracing::warn!(target_name = %slot.target.name, split = %slot.target.wanted, %error,
                 "the split cannot be applied; it is tried again");
         }
