@@ -29,7 +29,7 @@ use crate::ports::{Clock, NoFailpoints, Store};
 use crate::providers::scrape::ScrapeConfig;
 use crate::routers::StaticPools;
 use crate::routers::in_process::InProcessRouter;
-use crate::store::sqlite::SqliteStore;
+use crate::store::SqliteStore;
 
 /// The demo's policy as it is shipped.
 pub const POLICY: &str = include_str!("../../policies/demo.yaml");
