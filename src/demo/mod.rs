@@ -4,6 +4,7 @@
 
 pub mod fault;
 pub mod load;
+pub mod run;
 pub mod scenario;
 pub mod service;
 pub mod summary;
