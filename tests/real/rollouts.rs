@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use serin::demo::fault::Fault;
 
-use crate::testkit::stage::{Plan, Stage, policy_with};
+use crate::testkit::stage::{Plan, Stage};
 use crate::testkit::wait;
 
 /// ln of the two-sided tail of a normal approximation to the binomial, good enough far from 0.
