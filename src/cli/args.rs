@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "serin", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "serin", version, arg_required_else_help = true)]
 pub struct Cli {
     /// Options of all commands.
     #[command(flatten)]

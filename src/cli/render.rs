@@ -67,8 +67,11 @@ impl Picture {
         self.lines.push(line);
     }
 
+    /// An empty line, unless there is one already.
     fn gap(&mut self) {
-        self.push(Line::new());
+        if self.lines.last().is_some_and(|line| !line.is_empty()) {
+            self.push(Line::new());
+        }
     }
 
     fn labelled(&mut self, label: &str, style: Style, text: impl AsRef<str>) {
@@ -173,6 +176,7 @@ impl Picture {
         self.push(line);
         self.arm("canary", Style::Canary, metric, &metric.canary);
         self.arm("baseline", Style::Baseline, metric, &metric.baseline);
+        self.above_bound(metric);
         if !ended {
             let cells = self.bar_cells();
             let line = Line::new().with(Style::Faint, "  not worse").to(COLUMN + 2);
@@ -184,7 +188,6 @@ impl Picture {
 
     fn arm(&mut self, name: &str, style: Style, metric: &MetricView, arm: &ArmView) {
         let mut line = Line::new().with(style, format!("  {name}")).to(COLUMN + 2);
-        let share = arm.share_percent.map(|share| share_with_interval(share, arm.share_interval_percent));
         if metric.kind == "latency" {
             for (label, quantile) in
                 [("p50", arm.p50_seconds), ("p95", arm.p95_seconds), ("p99", arm.p99_seconds)]
@@ -195,15 +198,22 @@ impl Picture {
                         .with(Style::Plain, format!(" {:<9}", latency(quantile)));
                 }
             }
-            if let (Some(bound), Some(share)) = (metric.bound_seconds, share) {
-                line = line
-                    .with(Style::Faint, format!("over {} ", latency(bound)))
-                    .with(Style::Plain, format!("{share:<22}"));
-            }
-        } else if let Some(share) = share {
+        } else if let Some(share) = share(arm) {
             line = line.with(Style::Plain, format!("{share:<24}"));
         }
         self.push(line.with(Style::Faint, format!("{} requests", thousands(arm.requests))));
+    }
+
+    /// Latency only: the shares above the bound that the ratio speaks of.
+    fn above_bound(&mut self, metric: &MetricView) {
+        let (Some(bound), Some(canary), Some(baseline)) =
+            (metric.bound_seconds, share(&metric.canary), share(&metric.baseline))
+        else {
+            return;
+        };
+        let line = Line::new().with(Style::Faint, format!("  > {}", latency(bound))).to(COLUMN + 2);
+        let line = line.with(Style::Canary, "canary").with(Style::Plain, format!(" {canary}, "));
+        self.push(line.with(Style::Baseline, "baseline").with(Style::Plain, format!(" {baseline}")));
     }
 
     /// The combined evidence, which decides on the way back.
@@ -212,7 +222,8 @@ impl Picture {
             return;
         }
         self.gap();
-        let mut line = Line::new().with(Style::Faint, "Roll back").to(COLUMN + 2);
+        let label = if ended { "Harm" } else { "Roll back" };
+        let mut line = Line::new().with(Style::Faint, label).to(COLUMN + 2);
         let style = if assessment.harm.reached { Style::Bad } else { Style::Plain };
         if !ended {
             line = line.with(style, bar(&assessment.harm, self.bar_cells())).with(Style::Plain, "  ");
@@ -260,6 +271,10 @@ impl Picture {
     }
 }
 
+fn share(arm: &ArmView) -> Option<String> {
+    arm.share_percent.map(|share| share_with_interval(share, arm.share_interval_percent))
+}
+
 fn verdict(verdict: Verdict) -> (Style, &'static str) {
     match verdict {
         Verdict::Worse => (Style::Bad, "worse"),
@@ -289,7 +304,10 @@ fn steps(view: &RolloutView) -> Option<Line> {
             index if index == passed && here => (Style::Strong, "●"),
             _ => (Style::Faint, "○"),
         };
-        line = line.with(style, format!("{sign} {name}")).with(Style::Plain, "   ");
+        if index > 0 {
+            line = line.with(Style::Plain, "   ");
+        }
+        line = line.with(style, format!("{sign} {name}"));
     }
     Some(line)
 }

@@ -66,13 +66,14 @@ pub fn latency(seconds: f64) -> String {
     }
 }
 
-/// `×2.7 [1.9 – 3.6]`; an end that is not bounded is `…`.
+/// `×2.7 [1.9 – 3.6]`, with as many decimals as the estimate deserves; an end that is not bounded is
+/// `…`.
 pub fn ratio(ratio: &RatioView) -> String {
-    let figure = |x: f64| match x {
-        x if x >= 9.95 => format!("{x:.0}"),
-        x if x >= 1.995 => format!("{x:.1}"),
-        x => format!("{x:.2}"),
+    let decimals = match ratio.estimate.or(ratio.high) {
+        Some(x) if x >= 1.995 => 1,
+        _ => 2,
     };
+    let figure = |x: f64| if x >= 9.95 { format!("{x:.0}") } else { format!("{x:.decimals$}") };
     let end = |x: Option<f64>| x.map_or_else(|| "…".to_owned(), figure);
     match ratio.estimate {
         Some(estimate) => format!("×{} [{} – {}]", figure(estimate), end(ratio.low), end(ratio.high)),
@@ -183,6 +184,11 @@ impl Line {
     /// An empty line.
     pub fn new() -> Line {
         Line::default()
+    }
+
+    /// True if nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
     }
 
     /// The line with `text` after it.
@@ -310,9 +316,9 @@ mod tests {
     #[test]
     fn ratios() {
         let view = |low, estimate, high| RatioView { low, estimate, high };
-        assert_eq!(ratio(&view(Some(1.94), Some(2.71), Some(3.58))), "×2.7 [1.94 – 3.6]");
+        assert_eq!(ratio(&view(Some(1.94), Some(2.71), Some(3.58))), "×2.7 [1.9 – 3.6]");
         assert_eq!(ratio(&view(Some(0.8), Some(1.1), None)), "×1.10 [0.80 – …]");
-        assert_eq!(ratio(&view(Some(0.05), None, Some(50.0))), "× [0.05 – 50]");
+        assert_eq!(ratio(&view(Some(0.06), None, Some(50.0))), "× [0.1 – 50]");
     }
 
     #[test]

@@ -288,6 +288,13 @@ fn a_step_in_the_terminal() {
 }
 
 #[test]
+fn a_step_in_a_terminal_of_80_columns() {
+    let text = render(&progressing(), 80, false);
+    assert!(!text.contains('…'), "nothing is cut at the usual width:\n{text}");
+    expect("progressing-80.txt", &text);
+}
+
+#[test]
 fn a_step_in_a_narrow_terminal() {
     let text = render(&progressing(), 44, false);
     for line in text.lines() {
