@@ -1,1 +1,32 @@
-fn main() {}
+//! The program: parse, wire, run.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod failpoints;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use serin::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("serin: the runtime cannot be started: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => wire::serve(&args.config).await,
+            Command::Demo(_) => ExitCode::from(2),
+            Command::Client(command) => serin::cli::run(command, &cli.global).await,
+        }
+    });
+    // Work that was given up at its deadline must not keep the process.
+    runtime.shutdown_background();
+    code
+}

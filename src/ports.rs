@@ -31,6 +31,8 @@ pub struct CountsRequest {
     pub baseline: ArmSelector,
     /// Where counting has come to; `None` at the first look, which only sets the base.
     pub cursor: Option<MetricCursor>,
+    /// Which arms must have fresh samples for the counts to be consumed.
+    pub required: Required,
     /// Processes that began after this count from zero.
     pub rollout_started: Timestamp,
     /// Serin's wall clock.
@@ -41,12 +43,23 @@ pub struct CountsRequest {
     pub stale_after: Duration,
 }
 
+/// Which arms must have fresh samples for counts to be consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Required {
+    /// While the arms are compared.
+    Both,
+    /// Before the first step: the canary may not be there yet.
+    Baseline,
+    /// At 100% and on the way back: the other arm may be gone.
+    Canary,
+}
+
 /// What a provider answers for one metric. If `cursor` is `None`, nothing was consumed and the counts
-/// come again in the next window; counts are consumed only when both arms have fresh samples.
+/// come again in the next window; counts are consumed only when the required arms have fresh samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CountsAnswer {
-    /// Counts of both arms, or reasons; `usage` is `Outside`. Where only one arm has data, its reading
-    /// shows that it is seen, and is not consumed.
+    /// Counts of both arms, or reasons; `usage` is `Outside`, or `Pending` if nothing is consumed: a
+    /// reading then only shows that the arm is seen.
     pub observation: MetricObservation,
     /// Where counting has come to, if the counts are consumed.
     pub cursor: Option<MetricCursor>,

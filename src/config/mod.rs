@@ -1,1 +1,23 @@
-//! config
+//! Reads policies and the daemon's configuration: files → trees with places → validated types. Nothing
+//! starts before a file is read whole, and all of its problems are told at once.
+
+mod adapters;
+mod daemon;
+mod decode;
+mod files;
+mod guardrail;
+mod metric;
+mod policy;
+mod problem;
+mod targets;
+pub mod templates;
+mod values;
+mod warnings;
+mod yaml;
+
+pub use daemon::{Config, EngineConfig, StoreConfig, load_config, parse_config};
+pub use files::{check_policies, load_policy};
+pub use policy::parse_policy;
+pub use problem::{Mark, Problem, Problems};
+pub use warnings::policy_warnings;
+pub use yaml::MAX_BYTES;

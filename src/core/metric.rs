@@ -82,21 +82,25 @@ pub enum NoData {
 }
 
 impl NoData {
-    /// True if this says that the provider as a whole gave nothing, as against one arm's series.
-    pub fn is_provider_fault(&self) -> bool {
-        matches!(
-            self,
-            NoData::Unreachable(_)
-                | NoData::Timeout
-                | NoData::Status(_)
-                | NoData::Refused(_)
-                | NoData::Malformed(_)
-                | NoData::WrongType(_)
-                | NoData::Partial(_)
-                | NoData::TooLarge(_)
-                | NoData::BothArms(_)
-                | NoData::BoundsDiffer(_)
-        )
+    /// The stable name, without the detail.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NoData::Waiting => "waiting",
+            NoData::Unreachable(_) => "unreachable",
+            NoData::Timeout => "timeout",
+            NoData::Status(_) => "status",
+            NoData::Refused(_) => "refused",
+            NoData::Malformed(_) => "malformed",
+            NoData::WrongType(_) => "wrong_type",
+            NoData::Partial(_) => "partial",
+            NoData::Empty => "empty",
+            NoData::Stale { .. } => "stale",
+            NoData::NotFinite => "not_finite",
+            NoData::ManySeries(_) => "many_series",
+            NoData::TooLarge(_) => "too_large",
+            NoData::BothArms(_) => "both_arms",
+            NoData::BoundsDiffer(_) => "bounds_differ",
+        }
     }
 }
 
@@ -154,6 +158,8 @@ impl Window {
 pub enum Usage {
     /// In the tests.
     Used,
+    /// Seen, but not consumed: the counts come again in a later window. Nothing may add them up.
+    Pending,
     /// Before the first step, or after the way back has begun: for guardrails and for people.
     Outside,
     /// The split is set but not seen yet.
@@ -218,6 +224,10 @@ pub struct Cursor {
     pub series: BTreeMap<String, SeriesCursor>,
     /// The last scrape of each instance.
     pub instances: BTreeMap<String, InstanceCursor>,
+    /// The newest sample of all that was dropped from this cursor because it had vanished for long.
+    /// Processes that began before it may have been counted already, so they never count from zero.
+    #[serde(default)]
+    pub forgotten: Timestamp,
 }
 
 /// The last sample that was counted of a series.

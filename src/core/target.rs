@@ -176,6 +176,10 @@ pub struct Target {
     pub stable_version: Option<String>,
     /// The rollout that has the target.
     pub active: Option<RolloutId>,
+    /// The rollout whose canary was the last to get traffic.
+    pub last_exposed: Option<RolloutId>,
+    /// Whether there is a pool for a fresh copy of stable.
+    pub has_baseline: bool,
     /// The proxies that were ever there and are not forgotten yet.
     pub nodes: BTreeMap<String, NodeRecord>,
 }
@@ -248,6 +252,8 @@ impl Target {
             swapped: false,
             stable_version: None,
             active: None,
+            last_exposed: None,
+            has_baseline: false,
             nodes: BTreeMap::new(),
         }
     }
@@ -258,6 +264,19 @@ impl Target {
             self.wanted = split;
             self.generation += 1;
         }
+        if split.canary > Weight::ZERO {
+            self.last_exposed.clone_from(&self.active);
+        }
+    }
+
+    /// The canary's version has become the stable one: the roles change places and the physical weights
+    /// stay as they are, so that the new split is in force already.
+    pub fn promote(&mut self, version: String, now: Timestamp) {
+        self.stable_version = Some(version);
+        self.swapped = !self.swapped;
+        self.wanted = Split::STABLE;
+        self.generation += 1;
+        self.seen = Some(SeenSplit { split: self.wanted, generation: self.generation, at: now });
     }
 
     /// True if the wanted split was seen in force.
@@ -301,6 +320,13 @@ impl Target {
             self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
             return Finding::Lowered { found };
         }
-        if found.canary > self.wanted.canary { Finding::Raised { found } } else { Finding::Pending }
+        if found.canary == self.wanted.canary {
+            return Finding::Pending;
+        }
+        // What was measured meanwhile straddles two splits.
+        if let Some(seen) = &mut self.seen {
+            seen.at = now;
+        }
+        Finding::Raised { found }
     }
 }

@@ -1,5 +1,8 @@
 //! Sources of metrics: one file a backend.
 
+mod http;
+mod look;
+mod pair;
 pub mod prometheus;
 pub mod scrape;
 

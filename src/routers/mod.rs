@@ -1,7 +1,8 @@
-//! Things that split traffic: one file a router.
+//! Things that split traffic: one file or folder a router.
 
 pub mod envoy;
 pub mod haproxy;
+pub mod in_process;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use crate::core::target::Split;
-use crate::ports::{TrafficRouter, Workload};
+use crate::ports::{Clock, TrafficRouter, Workload};
 
 /// The configuration of a router; its variant names the kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +30,10 @@ impl RouterConfig {
     /// Builds the router; one that serves proxies binds its address and answers nobody before `load`.
     ///
     /// # Errors
-    /// [`RouterBuildError`] if an address cannot be bound.
-    pub async fn build(&self) -> Result<Arc<dyn TrafficRouter>, RouterBuildError> {
+    /// [`RouterBuildError`] if an address cannot be bound, or is not one.
+    pub async fn build(&self, clock: Arc<dyn Clock>) -> Result<Arc<dyn TrafficRouter>, RouterBuildError> {
         match self {
-            RouterConfig::Envoy(config) => config.build().await,
+            RouterConfig::Envoy(config) => config.build(clock).await,
             RouterConfig::Haproxy(config) => config.build(),
         }
     }

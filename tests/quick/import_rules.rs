@@ -1,1 +1,467 @@
-//! import_rules
+//! Who may import whom. Reads the sources, so that the table in ARCHITECTURE.md stays true.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may name besides itself.
+const TABLE: &[(&str, &[&str])] = &[
+    ("stats", &[]),
+    ("core", &["stats"]),
+    ("ports", &["core"]),
+    ("secrets", &[]),
+    ("telemetry", &["core", "ports"]),
+    ("providers", &["core", "ports", "secrets", "telemetry"]),
+    ("routers", &["core", "ports", "secrets", "telemetry"]),
+    ("notifiers", &["core", "ports", "secrets", "telemetry"]),
+    ("store", &["core", "ports", "secrets", "telemetry"]),
+    ("config", &["core", "secrets", "telemetry", "providers", "routers", "notifiers", "store"]),
+    ("engine", &["core", "ports", "telemetry"]),
+    ("api", &["core", "ports", "config", "engine", "telemetry"]),
+    ("cli", &["core", "ports", "config", "engine", "telemetry"]),
+    (
+        "demo",
+        &["core", "ports", "config", "engine", "telemetry", "providers", "routers", "notifiers", "store"],
+    ),
+];
+
+/// Of the engine, these rooms see the handle only.
+const HANDLE_ONLY: &[&str] = &["api", "cli"];
+const HANDLE: &[&str] = &["handle", "Handle", "StartError", "StartRequest"];
+
+/// What the pure rooms may not name, however it is reached.
+const PURE: &[&str] = &["core", "stats"];
+const IMPURE: &[&str] = &[
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "std::sync",
+    "tokio",
+    "futures",
+    "async_trait",
+    "rand",
+    "reqwest",
+    "sqlx",
+    "hyper",
+    "axum",
+    "tonic",
+    "uuid",
+    "tracing",
+    "metrics",
+    "jiff::Timestamp::now",
+    "jiff::Zoned::now",
+];
+
+#[test]
+fn every_import_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = rust_files(&root);
+    assert!(files.len() > 20, "the sources were not found in {}", root.display());
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("readable source");
+        let inside = file.strip_prefix(&root).expect("inside src");
+        found.extend(violations(inside, &text));
+    }
+    assert!(found.is_empty(), "imports against the table:\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_room_stands_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in rust_files(&root) {
+        let inside = file.strip_prefix(&root).expect("inside src");
+        let room = room(inside);
+        let known = ["main", "lib"].contains(&room.as_str()) || TABLE.iter().any(|(name, _)| *name == room);
+        assert!(known, "the room `{room}` has no row in the table of tests/quick/import_rules.rs");
+    }
+}
+
+#[test]
+fn violations_are_found() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("core/judge/mod.rs", "use crate::engine::Handle;", "engine"),
+        ("core/judge/mod.rs", "use super::super::ports::Clock;", "ports"),
+        ("core/policy.rs", "use super::super::store;", "store"),
+        ("core/policy.rs", "use crate::{core::target, telemetry};", "telemetry"),
+        ("core/policy.rs", "fn f() { crate::secrets::read() }", "secrets"),
+        ("core/policy.rs", "mod inner { use super::super::super::api::Routes; }", "api"),
+        ("stats/proportion.rs", "use crate::core::metric::Counts;", "core"),
+        ("stats/proportion.rs", "use std::{fmt, time::{Duration, Instant}};", "std::time::Instant"),
+        ("core/time.rs", "fn f() { let _ = std::time::SystemTime::now(); }", "std::time::SystemTime"),
+        ("core/time.rs", "use std::time; fn f() { time::Instant::now(); }", "std::time::Instant"),
+        ("core/time.rs", "use std::time as t; fn f() { t::Instant::now(); }", "std::time::Instant"),
+        ("core/time.rs", "use std::time::*;", "std::time::*"),
+        ("core/time.rs", "use tokio::sync::Mutex;", "tokio"),
+        ("core/time.rs", "fn f() { rand::random::<u64>(); }", "rand"),
+        ("core/time.rs", "async fn f() {}", "async"),
+        ("core/time.rs", "fn f() { let _ = jiff::Timestamp::now(); }", "jiff::Timestamp::now"),
+        ("providers/scrape.rs", "use crate::routers::envoy;", "routers"),
+        ("store/sqlite.rs", "use crate::config::Config;", "config"),
+        ("engine/mod.rs", "use crate::providers::ProviderConfig;", "providers"),
+        ("api/mod.rs", "use crate::engine::{Engine, Handle};", "engine::Engine"),
+        ("cli/mod.rs", "use crate::store::sqlite::SqliteStore;", "store"),
+        ("ports.rs", "use super::engine::Handle;", "engine"),
+    ];
+    for (file, text, names) in cases {
+        let found = violations(Path::new(file), text);
+        assert_eq!(found.len(), 1, "{file}: {text}: {found:?}");
+        assert!(found[0].contains(&format!("`{names}`")), "{file}: {text}: {found:?}");
+        assert!(found[0].contains(&format!("src/{file}:1")), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_left_alone() {
+    let cases: &[(&str, &str)] = &[
+        ("core/judge/mod.rs", "use crate::stats::proportion; use super::metric::Counts;"),
+        ("core/judge/mod.rs", "use std::time::Duration; // never std::time::Instant"),
+        ("core/policy.rs", "/* crate::engine */ const A: &str = \"crate::engine \\\" tokio::x\";"),
+        ("core/policy.rs", "const A: &str = r#\"crate::engine \" rand::x\"#; const C: char = '\"';"),
+        ("core/policy.rs", "fn f<'a>(x: &'a str) -> &'a str { x } pub(crate) struct S;"),
+        ("core/policy.rs", "#[cfg(test)] mod tests { use crate::engine::Handle; fn f() { rand::x(); } }"),
+        ("core/policy.rs", "mod inner { use super::super::metric::Counts; use super::Policy; }"),
+        ("core/rollout/state.rs", "use super::super::metric; struct S { metrics: u8, rand: u8 }"),
+        ("api/mod.rs", "use crate::engine::{Handle, StartError}; use crate::ports::Store;"),
+        ("demo/mod.rs", "use crate::engine::Engine; use crate::providers::scrape::ScrapeConfig;"),
+        ("main.rs", "use serin::api; use serin::stats;"),
+        ("lib.rs", "pub mod api; pub use crate::core::policy::Policy;"),
+    ];
+    for (file, text) in cases {
+        let found = violations(Path::new(file), text);
+        assert!(found.is_empty(), "{file}: {text}: {found:?}");
+    }
+}
+
+/// What a file of `src` names against the table, a line each.
+fn violations(file: &Path, text: &str) -> Vec<String> {
+    let room = room(file);
+    let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == room) else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut say = |line: usize, what: &str, rule: String| {
+        found.push(format!("src/{}:{line}: `{what}`: {rule}", file.display()));
+    };
+    let tokens = without_tests(&tokens(text));
+    let paths = resolve(&module(file), &paths(&tokens));
+    for (line, path) in &paths {
+        let segment = |n: usize| path.get(n).map_or("", String::as_str);
+        if segment(0) == "crate" {
+            let other = segment(1);
+            let is_room = TABLE.iter().any(|(name, _)| *name == other);
+            if is_room && other != room && !allowed.contains(&other) {
+                say(*line, other, format!("`{room}` may import only itself and {allowed:?}"));
+            } else if other == "engine"
+                && HANDLE_ONLY.contains(&room.as_str())
+                && !HANDLE.contains(&segment(2))
+            {
+                say(*line, &format!("engine::{}", segment(2)), format!("`{room}` sees the handle only"));
+            }
+        } else if PURE.contains(&room.as_str()) {
+            let text = path.join("::");
+            let banned = |ban: &&&str| text == **ban || text.starts_with(&format!("{ban}::"));
+            if let Some(ban) = IMPURE.iter().find(banned) {
+                say(*line, ban, format!("`{room}` is pure"));
+            } else if text == "std::time::*" || text == "std::*" {
+                say(*line, &text, format!("`{room}` is pure, so that it names what it takes from std"));
+            }
+        }
+    }
+    if PURE.contains(&room.as_str()) {
+        for token in tokens.iter().filter(|token| ["async", "await"].contains(&token.text.as_str())) {
+            say(token.line, &token.text, format!("`{room}` is pure"));
+        }
+    }
+    found
+}
+
+/// The first segment of a file's path in `src`, without `.rs`.
+fn room(file: &Path) -> String {
+    let first = file.components().next().expect("not empty").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The module path that a file defines.
+fn module(file: &Path) -> Vec<String> {
+    let mut path = vec!["crate".to_owned()];
+    path.extend(file.with_extension("").components().map(|c| c.as_os_str().to_string_lossy().into_owned()));
+    if matches!(path.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+        path.pop();
+    }
+    path
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("readable folder") {
+        let path = entry.expect("readable entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    line: usize,
+    text: String,
+}
+
+impl Token {
+    fn is_word(&self) -> bool {
+        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    }
+}
+
+/// Words, `::` and single characters; comments and texts are dropped.
+fn tokens(source: &str) -> Vec<Token> {
+    let chars: Vec<char> = source.chars().collect();
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let (mut tokens, mut i, mut line) = (Vec::new(), 0, 1);
+    while i < chars.len() {
+        let begin = i;
+        let here = line;
+        let c = chars[i];
+        if c == '/' && at(i + 1) == '/' {
+            while i < chars.len() && chars[i] != '\n' {
+                i += 1;
+            }
+        } else if c == '/' && at(i + 1) == '*' {
+            i = after_comment(&chars, i);
+        } else if let Some(end) = after_text(&chars, i) {
+            i = end;
+        } else if c.is_alphanumeric() || c == '_' {
+            while at(i).is_alphanumeric() || at(i) == '_' {
+                i += 1;
+            }
+            tokens.push(Token { line: here, text: chars[begin..i].iter().collect() });
+        } else if c == ':' && at(i + 1) == ':' {
+            i += 2;
+            tokens.push(Token { line: here, text: "::".to_owned() });
+        } else {
+            i += 1;
+            if !c.is_whitespace() {
+                tokens.push(Token { line: here, text: c.to_string() });
+            }
+        }
+        line += chars[begin..i].iter().filter(|c| **c == '\n').count();
+    }
+    tokens
+}
+
+/// Where the block comment that begins at `i` ends; they nest.
+fn after_comment(chars: &[char], mut i: usize) -> usize {
+    let mut depth = 0;
+    while i < chars.len() {
+        match (chars[i], chars.get(i + 1)) {
+            ('/', Some('*')) => (depth, i) = (depth + 1, i + 2),
+            ('*', Some('/')) => (depth, i) = (depth - 1, i + 2),
+            _ => i += 1,
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    i
+}
+
+/// Where the text, raw text or character that begins at `i` ends; `None` if none begins there.
+fn after_text(chars: &[char], i: usize) -> Option<usize> {
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let quoted = |mut i: usize, quote: char| {
+        while i < chars.len() && chars[i] != quote {
+            i += if chars[i] == '\\' { 2 } else { 1 };
+        }
+        i + 1
+    };
+    let after_word = i > 0 && (at(i - 1).is_alphanumeric() || at(i - 1) == '_');
+    match at(i) {
+        '"' => Some(quoted(i + 1, '"')),
+        '\'' if at(i + 1) == '\\' || at(i + 2) == '\'' => Some(quoted(i + 1, '\'')),
+        'b' | 'c' if !after_word && at(i + 1) == '"' => Some(quoted(i + 2, '"')),
+        'r' if !after_word => {
+            let hashes = chars[i + 1..].iter().take_while(|c| **c == '#').count();
+            if at(i + 1 + hashes) != '"' {
+                return None;
+            }
+            let mut end = i + 2 + hashes;
+            while end < chars.len() {
+                if chars[end] == '"' && (1..=hashes).all(|n| at(end + n) == '#') {
+                    return Some(end + 1 + hashes);
+                }
+                end += 1;
+            }
+            Some(end)
+        }
+        _ => None,
+    }
+}
+
+/// The tokens without `#[cfg(test)]` items: tests may use what they like.
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    let mark = ["#", "[", "cfg", "(", "test", ")", "]"];
+    let (mut kept, mut i) = (Vec::new(), 0);
+    while i < tokens.len() {
+        let is_mark = tokens.len() >= i + mark.len()
+            && tokens[i..i + mark.len()].iter().zip(mark).all(|(token, text)| token.text == text);
+        if !is_mark {
+            kept.push(tokens[i].clone());
+            i += 1;
+            continue;
+        }
+        i += mark.len();
+        let mut depth = 0;
+        while i < tokens.len() {
+            let text = tokens[i].text.as_str();
+            i += 1;
+            match text {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                ";" if depth == 0 => break,
+                _ => continue,
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    kept
+}
+
+/// A path as it is written, how many inline modules are around it, and the name it gets in a `use`.
+struct Written {
+    line: usize,
+    inside: Vec<String>,
+    path: Vec<String>,
+    name: Option<String>,
+}
+
+/// Every path with at least one `::`, with the groups of `use` spread out.
+fn paths(tokens: &[Token]) -> Vec<Written> {
+    let mut found = Vec::new();
+    let mut inside: Vec<(String, usize)> = Vec::new();
+    let (mut depth, mut i) = (0, 0);
+    let text = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
+    while i < tokens.len() {
+        let modules = || inside.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        match text(i) {
+            "mod" if text(i + 2) == "{" => {
+                depth += 1;
+                inside.push((text(i + 1).to_owned(), depth));
+                i += 3;
+            }
+            "{" => (depth, i) = (depth + 1, i + 1),
+            "}" => {
+                if inside.last().is_some_and(|(_, level)| *level == depth) {
+                    inside.pop();
+                }
+                depth = usize::saturating_sub(depth, 1);
+                i += 1;
+            }
+            "use" => {
+                let line = tokens[i].line;
+                let mut trees = Vec::new();
+                i = use_tree(tokens, i + 1, &[], &mut trees);
+                found.extend(trees.into_iter().map(|(path, name)| Written {
+                    line,
+                    inside: modules(),
+                    path,
+                    name: Some(name),
+                }));
+            }
+            _ if tokens[i].is_word() && text(i + 1) == "::" => {
+                let line = tokens[i].line;
+                let mut path = vec![text(i).to_owned()];
+                while text(i + 1) == "::" && tokens.get(i + 2).is_some_and(Token::is_word) {
+                    path.push(text(i + 2).to_owned());
+                    i += 2;
+                }
+                found.push(Written { line, inside: modules(), path, name: None });
+                i += 1;
+            }
+            _ => i += 1,
+        }
+    }
+    found
+}
+
+/// Reads one tree of a `use` from `i`; gives where it ends.
+fn use_tree(
+    tokens: &[Token],
+    mut i: usize,
+    prefix: &[String],
+    out: &mut Vec<(Vec<String>, String)>,
+) -> usize {
+    let text = |i: usize| tokens.get(i).map_or(";", |token| token.text.as_str());
+    let mut path = prefix.to_vec();
+    loop {
+        match text(i) {
+            "::" => i += 1,
+            "{" => {
+                i += 1;
+                while text(i) != "}" && text(i) != ";" {
+                    i = use_tree(tokens, i, &path, out);
+                    if text(i) == "," {
+                        i += 1;
+                    }
+                }
+                return i + 1;
+            }
+            "as" => {
+                out.push((path, text(i + 1).to_owned()));
+                return i + 2;
+            }
+            "," | "}" | ";" => {
+                if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+                    path.pop();
+                }
+                let name = path.last().cloned().unwrap_or_default();
+                out.push((path, name));
+                return i;
+            }
+            word => {
+                path.push(word.to_owned());
+                i += 1;
+            }
+        }
+    }
+}
+
+/// Makes paths absolute: `self`, `super`, and names that a `use` of the same file has brought in.
+fn resolve(module: &[String], written: &[Written]) -> Vec<(usize, Vec<String>)> {
+    let absolute = |item: &Written| -> Vec<String> {
+        let mut base: Vec<String> = module.iter().chain(&item.inside).cloned().collect();
+        let mut rest = item.path.as_slice();
+        match rest.first().map(String::as_str) {
+            Some("self") => rest = &rest[1..],
+            Some("super") => {}
+            _ => return item.path.clone(),
+        }
+        while rest.first().is_some_and(|segment| segment == "super") {
+            base.pop();
+            rest = &rest[1..];
+        }
+        base.extend(rest.iter().cloned());
+        base
+    };
+    let brought: Vec<(String, Vec<String>)> =
+        written.iter().filter_map(|item| item.name.clone().map(|name| (name, absolute(item)))).collect();
+    let via_use = |path: Vec<String>| match brought.iter().find(|(name, _)| path.first() == Some(name)) {
+        Some((_, full)) => full.iter().chain(&path[1..]).cloned().collect(),
+        None => path,
+    };
+    written
+        .iter()
+        .map(|item| {
+            let path = absolute(item);
+            (item.line, if item.name.is_none() { via_use(path) } else { path })
+        })
+        .collect()
+}

@@ -1,1 +1,111 @@
-//! store
+//! The contract of the store, over every implementation.
+
+mod cases;
+mod samples;
+mod sqlite;
+
+use std::sync::Arc;
+
+use serin::ports::Store;
+use serin::store::SqliteStore;
+
+use crate::testkit::fakes::MemoryStore;
+
+/// Every case of the contract, once over each implementation.
+macro_rules! contract {
+    ($($case:ident),* $(,)?) => {
+        mod over_sqlite {
+            $(#[tokio::test]
+            async fn $case() {
+                let folder = tempfile::tempdir().expect("a temporary folder");
+                let store = super::SqliteStore::open(&folder.path().join("serin.db")).await.expect("a store");
+                super::cases::$case(super::Arc::new(store.clone())).await;
+                store.close().await;
+            })*
+        }
+        mod over_memory {
+            $(#[tokio::test]
+            async fn $case() {
+                super::cases::$case(super::Arc::new(super::MemoryStore::new())).await;
+            })*
+        }
+    };
+}
+
+contract!(
+    owning_makes_targets_and_raises_the_epoch,
+    targets_come_by_name_and_unknown_ones_are_not_found,
+    a_rollout_takes_a_free_target,
+    a_second_rollout_is_refused_and_named,
+    a_superseding_rollout_waits_and_tells_all_older_ones,
+    an_idempotency_key_gives_the_first_rollout,
+    a_rollout_without_its_target_or_with_a_known_id_is_refused,
+    rollouts_are_filtered_newest_first,
+    a_commit_stores_everything_exactly,
+    a_commit_is_conditional_on_the_revisions,
+    a_former_owner_cannot_commit,
+    of_two_commits_at_once_one_wins,
+    a_refused_commit_leaves_nothing_behind,
+    what_belongs_to_a_rollout_needs_it,
+    one_rollout_occupies_a_target,
+    a_load_has_the_newest_snapshot_and_what_follows,
+    events_and_observations_come_in_pages,
+    commands_are_stored_once_and_come_in_order,
+    a_command_is_marked_once,
+    a_notice_is_put_in_once_per_channel,
+    the_oldest_notice_of_a_channel_blocks_the_later_ones,
+    a_settled_delivery_stays_settled,
+    retention_removes_what_is_old_and_ended,
+    retention_never_touches_what_is_active_or_held,
+    retention_keeps_rollouts_with_undelivered_notices,
+    retention_is_bounded,
+    names_like_statements_are_data,
+    ping_says_that_it_can_be_written_to,
+);
+
+/// The memory store's own switches.
+mod memory {
+    use serin::ports::{Commit, StoreError};
+
+    use super::samples::{at, command, event, rollout};
+    use super::{MemoryStore, Store};
+
+    #[tokio::test]
+    async fn a_broken_one_refuses_everything_and_keeps_what_it_has() {
+        let store = MemoryStore::new();
+        store.own_targets(&["checkout".into()]).await.unwrap();
+        store.set_broken(true);
+        let refused =
+            |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Unavailable(_))));
+        refused(store.ping().await);
+        refused(store.targets().await.map(|_| ()));
+        refused(store.own_targets(&["search".into()]).await.map(|_| ()));
+        refused(store.commit(&Commit::default()).await);
+        store.set_broken(false);
+        let names: Vec<_> = store.targets().await.unwrap().into_iter().map(|target| target.name).collect();
+        assert_eq!(names, ["checkout"]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_an_error_after_the_deed_and_only_once() {
+        let store = MemoryStore::new();
+        store.own_targets(&["checkout".into()]).await.unwrap();
+        let made = rollout("r1", "checkout");
+        store.create_rollout(made.clone(), event(1), None, false).await.unwrap();
+        store.lose_next_answer();
+        let commit = Commit { rollout: Some(made.clone()), ..Commit::default() };
+        assert!(matches!(store.commit(&commit).await, Err(StoreError::Unavailable(_))));
+        assert_eq!(store.rollout(&made.id).await.unwrap().revision, 1);
+        store.enqueue(&made.id, command("k"), at(1)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn clones_share_what_is_stored() {
+        let store = MemoryStore::new();
+        let other = store.clone();
+        drop(store.own_targets(&["checkout".into()]).await.unwrap());
+        drop(store);
+        assert_eq!(other.inspect(|data| data.targets.len()), 1);
+        assert_eq!(other.data().writes, 1);
+    }
+}

@@ -1,1 +1,464 @@
-//! transition
+//! The transition: every state with every event, and invariants over random sequences of events.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serin::core::judge::JudgeState;
+use serin::core::metric::{MetricObservation, NoData, Usage, Window};
+use serin::core::policy::{AtMax, LimitOutcome};
+use serin::core::rollout::{
+    Action, CommandKind, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode, RolloutId,
+    Stage, State, Tick, transition,
+};
+use serin::core::target::{ObservedSplit, SeenSplit, Split, Weight};
+use serin::core::time::Timestamp;
+
+use crate::testkit::builders::{
+    T0, at, command, error_guardrail, percent, policy, proportion, rollout, secs, target,
+};
+
+const PHASES: &[&str] = &[
+    "scheduled",
+    "preflight",
+    "preparing",
+    "settling",
+    "analysing",
+    "finalizing",
+    "baking",
+    "rolling_back",
+    "succeeded",
+    "rolled_back",
+    "cancelled",
+    "failed",
+];
+
+const EVENTS: &[&str] = &[
+    "begin",
+    "tick",
+    "observed",
+    "workload",
+    "pause",
+    "resume",
+    "advance",
+    "promote",
+    "rollback",
+    "supersede",
+];
+
+fn reason() -> Reason {
+    Reason::new(ReasonCode::Harm, "errors: canary 5% against baseline 1%.")
+}
+
+/// A state in that phase, with the split that belongs to it in force.
+fn state(phase: &str) -> State {
+    let policy = policy().build();
+    let judge = JudgeState::new(&policy);
+    let mut rollout = rollout("r1", "shop", policy);
+    let mut target = target("shop");
+    let (phase, canary) = match phase {
+        "scheduled" => (Phase::Scheduled, 0.0),
+        "preflight" => (Phase::Preflight, 0.0),
+        "preparing" => (Phase::Preparing { step: 1 }, 5.0),
+        "settling" => (Phase::Progressing { step: 0, stage: Stage::Settling }, 5.0),
+        "analysing" => (Phase::Progressing { step: 0, stage: Stage::Analysing { since: T0 } }, 5.0),
+        "finalizing" => (Phase::Finalizing, 100.0),
+        "baking" => (Phase::Baking, 100.0),
+        "rolling_back" => (Phase::RollingBack { reason: reason(), ending: Ending::RolledBack }, 0.0),
+        "succeeded" => (Phase::Succeeded, 0.0),
+        "rolled_back" => (Phase::RolledBack { reason: reason() }, 0.0),
+        "cancelled" => (Phase::Cancelled { reason: reason(), superseded_by: None }, 0.0),
+        "failed" => (Phase::Failed { reason: reason() }, 0.0),
+        other => panic!("no phase {other}"),
+    };
+    if phase != Phase::Scheduled && !phase.is_terminal() {
+        target.active = Some(rollout.id.clone());
+        target.last_exposed = Some(rollout.id.clone());
+    }
+    target.want(Split::canary(percent(canary), false));
+    target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: T0 });
+    if matches!(phase, Phase::Progressing { stage: Stage::Settling, .. }) {
+        target.generation += 1;
+    }
+    rollout.phase = phase;
+    State { rollout, target, judge }
+}
+
+fn event(name: &str, state: &State) -> Event {
+    let commanded = |kind| Event::Command(command("k", kind));
+    match name {
+        "begin" => Event::Begin,
+        "tick" => Event::Tick(no_data(NoData::Timeout, secs(10))),
+        "observed" => Event::Observed {
+            split: ObservedSplit { split: Some(state.target.wanted), nodes: Default::default() },
+            elapsed: secs(1),
+        },
+        "workload" => Event::WorkloadReady,
+        "pause" => commanded(CommandKind::Pause),
+        "resume" => commanded(CommandKind::Resume),
+        "advance" => commanded(CommandKind::Advance),
+        "promote" => commanded(CommandKind::Promote),
+        "rollback" => commanded(CommandKind::Rollback),
+        "supersede" => commanded(CommandKind::Supersede { by: RolloutId("r2".to_owned()) }),
+        other => panic!("no event {other}"),
+    }
+}
+
+fn no_data(why: NoData, elapsed: Duration) -> Tick {
+    let metric = MetricObservation {
+        metric: "errors".to_owned(),
+        window: None,
+        canary: Err(why.clone()),
+        baseline: Err(why),
+        usage: Usage::Outside,
+    };
+    Tick { elapsed, metrics: vec![metric], values: Vec::new() }
+}
+
+/// The phase's name, with the stage of a step.
+fn name(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Progressing { stage: Stage::Settling, .. } => "settling",
+        Phase::Progressing { stage: Stage::Analysing { .. }, .. } => "analysing",
+        other => other.name(),
+    }
+}
+
+#[test]
+fn every_state_with_every_event() {
+    // A row a state, a column an event: the phase that follows, `=` for the same, `-` for a typed error.
+    let expected = "
+state         begin      tick  observed   workload  pause resume advance    promote   rollback     supersede
+scheduled     preflight  -     =          -         -     -      -          -         cancelled    cancelled
+preflight     -          =     =          -         =     =      -          -         rolling_back rolling_back
+preparing     -          =     =          settling  =     =      -          =         rolling_back rolling_back
+settling      -          =     analysing  -         =     =      preparing  preparing rolling_back rolling_back
+analysing     -          =     =          -         =     =      preparing  preparing rolling_back rolling_back
+finalizing    -          =     =          baking    =     =      -          -         rolling_back rolling_back
+baking        -          =     =          -         =     =      -          succeeded rolling_back succeeded
+rolling_back  -          =     =          -         -     -      -          -         -            =
+succeeded     -          -     =          -         -     -      -          -         -            -
+rolled_back   -          -     =          -         -     -      -          -         -            -
+cancelled     -          -     =          -         -     -      -          -         -            -
+failed        -          -     =          -         -     -      -          -         -            -
+";
+    let mut rows = vec![std::iter::once("state").chain(EVENTS.iter().copied()).collect::<Vec<_>>().join(" ")];
+    for phase in PHASES {
+        let mut row = vec![(*phase).to_owned()];
+        for name_of_event in EVENTS {
+            let before = state(phase);
+            row.push(match transition(&before, event(name_of_event, &before), at(60.0)) {
+                Err(_) => "-".to_owned(),
+                Ok(outcome) if name(&outcome.state.rollout.phase) == *phase => "=".to_owned(),
+                Ok(outcome) => name(&outcome.state.rollout.phase).to_owned(),
+            });
+        }
+        rows.push(row.join(" "));
+    }
+    let squeezed: Vec<String> =
+        expected.trim().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(squeezed, rows, "\n{}", rows.join("\n"));
+}
+
+#[test]
+fn a_command_on_a_state_that_was_not_seen_is_refused() {
+    let before = state("analysing");
+    let mut stale = command("k", CommandKind::Advance);
+    stale.expected_revision = Some(before.rollout.event_seq + 1);
+    let refused = transition(&before, Event::Command(stale), at(60.0)).unwrap_err();
+    assert_eq!(refused.to_string(), "the rollout has changed: expected revision 2, it is at 1");
+}
+
+#[test]
+fn a_rollback_waits_for_no_hold() {
+    let mut before = state("analysing");
+    before.rollout.holds.extend([Hold::User, Hold::Freeze, Hold::Gate, Hold::Drift]);
+    let after = take(&before, Event::Command(command("k", CommandKind::Rollback)));
+    assert_eq!(after.state.target.wanted, Split::STABLE);
+    assert_eq!(name(&after.state.rollout.phase), "rolling_back");
+}
+
+#[test]
+fn the_canarys_silence_takes_it_back_and_blindness_does_not() {
+    let silent = |elapsed| {
+        let metric = MetricObservation {
+            metric: "errors".to_owned(),
+            window: Some(Window { start: T0, end: at(10.0) }),
+            canary: Err(NoData::Stale { age_seconds: 40 }),
+            baseline: proportion(1000, 1),
+            usage: Usage::Pending,
+        };
+        Event::Tick(Tick { elapsed, metrics: vec![metric], values: Vec::new() })
+    };
+    let mut now = state("analysing");
+    for _ in 0..5 {
+        now = take(&now, silent(secs(10))).state;
+        assert_eq!(name(&now.rollout.phase), "analysing");
+    }
+    let after = take(&now, silent(secs(10))).state;
+    assert!(
+        matches!(&after.rollout.phase, Phase::RollingBack { reason, .. } if reason.code == ReasonCode::Silent),
+        "{:?}",
+        after.rollout.phase
+    );
+
+    let mut now = state("analysing");
+    for _ in 0..100 {
+        now = take(&now, Event::Tick(no_data(NoData::Timeout, secs(10)))).state;
+    }
+    assert_eq!(name(&now.rollout.phase), "analysing");
+    assert!(now.rollout.holds.contains(&Hold::Blind));
+}
+
+#[test]
+fn blind_for_longer_than_the_policy_allows_does_what_it_says() {
+    let mut now = state("analysing");
+    now.rollout.policy = policy().blind(secs(30), LimitOutcome::RollBack).build();
+    for _ in 0..2 {
+        now = take(&now, Event::Tick(no_data(NoData::Timeout, secs(10)))).state;
+        assert_eq!(name(&now.rollout.phase), "analysing");
+    }
+    now = take(&now, Event::Tick(no_data(NoData::Timeout, secs(10)))).state;
+    assert_eq!(name(&now.rollout.phase), "rolling_back");
+}
+
+#[test]
+fn weights_lowered_by_hand_are_adopted_until_a_person_resumes() {
+    let found = |canary| Event::Observed {
+        split: ObservedSplit {
+            split: Some(Split::canary(percent(canary), false)),
+            nodes: Default::default(),
+        },
+        elapsed: secs(1),
+    };
+    let lowered = take(&state("analysing"), found(2.0)).state;
+    assert_eq!(lowered.target.wanted.canary, percent(2.0));
+    assert!(lowered.rollout.holds.contains(&Hold::Drift));
+    let still = take(&lowered, found(2.0)).state;
+    assert_eq!(still.target.wanted.canary, percent(2.0));
+    let resumed = take(&still, Event::Command(command("k", CommandKind::Resume))).state;
+    assert_eq!(resumed.target.wanted.canary, percent(5.0));
+    assert!(resumed.rollout.holds.is_empty());
+
+    let raised = take(&state("analysing"), found(50.0));
+    assert_eq!(raised.state.target.wanted.canary, percent(5.0));
+    assert!(raised.state.rollout.holds.is_empty());
+    assert!(raised.actions.iter().any(|action| matches!(action, Action::Notify(_))));
+}
+
+#[test]
+fn a_restarted_router_that_still_has_the_old_split_is_driven_up_not_adopted() {
+    let before = state("settling");
+    let old = Event::Observed {
+        split: ObservedSplit { split: Some(before.target.seen.unwrap().split), nodes: Default::default() },
+        elapsed: secs(1),
+    };
+    let mut five = before.clone();
+    five.target.seen = Some(SeenSplit { split: Split::STABLE, generation: 1, at: T0 });
+    let still = Event::Observed {
+        split: ObservedSplit { split: Some(Split::STABLE), nodes: Default::default() },
+        elapsed: secs(1),
+    };
+    let after = take(&five, still).state;
+    assert_eq!(after.target.wanted.canary, percent(5.0));
+    assert!(after.rollout.holds.is_empty());
+    assert_eq!(name(&take(&before, old).state.rollout.phase), "analysing");
+}
+
+#[test]
+fn a_way_back_is_over_when_the_canary_is_seen_to_get_nothing() {
+    let before = state("rolling_back");
+    let quiet = |requests| {
+        let metric = MetricObservation {
+            metric: "errors".to_owned(),
+            window: Some(Window { start: T0, end: at(10.0) }),
+            canary: proportion(requests, 0),
+            baseline: proportion(1000, 1),
+            usage: Usage::Outside,
+        };
+        Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
+    };
+    let busy = take(&before, quiet(3)).state;
+    assert_eq!(name(&busy.rollout.phase), "rolling_back");
+    let after = take(&busy, quiet(0)).state;
+    assert_eq!(name(&after.rollout.phase), "rolled_back");
+    assert_eq!(after.target.active, None);
+}
+
+#[test]
+fn an_unconfirmed_way_back_pages_once_and_fails_in_the_end() {
+    let mut before = state("rolling_back");
+    before.target.generation += 1;
+    let unknown = || Event::Observed {
+        split: ObservedSplit { split: None, nodes: Default::default() },
+        elapsed: secs(10),
+    };
+    let mut pages = 0;
+    let mut now = before;
+    for _ in 0..200 {
+        let outcome = take(&now, unknown());
+        let is_page = |action: &&Action| matches!(action, Action::Record(record) if record.kind == EventKind::Unconfirmed);
+        pages += outcome.actions.iter().filter(is_page).count();
+        now = outcome.state;
+    }
+    assert_eq!(pages, 1);
+    assert_eq!(name(&now.rollout.phase), "failed");
+    assert_eq!(now.target.wanted, Split::STABLE);
+}
+
+fn take(state: &State, event: Event) -> Outcome {
+    transition(state, event, at(60.0)).expect("legal here")
+}
+
+// --------------------------------------------------------------------------- random sequences of events
+
+#[derive(Clone, Debug)]
+enum Step {
+    Tick { canary: Option<(u64, u64)>, baseline: Option<(u64, u64)>, elapsed: u64 },
+    Seen,
+    Unknown,
+    Found(u16),
+    Workload,
+    Command(usize),
+    Begin,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let counts =
+        |rate: u64| prop::option::weighted(0.85, (0u64..20_000).prop_map(move |n| (n, n * rate / 100)));
+    let step = prop_oneof![
+        8 => (0u64..8).prop_flat_map(move |rate| (counts(rate), counts(1), 0u64..30))
+            .prop_map(|(canary, baseline, elapsed)| Step::Tick { canary, baseline, elapsed }),
+        6 => Just(Step::Seen),
+        1 => Just(Step::Unknown),
+        1 => (0u16..=10_000).prop_map(Step::Found),
+        4 => Just(Step::Workload),
+        1 => (0usize..6).prop_map(Step::Command),
+        1 => Just(Step::Begin),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+fn to_event(step: &Step, now: &State, at: Timestamp) -> Event {
+    let observed = |split| Event::Observed {
+        split: ObservedSplit { split, nodes: Default::default() },
+        elapsed: secs(5),
+    };
+    let reading = |counts: Option<(u64, u64)>| {
+        counts.map_or(Err(NoData::Timeout), |(total, bad)| proportion(total, bad))
+    };
+    match step {
+        Step::Tick { canary, baseline, elapsed } => {
+            let both = canary.is_some() && baseline.is_some();
+            let metric = MetricObservation {
+                metric: "errors".to_owned(),
+                window: Some(Window { start: at.minus(secs(10)), end: at }),
+                canary: reading(*canary),
+                baseline: reading(*baseline),
+                usage: if both { Usage::Outside } else { Usage::Pending },
+            };
+            let elapsed = secs(*elapsed);
+            Event::Tick(Tick { elapsed, metrics: vec![metric], values: Vec::new() })
+        }
+        Step::Seen => observed(Some(now.target.wanted)),
+        Step::Unknown => observed(None),
+        Step::Found(canary) => observed(Some(Split::canary(Weight(*canary), false))),
+        Step::Workload => Event::WorkloadReady,
+        Step::Begin => Event::Begin,
+        Step::Command(which) => Event::Command(command(
+            "k",
+            match which {
+                0 => CommandKind::Pause,
+                1 => CommandKind::Resume,
+                2 => CommandKind::Advance,
+                3 => CommandKind::Promote,
+                4 => CommandKind::Rollback,
+                _ => CommandKind::Supersede { by: RolloutId("r2".to_owned()) },
+            },
+        )),
+    }
+}
+
+/// What must hold of every single transition.
+fn check(before: &State, event: &Event, outcome: &Outcome) {
+    let after = &outcome.state;
+    let records: Vec<_> = outcome
+        .actions
+        .iter()
+        .filter_map(|action| if let Action::Record(record) = action { Some(record) } else { None })
+        .collect();
+    // 1: the exposure rises only with a recorded step.
+    if after.target.wanted.canary > before.target.wanted.canary {
+        assert!(records.iter().any(|r| r.kind == EventKind::StepEntered), "{event:?}");
+    }
+    // A change of the split is a new generation, and only that.
+    assert!(after.target.generation >= before.target.generation);
+    if after.target.wanted != before.target.wanted {
+        assert!(after.target.generation > before.target.generation);
+    }
+    // 2: a way back wants 0 in the same transition, and never anything else again.
+    let back = matches!(
+        after.rollout.phase,
+        Phase::RollingBack { .. } | Phase::RolledBack { .. } | Phase::Cancelled { .. } | Phase::Failed { .. }
+    );
+    if back {
+        assert_eq!(after.target.wanted.canary, Weight::ZERO, "{event:?}");
+    }
+    if matches!(before.rollout.phase, Phase::RollingBack { .. }) {
+        assert!(back, "a way back ends in {}", after.rollout.phase.name());
+    }
+    // 6 and 8: a rollout at its end has let go of the target.
+    if after.rollout.phase.is_terminal() {
+        assert_eq!(after.target.active, None);
+        assert!(before.rollout.phase.is_terminal() || after.rollout.ended_at.is_some());
+    }
+    if before.rollout.phase.is_terminal() {
+        assert_eq!(before.rollout.phase, after.rollout.phase);
+    }
+    // 11: every record has a sentence, and they are numbered without gaps.
+    for (number, record) in (before.rollout.event_seq + 1..).zip(&records) {
+        assert_eq!(record.seq, number);
+        assert!(record.sentence.len() > 10, "{record:?}");
+    }
+    // 5: minimum durations are never passed without the analysed time, but for a command.
+    let advanced =
+        records.iter().any(|r| matches!(r.kind, EventKind::Advanced | EventKind::Promoted) && r.by.is_none());
+    if advanced && let Phase::Progressing { step, .. } = before.rollout.phase {
+        let min = before.rollout.policy.steps[step].min;
+        assert!(before.rollout.timers.analysed + secs(90) >= min);
+        assert!(before.rollout.holds.is_empty() || before.rollout.holds.len() == 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_over_random_sequences(
+        steps in steps(),
+        at_max in prop_oneof![Just(AtMax::Hold), Just(AtMax::RollBack), Just(AtMax::PromoteUnproven)],
+        guarded in any::<bool>(),
+        observing in any::<bool>(),
+    ) {
+        let mut now = state("preflight");
+        let mut builder = policy().at_max(at_max).blind(secs(60), LimitOutcome::RollBack);
+        if guarded {
+            builder = builder.guardrail(error_guardrail(0.05));
+        }
+        if observing {
+            builder = builder.observe_only();
+        }
+        now.rollout.policy = builder.build();
+        now.judge = JudgeState::new(&now.rollout.policy);
+        for (index, step) in steps.iter().enumerate() {
+            let time = at(10.0 * index as f64);
+            let event = to_event(step, &now, time);
+            if let Ok(outcome) = transition(&now, event.clone(), time) {
+                check(&now, &event, &outcome);
+                if observing {
+                    prop_assert_eq!(outcome.state.target.wanted.canary, Weight::ZERO);
+                }
+                now = outcome.state;
+            }
+        }
+    }
+}

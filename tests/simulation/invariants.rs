@@ -1,1 +1,220 @@
-//! invariants
+//! What must hold whatever happens: the invariants of ARCHITECTURE.md, checked at every commit, at every
+//! word to a router or a receiver, and at the end of a run. Commits are checked in `commits`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serin::core::judge::JudgeState;
+use serin::core::rollout::{Notice, Rollout, RolloutId};
+use serin::core::target::{ObservedSplit, Role, Split, Target};
+use serin::core::time::Timestamp;
+use serin::ports::{InboxEntry, Route};
+
+pub use crate::commits::committed;
+use crate::testkit::fakes::MemoryStore;
+use crate::world::{World, default_weights, weights};
+
+/// What a commit is about to change.
+#[derive(Debug, Default)]
+pub struct Before {
+    pub target: Option<Target>,
+    pub rollout: Option<Rollout>,
+    /// The inbox entries of the commit's commands.
+    pub commands: Vec<InboxEntry>,
+    /// The target's rollouts that are not at an end, with their phases.
+    pub open: Vec<(RolloutId, &'static str)>,
+}
+
+/// What the checks remember.
+#[derive(Default)]
+pub struct Ledger {
+    /// What was found wrong.
+    pub violations: Vec<String>,
+    /// The store's last answer to Serin was that it cannot be used.
+    pub store_known_broken: bool,
+    pub targets: BTreeMap<String, TargetLedger>,
+    pub rollouts: BTreeMap<RolloutId, RolloutLedger>,
+    /// Every notice that was committed, by channel, in order.
+    pub outbox: BTreeMap<String, Vec<Notice>>,
+    /// How many of a channel's notices were delivered at least once.
+    pub delivered: BTreeMap<String, usize>,
+    /// Deliveries, by channel and key.
+    pub deliveries: BTreeMap<(String, String), u64>,
+    /// Commands that were taken.
+    pub taken: BTreeSet<String>,
+}
+
+#[derive(Default)]
+pub struct TargetLedger {
+    /// By generation, in the pools' names.
+    pub committed: BTreeMap<u64, BTreeMap<String, u16>>,
+    /// The newest generation that a router was given and the store has.
+    pub handed: u64,
+    /// The canary was lowered by hand, and Serin has not heard of it yet.
+    pub lowered_unheard: bool,
+    /// Serin has heard that the canary is as low as this, and no person has spoken since.
+    pub lowered: Option<u16>,
+}
+
+pub struct RolloutLedger {
+    /// The observations of the commits, judged again.
+    pub judge: JudgeState,
+    /// The end of the last consumed window, by metric; and of the last one with counts, by arm.
+    pub windows: BTreeMap<String, (Timestamp, [Option<Timestamp>; 2])>,
+    /// Used windows of the step, or windows with counts of the bake.
+    pub analysed: Duration,
+    /// When the step or the bake began, in true milliseconds.
+    pub since: i64,
+    /// The step that a recorded decision, or a person, has opened.
+    pub opened: usize,
+}
+
+impl Ledger {
+    pub fn target(&mut self, name: &str) -> &mut TargetLedger {
+        self.targets.entry(name.to_owned()).or_default()
+    }
+}
+
+/// Notes a violation.
+pub fn violated(world: &mut World, what: impl Into<String>) {
+    let what = what.into();
+    world.tell(format!("VIOLATED: {what}"));
+    world.ledger.violations.push(what);
+}
+
+/// A target's wanted split in the pools' own names.
+pub fn wanted_weights(world: &World, target: &Target, split: &Split) -> BTreeMap<String, u16> {
+    let Some(service) = world.services.get(&target.name) else { return BTreeMap::new() };
+    let role = |role: Role| Some((role, service.spec.pool(role, target.swapped)?.clone()));
+    let pools = [Role::Stable, Role::Canary, Role::Baseline].into_iter().filter_map(role).collect();
+    weights(&pools, split)
+}
+
+/// Serin gives a router a split: it must be what is stored, never older than before; without a store
+/// nothing rises; and what a person has lowered stays there.
+pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
+    let name = route.target.as_str();
+    let given = weights(&route.pools, &route.split);
+    let canary = route.pools[&Role::Canary].backend.clone();
+    let Some(service) = world.services.get(name) else {
+        return violated(world, format!("{how}: the target {name} is unknown"));
+    };
+    let (spec, now_there) = (service.spec.clone(), service.share(&canary));
+    let broken = world.ledger.store_known_broken;
+    let ledger = world.ledger.target(name);
+    ledger.committed.entry(1).or_insert_with(|| default_weights(&spec));
+    let newest = ledger.committed.last_key_value().map_or(0, |(generation, _)| *generation);
+    let (handed, lowered) = (ledger.handed, ledger.lowered);
+    let stored = ledger.committed.get(&route.generation) == Some(&given);
+    let weight = given.get(&canary).copied().unwrap_or(0);
+    let what = format!("{how} of {} as generation {} to {name}", route.split, route.generation);
+    if stored {
+        ledger.handed = handed.max(route.generation);
+        ledger.lowered_unheard = false;
+    }
+    if !stored && (weight > 0 || route.generation != newest + 1) {
+        violated(world, format!("invariant 4: {what}, which was never stored"));
+    }
+    if !stored && how == "load" {
+        violated(world, format!("invariant 4: {what}, which is not what is stored"));
+    }
+    if stored && route.generation < handed {
+        violated(world, format!("weights are state: {what}, after generation {handed}"));
+    }
+    if broken && f64::from(weight) > now_there * 10_000.0 + 1e-9 {
+        violated(world, format!("invariant 14: {what} raises the canary without a working store"));
+    }
+    if lowered.is_some_and(|lowered| weight > lowered) {
+        violated(world, format!("invariant 13: {what} raises what a person had lowered"));
+    }
+    world.tell(what);
+}
+
+/// A router has told Serin what is in force.
+pub fn reported_by_router(world: &mut World, route: &Route, observed: &ObservedSplit) {
+    let Some(split) = observed.split else { return };
+    let canary = &route.pools[&Role::Canary].backend;
+    let ledger = world.ledger.target(&route.target);
+    let wanted = ledger.committed.last_key_value().and_then(|(_, weights)| weights.get(canary));
+    if ledger.lowered_unheard && wanted.is_some_and(|wanted| split.canary.0 < *wanted) {
+        ledger.lowered_unheard = false;
+        ledger.lowered = Some(split.canary.0);
+    }
+}
+
+/// A receiver gets a notice: one that was stored, in the order of its channel.
+pub fn delivered(world: &mut World, channel: &str, notice: &Notice) {
+    let key = (channel.to_owned(), notice.key.clone());
+    *world.ledger.deliveries.entry(key).or_default() += 1;
+    let stored = world.ledger.outbox.get(channel).map(Vec::as_slice).unwrap_or_default();
+    let Some(place) = stored.iter().position(|known| known == notice) else {
+        return violated(world, format!("outbox: {} was delivered and never stored", notice.key));
+    };
+    let next = world.ledger.delivered.entry(channel.to_owned()).or_default();
+    match place.cmp(next) {
+        std::cmp::Ordering::Less => {}
+        std::cmp::Ordering::Equal => *next += 1,
+        std::cmp::Ordering::Greater => {
+            let expected = stored[*next].key.clone();
+            violated(world, format!("outbox: {} was delivered before {expected}", notice.key));
+        }
+    }
+}
+
+/// After all faults have ended, and enough time has passed: everything is at rest where it should be.
+pub fn at_end(world: &mut World, store: &MemoryStore) {
+    let data = store.data();
+    for (name, target) in &data.targets {
+        if let Some(active) = &target.active {
+            let phase = data.rollouts.get(active).map_or("unknown", |data| data.rollout.phase.name());
+            let holds = data.rollouts.get(active).map(|data| data.rollout.holds.clone()).unwrap_or_default();
+            violated(
+                world,
+                format!("{name} is still taken by {active}, which is {phase}, held by {holds:?}"),
+            );
+        }
+        let wanted = wanted_weights(world, target, &target.wanted);
+        if target.wanted != Split::STABLE {
+            violated(world, format!("invariant 8: {name} rests at {}", target.wanted));
+        }
+        let Some(service) = world.services.get(name) else { continue };
+        let wrong: Vec<String> = service
+            .proxies
+            .iter()
+            .filter(|(_, proxy)| proxy.in_force != wanted)
+            .map(|(id, proxy)| format!("{id} has {:?} instead of {wanted:?}", proxy.in_force))
+            .collect();
+        for wrong in wrong {
+            violated(world, format!("invariant 8: {wrong}"));
+        }
+    }
+    for (id, rollout) in &data.rollouts {
+        if !rollout.rollout.phase.is_terminal() {
+            violated(world, format!("{id} never came to an end: {}", rollout.rollout.phase.name()));
+        }
+        let numbers: Vec<u64> = rollout.events.keys().copied().collect();
+        if numbers != (1..=rollout.rollout.event_seq).collect::<Vec<_>>() {
+            violated(world, format!("the log of {id} has gaps: {numbers:?}"));
+        }
+        let ticks: Vec<u64> = rollout.observations.keys().copied().collect();
+        if ticks != (1..=rollout.rollout.tick_seq).collect::<Vec<_>>() {
+            violated(world, format!("the observations of {id} have gaps: {ticks:?}"));
+        }
+    }
+    for entry in data.inbox.values().filter(|entry| entry.result.is_none()) {
+        let kind = entry.command.kind.name();
+        violated(world, format!("{kind} ({}) for {} was never answered", entry.command.key, entry.rollout));
+    }
+    let outbox = std::mem::take(&mut world.ledger.outbox);
+    for (channel, notices) in &outbox {
+        let done = world.ledger.delivered.get(channel).copied().unwrap_or(0);
+        for notice in &notices[done..] {
+            violated(world, format!("outbox: {channel} never got {}", notice.key));
+        }
+        let keys: BTreeSet<&str> = notices.iter().map(|notice| notice.key.as_str()).collect();
+        if keys.len() < notices.len() {
+            violated(world, format!("outbox: {channel} has two notices of one key"));
+        }
+    }
+    world.ledger.outbox = outbox;
+}

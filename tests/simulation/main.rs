@@ -1,7 +1,20 @@
 //! The whole engine on a virtual clock, with ports that fail by a seed.
+//!
+//! `SEEDS=N` chooses how many seeds are run, `SEED=N` plays one of them again and tells its story.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commits;
+mod dice;
+mod drive;
+mod fakes;
 mod invariants;
+mod life;
+mod provider;
+mod router;
+mod run;
+mod scenario;
+mod seeds;
+mod store;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 mod world;

@@ -1,1 +1,338 @@
-//! fakes
+//! The store in memory: the same semantics as a real one, cheap enough for thousands of simulated
+//! rollouts. It outlives the engine that uses it, as a database outlives a killed process.
+
+pub mod data;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use serin::core::judge::Assessment;
+use serin::core::metric::TickObservation;
+use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
+use serin::core::target::Target;
+use serin::core::time::Timestamp;
+use serin::ports::{
+    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+};
+
+pub use self::data::Data;
+use self::data::OutboxState;
+
+/// A store in memory. Clones share what is stored.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    data: Mutex<Data>,
+    broken: AtomicBool,
+    lose_next_answer: AtomicBool,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    /// While `true`, every method gives [`StoreError::Unavailable`] and changes nothing.
+    pub fn set_broken(&self, broken: bool) {
+        self.shared.broken.store(broken, Ordering::SeqCst);
+    }
+
+    /// Whether it is broken now.
+    pub fn is_broken(&self) -> bool {
+        self.shared.broken.load(Ordering::SeqCst)
+    }
+
+    /// The next write that succeeds is kept, but its caller is told [`StoreError::Unavailable`], as after
+    /// a connection that broke between the commit and its answer.
+    pub fn lose_next_answer(&self) {
+        self.shared.lose_next_answer.store(true, Ordering::SeqCst);
+    }
+
+    /// Looks at everything that is stored, without a copy.
+    pub fn inspect<R>(&self, look: impl FnOnce(&Data) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// A copy of everything that is stored.
+    pub fn data(&self) -> Data {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.shared.data.lock().expect("no test panics while it holds the store")
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Data) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        if self.is_broken() {
+            return Err(StoreError::Unavailable("the store was broken by the test".to_owned()));
+        }
+        look(&self.lock())
+    }
+
+    /// `change` must change nothing if it fails.
+    fn write<R>(&self, change: impl FnOnce(&mut Data) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        if self.is_broken() {
+            return Err(StoreError::Unavailable("the store was broken by the test".to_owned()));
+        }
+        let mut data = self.lock();
+        let done = change(&mut data)?;
+        data.writes += 1;
+        if self.shared.lose_next_answer.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the answer was lost by the test".to_owned()));
+        }
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|_| Ok(()))
+    }
+
+    async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError> {
+        self.write(|data| {
+            let mut owned: Vec<Target> = Vec::new();
+            for name in names {
+                if owned.iter().any(|target| target.name == *name) {
+                    continue;
+                }
+                let target = data.targets.entry(name.clone()).or_insert_with(|| Target::new(name));
+                target.epoch += 1;
+                owned.push(target.clone());
+            }
+            Ok(owned)
+        })
+    }
+
+    async fn target(&self, name: &str) -> Result<Target, StoreError> {
+        self.read(|data| data.target(name).cloned())
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        self.read(|data| Ok(data.targets.values().cloned().collect()))
+    }
+
+    async fn create_rollout(
+        &self,
+        mut rollout: Rollout,
+        first: EventRecord,
+        key: Option<&str>,
+        supersede: bool,
+    ) -> Result<Rollout, StoreError> {
+        self.write(|data| {
+            let made = data.rollouts.values().find(|made| key.is_some() && made.key.as_deref() == key);
+            if let Some(made) = made {
+                return Ok(made.rollout.clone());
+            }
+            let active = data.target(&rollout.target)?.active.clone();
+            if let Some(active) = &active
+                && !supersede
+            {
+                return Err(StoreError::Occupied { target: rollout.target.clone(), active: active.clone() });
+            }
+            if data.rollouts.contains_key(&rollout.id) {
+                return Err(StoreError::Conflict(format!("rollout {}", rollout.id)));
+            }
+            if active.is_none() {
+                data.check_occupation(&rollout)?;
+            }
+            if active.is_some() {
+                let older: Vec<_> = data.open(&rollout.target).map(|rollout| rollout.id.clone()).collect();
+                rollout.phase = Phase::Scheduled;
+                rollout.supersedes = active;
+                for id in older {
+                    let command = Command {
+                        key: format!("supersede/{}/{id}", rollout.id),
+                        by: rollout.created_by.clone(),
+                        reason: Some(format!("version {} is to be released instead", rollout.version)),
+                        expected_revision: None,
+                        kind: CommandKind::Supersede { by: rollout.id.clone() },
+                    };
+                    data.enqueue(&id, command, rollout.created_at);
+                }
+            } else if let Some(target) = data.targets.get_mut(&rollout.target) {
+                target.active = Some(rollout.id.clone());
+                target.revision += 1;
+            }
+            data.insert(rollout.clone(), first, key);
+            Ok(rollout)
+        })
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        self.read(|data| Ok(data.rollout(id)?.rollout.clone()))
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        self.read(|data| {
+            let newest_first = data.rollouts.values().rev().map(|data| &data.rollout);
+            Ok(newest_first
+                .filter(|rollout| filter.target.as_ref().is_none_or(|target| rollout.target == *target))
+                .filter(|rollout| filter.phase.as_ref().is_none_or(|phase| rollout.phase.name() == phase))
+                .filter(|rollout| filter.active.is_none_or(|active| rollout.phase.is_terminal() != active))
+                .filter(|rollout| filter.before.as_ref().is_none_or(|before| rollout.id < *before))
+                .take(filter.limit)
+                .cloned()
+                .collect())
+        })
+    }
+
+    async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
+        self.read(|data| {
+            let data = data.rollout(id)?;
+            let snapshot = data.snapshots.last_key_value().map(|(seq, state)| (*seq, state.clone()));
+            let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+            Ok(StoredRollout {
+                rollout: data.rollout.clone(),
+                cursors: data.cursors.clone(),
+                snapshot,
+                observations: after_key(&data.observations, after).map(|(tick, _)| tick.clone()).collect(),
+            })
+        })
+    }
+
+    async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
+        self.read(|data| {
+            let scheduled = data.open(target).filter(|rollout| rollout.phase == Phase::Scheduled);
+            Ok(scheduled.map(|rollout| rollout.id.clone()).collect())
+        })
+    }
+
+    async fn enqueue(
+        &self,
+        rollout: &RolloutId,
+        command: Command,
+        at: Timestamp,
+    ) -> Result<InboxEntry, StoreError> {
+        self.write(|data| {
+            if let Some(entry) = data.command(&command.key) {
+                return Ok(entry.clone());
+            }
+            data.rollout(rollout)?;
+            Ok(data.enqueue(rollout, command, at))
+        })
+    }
+
+    async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError> {
+        self.read(|data| {
+            let asked: BTreeSet<_> = rollouts.iter().collect();
+            let numbers: BTreeSet<u64> =
+                asked.into_iter().filter_map(|id| data.pending_commands.get(id)).flatten().copied().collect();
+            Ok(numbers.iter().filter_map(|number| data.inbox.get(number).cloned()).collect())
+        })
+    }
+
+    async fn command(&self, key: &str) -> Result<InboxEntry, StoreError> {
+        self.read(|data| {
+            data.command(key).cloned().ok_or_else(|| StoreError::NotFound(format!("command {key}")))
+        })
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.write(|data| {
+            data.check(commit)?;
+            data.apply(commit);
+            Ok(())
+        })
+    }
+
+    async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(|data| {
+            let Some(data) = data.rollouts.get(id) else { return Ok(Vec::new()) };
+            Ok(after_key(&data.events, after).take(limit).cloned().collect())
+        })
+    }
+
+    async fn observations(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
+        self.read(|data| {
+            let Some(data) = data.rollouts.get(id) else { return Ok(Vec::new()) };
+            Ok(after_key(&data.observations, after).take(limit).cloned().collect())
+        })
+    }
+
+    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.read(|data| {
+            let due = |ids: &BTreeSet<i64>| {
+                ids.iter()
+                    .take(limit)
+                    .filter_map(|id| data.outbox.get(id))
+                    .map(|data| data.entry.clone())
+                    .take_while(|entry| entry.due <= now)
+                    .collect::<Vec<_>>()
+            };
+            Ok(data.pending_notices.values().flat_map(due).collect())
+        })
+    }
+
+    async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
+        self.write(|data| {
+            let entry = data.outbox.get_mut(&id);
+            let entry = entry.ok_or_else(|| StoreError::NotFound(format!("outbox entry {id}")))?;
+            if entry.state != OutboxState::Pending {
+                return Ok(());
+            }
+            entry.entry.attempts += 1;
+            (entry.state, entry.detail) = match delivery {
+                Delivery::Done => (OutboxState::Done, None),
+                Delivery::Retry { due, detail } => {
+                    entry.entry.due = *due;
+                    (OutboxState::Pending, Some(detail.clone()))
+                }
+                Delivery::Dead { detail } => (OutboxState::Dead, Some(detail.clone())),
+            };
+            if entry.state != OutboxState::Pending
+                && let Some(pending) = data.pending_notices.get_mut(&entry.entry.channel)
+            {
+                pending.remove(&id);
+            }
+            Ok(())
+        })
+    }
+
+    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
+        self.read(|data| {
+            let count = |state| data.outbox.values().filter(|data| data.state == state).count() as u64;
+            Ok((count(OutboxState::Pending), count(OutboxState::Dead)))
+        })
+    }
+
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.write(|data| {
+            let mut removable = data.ended_before(now.minus(retention.rollouts));
+            removable.retain(|id| !data.has_pending_notice(id));
+            removable.truncate(limit);
+            removable.iter().for_each(|id| data.remove(id));
+            let mut slimmable = data.ended_before(now.minus(retention.observations));
+            slimmable.retain(|id| data.rollouts.get(id).is_some_and(|data| !data.slim));
+            slimmable.truncate(limit - removable.len());
+            for id in &slimmable {
+                if let Some(data) = data.rollouts.get_mut(id) {
+                    data.observations.clear();
+                    data.snapshots.clear();
+                    data.cursors.clear();
+                    data.slim = true;
+                }
+            }
+            Ok((removable.len() + slimmable.len()) as u64)
+        })
+    }
+}
+
+/// The values of a map whose keys are greater than `after`, in order.
+fn after_key<V>(map: &BTreeMap<u64, V>, after: u64) -> impl Iterator<Item = &V> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    map.range((Excluded(after), Unbounded)).map(|(_, value)| value)
+}

@@ -1,29 +1,22 @@
 //! Evidence of all metrics → verdicts → what the figures ask for, with reasons.
+//!
+//! [`JudgeState`] is a fold over [`TickObservation`](crate::core::metric::TickObservation)s: all it knows
+//! comes from the policy and the ticks, so the same ticks give the same assessments bit for bit, from
+//! wherever the state was stored.
 
 mod assessment;
+mod comparison;
+mod evidence;
+mod explain;
+mod guardrail;
+mod lane;
+mod latency;
+mod state;
+mod trailing;
+mod words;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
-
-use serde::{Deserialize, Serialize};
-
-use crate::core::metric::TickObservation;
-use crate::core::policy::Policy;
+pub use state::JudgeState;
 
 /// The version of the method. A change that can change a verdict raises it.
 pub const METHOD: u32 = 1;
-
-/// The running evidence of a rollout: a function of its policy and its observations in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JudgeState {}
-
-impl JudgeState {
-    /// No evidence.
-    pub fn new(_policy: &Policy) -> JudgeState {
-        JudgeState {}
-    }
-
-    /// Takes in one tick.
-    pub fn observe(&mut self, _policy: &Policy, _tick: &TickObservation) -> Assessment {
-        Assessment::default()
-    }
-}

@@ -50,6 +50,8 @@ pub enum EventKind {
     Created,
     /// Occupies the target.
     Started,
+    /// The decision to go to the next step.
+    Advanced,
     /// A step's weight is wanted.
     StepEntered,
     /// A wanted split is in force.
@@ -66,7 +68,7 @@ pub enum EventKind {
     Command,
     /// A command was refused.
     CommandRefused,
-    /// 100% is wanted.
+    /// The decision to go to 100%.
     Promoted,
     /// The bake began.
     BakeStarted,

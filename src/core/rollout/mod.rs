@@ -1,8 +1,12 @@
 //! The rollout: its states, what can happen to it, what it asks for, and the one function that decides.
 
 mod action;
+mod change;
+mod commands;
 mod event;
+mod observed;
 mod state;
+mod tick;
 mod transition;
 
 pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};

@@ -231,7 +231,7 @@ impl Hold {
 }
 
 /// Durations that were measured, never read off a clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timers {
     /// Analysed in the current step or bake, by the windows' own time.
     pub analysed: Duration,
@@ -239,6 +239,8 @@ pub struct Timers {
     pub blind: Duration,
     /// Without data of the canary while the baseline is seen.
     pub silent: Duration,
+    /// Requests that the canary should have had in `silent` by its weight, where it is seen to have none.
+    pub missing_requests: f64,
     /// In the current phase or step, by the monotonic clock of the processes that ran.
     pub in_phase: Duration,
     /// While the wanted split was not seen.

@@ -1,0 +1,38 @@
+# Every target does its own set-up. `make help` lists them.
+
+CARGO ?= cargo
+SEEDS ?= 20000
+
+.PHONY: help demo test test-quick simulate lint bench parts doc
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: ## A bad release rolled back and its fix promoted, in this terminal
+	$(CARGO) run --quiet -- demo
+
+test: parts ## All tests, with real Envoy, HAProxy and Prometheus
+	$(CARGO) test --no-fail-fast --lib --bins
+	$(CARGO) test --no-fail-fast --test quick --test simulation
+	$(CARGO) test --no-fail-fast --test real -- --test-threads=3
+
+test-quick: ## The tests that need no other program
+	$(CARGO) test --lib --bins
+	$(CARGO) test --test quick --test simulation
+
+simulate: ## The deterministic simulation with SEEDS=N seeds
+	SEEDS=$(SEEDS) $(CARGO) test --test simulation -- --nocapture
+
+lint: ## Formatting, clippy and the documentation, all without warnings
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+bench: ## The cost of judging and of storing
+	$(CARGO) bench
+
+doc: ## The documentation of the crate
+	$(CARGO) doc --no-deps --open
+
+parts: ## Installs what the tests talk to, where it is missing
+	@sh tests/parts.sh

@@ -1,0 +1,97 @@
+//! Reads files from disk.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::core::policy::Policy;
+
+use super::policy::parse_policy;
+use super::problem::{Mark, Problems, Report};
+use super::yaml::MAX_BYTES;
+
+/// Reads a policy from a file.
+///
+/// # Errors
+/// All problems of the file; one, if it cannot be read.
+pub fn load_policy(path: impl AsRef<Path>) -> Result<Policy, Problems> {
+    let path = path.as_ref();
+    parse_policy(&path.display().to_string(), &read_file(path)?)
+}
+
+/// Reads policies from files, and from the `.yaml` and `.yml` files of directories. Each file has a
+/// result; the second of two policies with one name is refused.
+pub fn check_policies<P: AsRef<Path>>(paths: &[P]) -> Vec<(PathBuf, Result<Policy, Problems>)> {
+    let mut results: Vec<(PathBuf, Result<Policy, Problems>)> = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        match files_of(path) {
+            Ok(files) => {
+                for file in files {
+                    // A file that is named twice, or in a directory that is named too, is read once.
+                    if !results.iter().any(|(known, _)| *known == file) {
+                        let policy = load_policy(&file);
+                        results.push((file, policy));
+                    }
+                }
+            }
+            Err(problems) => results.push((path.to_owned(), Err(problems))),
+        }
+    }
+    let mut first: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, result) in &mut results {
+        let Ok(policy) = result else { continue };
+        if let Some(other) = first.get(&policy.name) {
+            let message = format!("the policy `{}` is already in {}", policy.name, other.display());
+            *result = Err(whole_file(path, "name", message, "names that differ"));
+        } else {
+            first.insert(policy.name.clone(), path.clone());
+        }
+    }
+    results
+}
+
+/// Reads a file, at most a little more than is allowed.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Problems> {
+    let mut bytes = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        // One byte more tells the reader of the tree that it is too large; it need not know how much.
+        Ok(_) if bytes.len() > MAX_BYTES => {
+            Err(whole_file(path, "", "the file is too large".to_owned(), "at most 1 MiB"))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(whole_file(path, "", format!("the file cannot be read: {error}"), "")),
+    }
+}
+
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problems> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let unreadable =
+        |error: std::io::Error| whole_file(path, "", format!("the directory cannot be read: {error}"), "");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        let is_yaml = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if is_yaml && file.is_file() {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        let message = "the directory has no policy".to_owned();
+        return Err(whole_file(path, "", message, "files that end in .yaml or .yml"));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn whole_file(path: &Path, field: &str, message: String, expected: &str) -> Problems {
+    let report = Report::new(path.display().to_string());
+    report.add(Mark::default(), field, message, expected);
+    match report.finish::<()>(None) {
+        Ok(()) => Problems(Vec::new()),
+        Err(problems) => problems,
+    }
+}

@@ -1,0 +1,316 @@
+//! The metrics of a policy: a template, or a selector of one's own.
+
+use std::collections::BTreeMap;
+
+use crate::core::policy::{Direction, MatchOp, Matcher, Metric, MetricSource, Selector};
+
+use super::decode::{Field, Fields, all, shorten, suggest};
+use super::templates::{self, MetricKind, Template, is_label_name, is_metric_name};
+
+const TOLERANCE: f64 = 0.1;
+const HARM_FLOOR: f64 = 0.000_5;
+const NO_HARM_FLOOR: f64 = 0.001;
+
+/// What guardrails must know of a metric, also where the metric itself has problems.
+pub(super) struct Known {
+    pub(super) name: Option<String>,
+    pub(super) kind: Option<MetricKind>,
+}
+
+/// Reads one metric.
+pub(super) fn metric(field: &Field<'_>) -> (Known, Option<Metric>) {
+    let Some(fields) = field.fields("a metric: a mapping with `name` and `template` or `selector`") else {
+        return (Known { name: None, kind: None }, None);
+    };
+    let name = fields.need("name", "a name that guardrails can refer to").and_then(|f| f.name());
+    let source = source(&fields);
+    let kind = source.kind;
+    let metric = rest(&fields, name.clone(), source);
+    fields.close();
+    (Known { name, kind }, metric)
+}
+
+fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Metric> {
+    let direction = fields.or("direction", Direction::LowerIsBetter, |f| {
+        let direction = f.one_of(&[
+            ("lower_is_better", Direction::LowerIsBetter),
+            ("higher_is_better", Direction::HigherIsBetter),
+        ])?;
+        if source.kind == Some(MetricKind::Latency) && direction == Direction::HigherIsBetter {
+            f.problem("a latency cannot be better when it is higher", "lower_is_better");
+            return None;
+        }
+        Some(direction)
+    });
+    let bad_means = match (fields.get("bad_means"), source.bad_means) {
+        (Some(field), _) => field.line(500),
+        (None, Some(words)) => Some(words.to_owned()),
+        (None, None) => {
+            // Without a known kind the missing words are not the problem.
+            if source.kind.is_some() {
+                fields.field.problem(
+                    "the field `bad_means` is missing",
+                    "what counts as bad, in words, such as `payments that failed`; it goes into explanations",
+                );
+            }
+            None
+        }
+    };
+    let tolerance = fields.or("tolerance", TOLERANCE, |f| f.ratio(0.0..=10.0));
+    let harm_floor = fields.or("harm_floor", HARM_FLOOR, |f| f.ratio(0.0..=0.5));
+    let no_harm_floor = fields.or("no_harm_floor", NO_HARM_FLOOR, |f| f.ratio(0.0..=0.5));
+    if let (Some(harm), Some(no_harm)) = (harm_floor, no_harm_floor)
+        && no_harm <= harm
+    {
+        let show = super::values::show_ratio;
+        let at = fields.get("no_harm_floor").or_else(|| fields.get("harm_floor"));
+        at.unwrap_or_else(|| fields.field.clone()).problem(
+            format!("no_harm_floor ({}) is not above harm_floor ({})", show(no_harm), show(harm)),
+            "a no_harm_floor above the harm_floor, so that what is never called harm also counts as no harm",
+        );
+        return None;
+    }
+    Some(Metric {
+        name: name?,
+        source: source.value?,
+        bad_means: bad_means?,
+        tolerance: tolerance?,
+        harm_floor: harm_floor?,
+        no_harm_floor: no_harm_floor?,
+        direction: direction?,
+    })
+}
+
+struct Source {
+    kind: Option<MetricKind>,
+    value: Option<MetricSource>,
+    bad_means: Option<&'static str>,
+}
+
+fn source(fields: &Fields<'_>) -> Source {
+    let types = [MetricKind::Proportion, MetricKind::Latency].map(|kind| (kind.word(), kind));
+    let type_field = fields.get("type");
+    let stated = type_field.as_ref().and_then(|f| f.one_of(&types));
+    let mut source = match (fields.get("template"), fields.get("selector")) {
+        (Some(field), None) => from_template(&field),
+        (None, Some(field)) => {
+            let (kind, value) = from_selector(&field);
+            let bad_means = (kind == Some(MetricKind::Latency)).then_some("slow requests");
+            Source { kind, value, bad_means }
+        }
+        (Some(_), Some(field)) => {
+            field.problem("there is a `template` and a `selector`", "one of the two");
+            Source { kind: None, value: None, bad_means: None }
+        }
+        (None, None) => {
+            let names = templates::TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>().join(", ");
+            fields.field.problem(
+                "the metric has neither a `template` nor a `selector`",
+                format!("`template:` with one of {names}, or `selector:` with counters of your own"),
+            );
+            Source { kind: None, value: None, bad_means: None }
+        }
+    };
+    if let (Some(stated), Some(kind), Some(field)) = (stated, source.kind, type_field)
+        && stated != kind
+    {
+        field.problem(
+            format!("the type is {}, but the counters are those of a {}", stated.word(), kind.word()),
+            format!("`{}`, or other counters", kind.word()),
+        );
+        source.value = None;
+    }
+    source
+}
+
+/// `template: NAME`, or `template: {name: NAME, parameter: value}`.
+fn from_template(field: &Field<'_>) -> Source {
+    let none = Source { kind: None, value: None, bad_means: None };
+    if field.is_scalar() {
+        let Some(template) = known_template(field) else { return none };
+        return of(template, Some(BTreeMap::new()));
+    }
+    let Some(fields) = field.fields("the name of a template, or a mapping with `name` and its parameters")
+    else {
+        return none;
+    };
+    let Some(template) = fields.need("name", "the template's name").and_then(|f| known_template(&f)) else {
+        return none;
+    };
+    let mut given = Some(BTreeMap::new());
+    for parameter in template.parameters {
+        let Some(field) = fields.get(parameter.name) else { continue };
+        match field.line(200) {
+            Some(value) if parameter.kind.accepts(&value) => {
+                if let Some(given) = &mut given {
+                    given.insert(parameter.name.to_owned(), value);
+                }
+            }
+            Some(value) => {
+                let (what, like) = (shorten(&value), parameter.default);
+                field.problem(
+                    format!("`{what}` cannot be the name of a metric or label"),
+                    format!("a name such as {like}"),
+                );
+                given = None;
+            }
+            None => given = None,
+        }
+    }
+    fields.close();
+    of(template, given)
+}
+
+fn of(template: &'static Template, given: Option<BTreeMap<String, String>>) -> Source {
+    Source {
+        kind: Some(template.kind),
+        value: given.map(|given| template.source(&given)),
+        bad_means: Some(template.bad_means),
+    }
+}
+
+fn known_template(field: &Field<'_>) -> Option<&'static Template> {
+    let name = field.raw("the name of a template")?;
+    let template = templates::template(name);
+    if template.is_none() {
+        let names = templates::TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>();
+        field.problem(format!("there is no template `{}`", shorten(name)), suggest(name, &names));
+    }
+    template
+}
+
+/// `{total: [...], bad: [...]}` or `{histogram: {...}, unit: seconds}`.
+fn from_selector(field: &Field<'_>) -> (Option<MetricKind>, Option<MetricSource>) {
+    let Some(fields) = field.fields("a mapping with `total` and `bad`, or with `histogram`") else {
+        return (None, None);
+    };
+    let process_start = fields.maybe("process_start", |f| metric_name(&f));
+    let (kind, value) = match fields.get("histogram") {
+        Some(field) => (MetricKind::Latency, latency(&field, &fields, process_start)),
+        None => (MetricKind::Proportion, proportion(&fields, process_start)),
+    };
+    fields.close();
+    (Some(kind), value)
+}
+
+fn proportion(fields: &Fields<'_>, process_start: Option<Option<String>>) -> Option<MetricSource> {
+    let selectors = |name: &'static str, what: &str| {
+        let field = fields.need(name, what)?;
+        let items = field.list(20, "a list of counters such as `- metric: http_requests_total`")?;
+        if items.is_empty() {
+            field.problem("the list is empty", what);
+            return None;
+        }
+        all(items.iter().map(selector))
+    };
+    let total = selectors("total", "the counters of all requests (or `histogram`, for latencies)");
+    let bad = selectors("bad", "the counters of the bad requests");
+    let (total, bad) = (total?, bad?);
+    if total == bad {
+        fields.field.problem(
+            "`total` and `bad` are the same counters, so every request would be bad",
+            "`bad` to be a part of `total`, such as the same metric with `match: {code: \"500\"}`",
+        );
+        return None;
+    }
+    Some(MetricSource::Proportion { total, bad, process_start: process_start? })
+}
+
+fn latency(
+    field: &Field<'_>,
+    fields: &Fields<'_>,
+    process_start: Option<Option<String>>,
+) -> Option<MetricSource> {
+    let units = [("seconds", "1"), ("milliseconds", "0.001"), ("microseconds", "0.000001")];
+    let unit = fields.or("unit", "1", |f| f.one_of(&units));
+    let histogram = selector(field)?;
+    let parts = ["_bucket", "_sum", "_count"];
+    if let Some(part) = parts.iter().find(|part| histogram.metric.ends_with(*part)) {
+        let base = histogram.metric.trim_end_matches(part);
+        field.problem(format!("`{}` is a part of a histogram", histogram.metric), format!("`{base}`"));
+        return None;
+    }
+    if histogram.matchers.iter().any(|m| m.label == "le") {
+        field.problem(
+            "the label `le` is the buckets' own and cannot be matched",
+            "matchers of other labels; all buckets are read",
+        );
+        return None;
+    }
+    Some(MetricSource::Latency { histogram, unit_seconds: unit?.to_owned(), process_start: process_start? })
+}
+
+/// `http_requests_total`, or `{metric: http_requests_total, match: ...}`.
+fn selector(field: &Field<'_>) -> Option<Selector> {
+    if field.is_scalar() {
+        return Some(Selector { metric: metric_name(field)?, matchers: Vec::new() });
+    }
+    let fields = field.fields("a metric's name, or a mapping with `metric` and `match`")?;
+    let metric = fields.need("metric", "the name of a counter").and_then(|f| metric_name(&f));
+    let matchers = fields.or("match", Vec::new(), |f| matchers(&f));
+    fields.close();
+    Some(Selector { metric: metric?, matchers: matchers? })
+}
+
+fn metric_name(field: &Field<'_>) -> Option<String> {
+    let name = field.raw("the name of a metric")?;
+    if !is_metric_name(name) {
+        field.problem(
+            format!("`{}` is not a metric's name", shorten(name)),
+            "letters, digits, `_` and `:` only, without braces; labels go under `match`",
+        );
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// `{label: value}`, or `[{label: code, op: "=~", value: "5.."}]`.
+fn matchers(field: &Field<'_>) -> Option<Vec<Matcher>> {
+    if !field.is_list() {
+        let entries = field.entries("a mapping of labels to values, or a list of {label, op, value}")?;
+        return all(entries.into_iter().map(|(label, value)| {
+            let good = check_label(&value, label);
+            let value = matched_value(&value);
+            Some(Matcher { label: good.then(|| label.to_owned())?, op: MatchOp::Equal, value: value? })
+        }));
+    }
+    all(field.list(50, "a list of {label, op, value}")?.iter().map(|item| {
+        let fields = item.fields("a mapping with `label`, `op` and `value`")?;
+        let label = fields.need("label", "the name of a label").and_then(|f| {
+            let label = f.raw("the name of a label")?;
+            check_label(&f, label).then(|| label.to_owned())
+        });
+        let ops = [
+            ("=", MatchOp::Equal),
+            ("!=", MatchOp::NotEqual),
+            ("=~", MatchOp::Matches),
+            ("!~", MatchOp::NotMatches),
+        ];
+        let op = fields.or("op", MatchOp::Equal, |f| f.one_of(&ops));
+        let value = fields.need("value", "the label's value, in quotes").and_then(|f| matched_value(&f));
+        fields.close();
+        Some(Matcher { label: label?, op: op?, value: value? })
+    }))
+}
+
+/// True if `label` can be matched; else the problem is told.
+pub(super) fn check_label(field: &Field<'_>, label: &str) -> bool {
+    let good = is_label_name(label);
+    if !good {
+        field.problem(
+            format!("`{}` is not a label's name", shorten(label)),
+            "letters, digits and `_`, no digit first and not `__` at the beginning",
+        );
+    }
+    good
+}
+
+/// A label's value; it may be empty, which matches series without the label.
+pub(super) fn matched_value(field: &Field<'_>) -> Option<String> {
+    let value = field.raw("a text, in quotes")?;
+    if value.chars().count() > 1000 || value.chars().any(char::is_control) {
+        field.problem("the value is too long or has control characters", "at most 1000 printable characters");
+        return None;
+    }
+    Some(value.to_owned())
+}

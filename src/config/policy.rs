@@ -1,0 +1,279 @@
+//! Policies: YAML → validated types.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::core::policy::{
+    Analysis, AtMax, Bake, Guardrail, Limit, LimitOutcome, Metric, Mode, Policy, Step,
+};
+use crate::core::target::Weight;
+
+use super::decode::{Field, Fields, all};
+use super::metric::{self, Known};
+use super::problem::{Problems, Report};
+use super::{guardrail, values, yaml};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// Reads a policy. `file_name` is only used to say where problems are.
+///
+/// # Errors
+/// All problems of the file.
+pub fn parse_policy(file_name: &str, bytes: &[u8]) -> Result<Policy, Problems> {
+    let report = Report::new(file_name);
+    let node = yaml::read(bytes, &report);
+    let policy = node.and_then(|node| policy(&Field::root(&node, &report), version(bytes)));
+    report.finish(policy)
+}
+
+/// The first 12 hexadecimal digits of the SHA-256 of the file.
+fn version(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
+    let fields = root.fields("a policy: a mapping with `name`, `steps`, `metrics` and more")?;
+    let name = fields.need("name", "the name by which rollouts ask for it").and_then(|f| f.name());
+    let description = fields.or("description", String::new(), |f| f.text(4000));
+    let description = description.map(|text| text.trim_end().to_owned());
+    let modes = [("act", Mode::Act), ("observe", Mode::Observe)];
+    let mode = fields.or("mode", Mode::Act, |f| f.one_of(&modes));
+    let analysis = match fields.get("analysis") {
+        Some(field) => analysis(&field),
+        None => Some(default_analysis()),
+    };
+    let steps = fields.need("steps", "a list of steps up to 100%").and_then(|f| steps(&f, analysis.as_ref()));
+    let (known, metrics) = metrics(&fields);
+    let interval = analysis.as_ref().map(|analysis| analysis.interval);
+    let guardrails = fields.or("guardrails", Vec::new(), |f| guardrails(&f, &known, interval));
+    let bake = fields.or("bake", Bake { duration: HOUR / 2 }, |f| bake(&f));
+    fields.close();
+    Some(Policy {
+        name: name?,
+        version,
+        description: description?,
+        mode: mode?,
+        steps: steps?,
+        analysis: analysis?,
+        metrics: metrics?,
+        guardrails: guardrails?,
+        bake: bake?,
+    })
+}
+
+fn bake(field: &Field<'_>) -> Option<Bake> {
+    let fields = field.fields("a mapping with `duration`")?;
+    let duration =
+        fields.need("duration", "a duration such as 30m").and_then(|f| f.duration(Duration::ZERO..=7 * DAY));
+    fields.close();
+    Some(Bake { duration: duration? })
+}
+
+fn default_analysis() -> Analysis {
+    Analysis {
+        interval: 10 * SECOND,
+        lag: 5 * SECOND,
+        warm_up: 60 * SECOND,
+        false_rollback_rate: 0.01,
+        no_harm_alpha: 0.05,
+        dispersion: 3.0,
+        blind: Limit { after: 600 * SECOND, then: LimitOutcome::Hold },
+        silent: Limit { after: 60 * SECOND, then: LimitOutcome::RollBack },
+        confirm_within: 60 * SECOND,
+    }
+}
+
+fn analysis(field: &Field<'_>) -> Option<Analysis> {
+    let usual = default_analysis();
+    let fields = field.fields("a mapping with `interval`, `warm_up` and more")?;
+    let interval = fields.or("interval", usual.interval, |f| f.duration(SECOND / 10..=HOUR));
+    let lag = fields.or("lag", usual.lag, |f| f.duration(Duration::ZERO..=600 * SECOND));
+    let warm_up = fields.or("warm_up", usual.warm_up, |f| f.duration(Duration::ZERO..=HOUR));
+    let false_rollback_rate =
+        fields.or("false_rollback_rate", usual.false_rollback_rate, |f| f.ratio(0.000_01..=0.5));
+    let no_harm_alpha = fields.or("no_harm_alpha", usual.no_harm_alpha, |f| f.ratio(0.000_01..=0.5));
+    let dispersion = fields.or("dispersion", usual.dispersion, |f| f.number(1.0..=1000.0));
+    let blind = fields.or("blind", usual.blind, |f| limit(&f, usual.blind, interval));
+    let silent = fields.or("silent", usual.silent, |f| limit(&f, usual.silent, interval));
+    let confirm_within = fields.or("confirm_within", usual.confirm_within, |f| f.duration(SECOND..=HOUR));
+    fields.close();
+    Some(Analysis {
+        interval: interval?,
+        lag: lag?,
+        warm_up: warm_up?,
+        false_rollback_rate: false_rollback_rate?,
+        no_harm_alpha: no_harm_alpha?,
+        dispersion: dispersion?,
+        blind: blind?,
+        silent: silent?,
+        confirm_within: confirm_within?,
+    })
+}
+
+fn limit(field: &Field<'_>, usual: Limit, interval: Option<Duration>) -> Option<Limit> {
+    let fields = field.fields("a mapping with `after` and `then`")?;
+    let shortest = interval.unwrap_or(SECOND).max(SECOND);
+    let after = fields.or("after", usual.after, |f| f.duration(shortest..=DAY));
+    let outcomes = [("hold", LimitOutcome::Hold), ("roll_back", LimitOutcome::RollBack)];
+    let then = fields.or("then", usual.then, |f| f.one_of(&outcomes));
+    fields.close();
+    Some(Limit { after: after?, then: then? })
+}
+
+fn steps(field: &Field<'_>, analysis: Option<&Analysis>) -> Option<Vec<Step>> {
+    let items = field.list(50, "a list of steps such as `- {weight: 5%, min: 30m}`")?;
+    if items.is_empty() {
+        field.problem("there is no step", "at least one step; the last one has `weight: 100%`");
+        return None;
+    }
+    let mut before: Option<Weight> = None;
+    let mut read = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let is_last = index + 1 == items.len();
+        let Some(fields) = item.fields("a step such as `{weight: 5%, min: 30m}`") else {
+            read.push(None);
+            continue;
+        };
+        let weight = weight(&fields, before, is_last);
+        before = weight.or(before);
+        let rest = match weight {
+            Some(Weight::FULL) => full_step(&fields),
+            _ => durations(&fields, analysis),
+        };
+        fields.close();
+        read.push(weight.zip(rest).map(|(weight, (min, max, at_max))| Step { weight, min, max, at_max }));
+    }
+    all(read)
+}
+
+/// The weight of a step. It is given back for the comparison with the next step even where a problem of
+/// the order was told.
+fn weight(fields: &Fields<'_>, before: Option<Weight>, is_last: bool) -> Option<Weight> {
+    let field = fields.need("weight", "the canary's share, such as `weight: 5%`")?;
+    let ratio = field.ratio(0.0..=1.0)?;
+    let Some(weight) = values::weight(ratio) else {
+        field.problem(format!("{} is too fine", values::show_ratio(ratio)), "a multiple of 0.01%");
+        return None;
+    };
+    if weight == Weight::ZERO {
+        field.problem("a step of 0% gives the canary nothing to show", "more than 0%");
+        return None;
+    }
+    if let Some(before) = before
+        && weight <= before
+    {
+        field.problem(
+            format!("{weight} is not above {before}, the weight of the step before"),
+            if before == Weight::FULL {
+                "100% in the last step only".to_owned()
+            } else {
+                format!("more than {before}")
+            },
+        );
+    }
+    if is_last && weight != Weight::FULL {
+        field.problem(
+            format!("the last step has {weight}, so the release would never be whole"),
+            "100% in the last step",
+        );
+    }
+    Some(weight)
+}
+
+type StepRest = (Duration, Option<Duration>, AtMax);
+
+/// At 100% nothing is compared any more, so that step has no durations of its own.
+fn full_step(fields: &Fields<'_>) -> Option<StepRest> {
+    let mut good = true;
+    for name in ["min", "max", "at_max"] {
+        if let Some(field) = fields.get(name) {
+            let message = format!("`{name}` has no effect at 100%, where no baseline is left");
+            field.problem(message, "`bake: {duration: 30m}` at the top level, to watch 100%");
+            good = false;
+        }
+    }
+    good.then_some((Duration::ZERO, None, AtMax::Hold))
+}
+
+fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>) -> Option<StepRest> {
+    let interval = analysis.map_or(SECOND, |analysis| analysis.interval.max(SECOND));
+    let min = fields
+        .need("min", "the least time of analysis, such as `min: 30m`")
+        .and_then(|f| f.duration(interval..=MONTH));
+    let max = fields.maybe("max", |field| {
+        let max = field.duration(SECOND..=MONTH)?;
+        let show = values::show_duration;
+        if let Some(min) = min
+            && max < min
+        {
+            field.problem(format!("{} is less than `min`", show(max)), format!("at least {}", show(min)));
+            return None;
+        }
+        let warm_up = analysis.map_or(Duration::ZERO, |analysis| analysis.warm_up);
+        if max <= warm_up {
+            let message = format!("{} is over before the warm-up of {} is", show(max), show(warm_up));
+            field.problem(message, "more than the warm-up");
+            return None;
+        }
+        Some(max)
+    });
+    let outcomes =
+        [("hold", AtMax::Hold), ("roll_back", AtMax::RollBack), ("promote_unproven", AtMax::PromoteUnproven)];
+    let at_max = fields.or("at_max", AtMax::Hold, |field| {
+        if fields.get("max").is_none() {
+            field.problem("`at_max` has no effect without `max`", "`max` to be set too, such as `max: 4h`");
+        }
+        field.one_of(&outcomes)
+    });
+    Some((min?, max?, at_max?))
+}
+
+fn metrics(fields: &Fields<'_>) -> (Vec<Known>, Option<Vec<Metric>>) {
+    let Some(field) = fields.need("metrics", "a list of at least one metric to compare") else {
+        return (Vec::new(), None);
+    };
+    let Some(items) = field.list(50, "a list of metrics such as `- {name: errors, template: envoy_errors}`")
+    else {
+        return (vec![Known { name: None, kind: None }], None);
+    };
+    if items.is_empty() {
+        field.problem("there is no metric, so nothing could be judged", "at least one metric");
+        return (Vec::new(), None);
+    }
+    let (known, read): (Vec<_>, Vec<_>) = items.iter().map(metric::metric).unzip();
+    let names = known.iter().map(|known| known.name.as_deref());
+    let unique = unique(&items, names);
+    (known, all(read).filter(|_| unique))
+}
+
+fn guardrails(field: &Field<'_>, known: &[Known], interval: Option<Duration>) -> Option<Vec<Guardrail>> {
+    let items = field.list(100, "a list of guardrails")?;
+    let read = items.iter().map(|item| guardrail::guardrail(item, known, interval)).collect::<Vec<_>>();
+    let names = read.iter().map(|guardrail| guardrail.as_ref().map(|guardrail| &*guardrail.name));
+    let unique = unique(&items, names);
+    all(read).filter(|_| unique)
+}
+
+/// True if no name is there twice; else the problem is told.
+fn unique<'n>(items: &[Field<'_>], names: impl Iterator<Item = Option<&'n str>>) -> bool {
+    let mut first_lines = BTreeMap::new();
+    let mut is_unique = true;
+    for (item, name) in items.iter().zip(names) {
+        let Some(name) = name else { continue };
+        if let Some(line) = first_lines.get(name) {
+            item.problem(
+                format!("the name `{name}` is there twice; it was first used in line {line}"),
+                "names that differ",
+            );
+            is_unique = false;
+        } else {
+            first_lines.insert(name, item.mark.line);
+        }
+    }
+    is_unique
+}

@@ -1,0 +1,137 @@
+//! What is wrong with a file: everything at once, each with its place and what would be right.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::Serialize;
+
+/// A place in a file. Lines and columns count from 1; line 0 means the whole file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file as it was named.
+    pub file: String,
+    /// Counts from 1; 0 if it concerns the whole file.
+    pub line: usize,
+    /// Counts from 1, in characters; 0 if it concerns the whole file.
+    pub column: usize,
+    /// Dotted path, such as `steps[1].weight`; empty for the whole file.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right; may be empty.
+    pub expected: String,
+}
+
+impl fmt::Display for Problem {
+    /// One line: `policies/x.yaml:12:5: steps[1].weight: what is wrong; expected what would be right`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if !self.expected.is_empty() {
+            write!(f, "; expected {}", self.expected)?;
+        }
+        Ok(())
+    }
+}
+
+/// All that is wrong, in the order of the files and lines; never empty when it is an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    /// One line a problem.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Gathers the problems of one file while it is read.
+pub(super) struct Report {
+    file: String,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Report {
+    pub(super) fn new(file: impl Into<String>) -> Report {
+        Report { file: file.into(), problems: RefCell::default() }
+    }
+
+    pub(super) fn add(
+        &self,
+        mark: Mark,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        expected: impl Into<String>,
+    ) {
+        self.problems.borrow_mut().push(Problem {
+            file: self.file.clone(),
+            line: mark.line,
+            column: mark.column,
+            field: field.into(),
+            message: message.into(),
+            expected: expected.into(),
+        });
+    }
+
+    /// Takes over the problems of another file.
+    pub(super) fn extend(&self, problems: Problems) {
+        self.problems.borrow_mut().extend(problems.0);
+    }
+
+    /// `value` if nothing was wrong, else all problems. A value that is missing without a problem would
+    /// be a fault of the reader itself; it is told rather than hidden.
+    pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
+        if self.problems.borrow().is_empty() {
+            if let Some(value) = value {
+                return Ok(value);
+            }
+            self.add(Mark::default(), "", "the file could not be read, for no known reason", "");
+        }
+        let own = self.file;
+        let mut problems = self.problems.into_inner();
+        // Those of this file first; those of the files that it names keep their order.
+        problems.sort_by_key(|p| if p.file == own { (0, p.line, p.column) } else { (1, 0, 0) });
+        Err(Problems(problems))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_with_its_place_and_what_would_be_right() {
+        let report = Report::new("policies/x.yaml");
+        report.add(Mark { line: 12, column: 5 }, "steps[1].weight", "10% is too little", "more than 25%");
+        report.add(Mark::default(), "", "the file is empty", "");
+        let problems = report.finish::<()>(None).unwrap_err();
+        assert_eq!(
+            problems.to_string(),
+            "policies/x.yaml: the file is empty\n\
+             policies/x.yaml:12:5: steps[1].weight: 10% is too little; expected more than 25%"
+        );
+    }
+}

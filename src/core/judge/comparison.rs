@@ -1,0 +1,204 @@
+//! One comparison of the arms: the bad share of a proportion, or what lies above one bound of a
+//! histogram.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::policy::{Direction, Metric};
+use crate::stats::histogram::Threshold;
+use crate::stats::mixture::{Mixture, Starts};
+use crate::stats::planner::time_to_bound;
+use crate::stats::proportion::{HARM, Margin, NO_HARM, Pair};
+use crate::stats::ratio::{Denominators, RatioSequence};
+use crate::stats::{gate, ratio};
+
+/// The interval that is shown covers the ratio with 95%, whatever α the decisions have: people know it.
+const SHOWN_ALPHA: f64 = 0.05;
+/// No-harm margins stay so far from the harm margin, or a release between the two would be neither.
+const APART: f64 = 1.15;
+
+/// Bad and all requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tally {
+    pub bad: u64,
+    pub total: u64,
+}
+
+impl Tally {
+    pub fn new(bad: u64, total: u64) -> Tally {
+        Tally { bad: bad.min(total), total }
+    }
+
+    pub fn add(&mut self, other: Tally) {
+        self.bad = self.bad.saturating_add(other.bad);
+        self.total = self.total.saturating_add(other.total);
+    }
+
+    pub fn share(&self) -> Option<f64> {
+        (self.total > 0).then(|| self.bad as f64 / self.total as f64)
+    }
+}
+
+/// How the tests look at what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum View {
+    /// It is bad: is there more of it in the canary?
+    Counted,
+    /// It is good: is there more of it in the baseline? The arms swap.
+    Swapped,
+    /// It is good: is there more of the rest in the canary?
+    Rest,
+}
+
+impl View {
+    /// Of a proportion. What is good is looked at from both sides, and the evidence is the mean: 1%
+    /// instead of 2% shows in what is counted, 90% instead of 95% in the rest.
+    pub fn of(direction: Direction) -> &'static [View] {
+        match direction {
+            Direction::LowerIsBetter => &[View::Counted],
+            Direction::HigherIsBetter => &[View::Swapped, View::Rest],
+        }
+    }
+
+    /// Both arms of one window as the tests take them.
+    pub fn pair(self, canary: Tally, baseline: Tally) -> Option<Pair> {
+        let counted = |tally: Tally| (tally.bad, tally.total);
+        let rest = |tally: Tally| (tally.total - tally.bad, tally.total);
+        match self {
+            View::Counted => Pair::new(counted(canary), counted(baseline)),
+            View::Swapped => Pair::new(counted(baseline), counted(canary)),
+            View::Rest => Pair::new(rest(canary), rest(baseline)),
+        }
+    }
+}
+
+/// The running tests of one comparison. Evidence of harm lasts over steps, the rest begins anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Comparison {
+    pub view: View,
+    /// Latency: the bound in seconds.
+    pub bound: Option<f64>,
+    harm_margin: Margin,
+    excess: f64,
+    harm: Mixture,
+    gate: Mixture,
+    no_harm: Mixture,
+    ratio: RatioSequence,
+    /// In this step's tested windows.
+    pub canary: Tally,
+    /// The same of the baseline.
+    pub baseline: Tally,
+}
+
+impl Comparison {
+    /// Of the bad shares.
+    pub fn proportion(view: View, metric: &Metric, starts: &Starts) -> Comparison {
+        let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
+        Comparison::new(view, None, margin, 0.0, starts)
+    }
+
+    /// Of what lies above a bound. The tolerance is in the threshold, as a factor of the latency.
+    pub fn above(threshold: &Threshold, metric: &Metric, starts: &Starts) -> Comparison {
+        let difference = metric.harm_floor + threshold.excess;
+        let margin = Margin { ratio: threshold.ratio, difference };
+        let view = match metric.direction {
+            Direction::LowerIsBetter => View::Counted,
+            Direction::HigherIsBetter => View::Swapped,
+        };
+        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, starts)
+    }
+
+    fn new(view: View, bound: Option<f64>, harm_margin: Margin, excess: f64, starts: &Starts) -> Comparison {
+        Comparison {
+            view,
+            bound,
+            harm_margin,
+            excess,
+            harm: Mixture::new(HARM.len(), starts.initial()),
+            gate: Mixture::new(gate::STAKES.len(), starts.initial()),
+            no_harm: Mixture::new(NO_HARM.len(), 1.0),
+            ratio: RatioSequence::default(),
+            canary: Tally::default(),
+            baseline: Tally::default(),
+        }
+    }
+
+    /// What begins anew with each step.
+    pub fn enter_step(&mut self) {
+        self.no_harm = Mixture::new(NO_HARM.len(), 1.0);
+        self.ratio = RatioSequence::default();
+        self.canary = Tally::default();
+        self.baseline = Tally::default();
+    }
+
+    /// The edge of "no harm" where the next weight allows the ratio `allowed`.
+    pub fn no_harm_margin(&self, metric: &Metric, allowed: f64) -> Margin {
+        Margin {
+            ratio: allowed.max(APART * self.harm_margin.ratio),
+            difference: metric.no_harm_floor + allowed * self.excess,
+        }
+    }
+
+    /// Starts prior mass that is due.
+    pub fn start(&mut self, mass: f64) {
+        self.harm.start(mass);
+        self.gate.start(mass);
+    }
+
+    /// Tests a window in which both arms have requests.
+    pub fn test(&mut self, metric: &Metric, allowed: f64, eta: f64, window: &Window) {
+        let Some(pair) = self.view.pair(window.canary, window.baseline) else { return };
+        self.canary.add(window.canary);
+        self.baseline.add(window.baseline);
+        self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
+        self.gate.multiply(&gate::increments(&pair, self.harm_margin.ratio));
+        self.no_harm.multiply(&NO_HARM.increments(&pair, self.no_harm_margin(metric, allowed), eta));
+        // The ratio of the rest is never shown.
+        if self.view != View::Rest {
+            self.ratio.add(&pair, window.denominators, eta);
+        }
+    }
+
+    pub fn ln_e_harm(&self, unspent: f64) -> f64 {
+        self.harm.ln_e(unspent)
+    }
+
+    pub fn ln_e_gate(&self, unspent: f64) -> f64 {
+        self.gate.ln_e(unspent)
+    }
+
+    pub fn ln_e_no_harm(&self) -> f64 {
+        self.no_harm.ln_e(0.0)
+    }
+
+    /// Time until the no-harm evidence reaches its bound, after `tested` time in this step.
+    pub fn remaining(&self, ln_bound: f64, tested: Duration) -> Option<Duration> {
+        time_to_bound(self.no_harm.ln_masses(), ln_bound, tested)
+    }
+
+    /// Canary over baseline: low, estimate (held within the ends), high. `None` while nothing bad was
+    /// seen in either arm.
+    pub fn shown_ratio(&self) -> Option<[f64; 3]> {
+        let (canary, baseline) = (self.canary.share()?, self.baseline.share()?);
+        if self.canary.bad == 0 && self.baseline.bad == 0 {
+            return None;
+        }
+        let (low, high) = self.ratio.interval(SHOWN_ALPHA);
+        let (low, high) = match self.view {
+            View::Counted | View::Rest => (low, high),
+            // The tests' ratio is baseline over canary.
+            View::Swapped => (1.0 / high, 1.0 / low),
+        };
+        let estimate = if baseline > 0.0 { canary / baseline } else { ratio::HIGHEST };
+        Some([low, estimate.clamp(low, high), high])
+    }
+}
+
+/// One window, as a comparison takes it.
+pub(super) struct Window<'a> {
+    pub canary: Tally,
+    pub baseline: Tally,
+    /// Of the κ of the pair of [`View::Counted`] or [`View::Swapped`], as the comparison needs it.
+    pub denominators: &'a Denominators,
+}

@@ -1,0 +1,332 @@
+//! The fold: observations in, assessments out.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::assessment::{
+    Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
+};
+use super::comparison::Comparison;
+use super::evidence::{Demand, Leads, MetricEvidence};
+use super::explain;
+use super::guardrail::GuardrailState;
+use crate::core::metric::{MetricObservation, TickObservation};
+use crate::core::policy::{GuardrailAction, Metric, Policy};
+use crate::core::rollout::{Reason, ReasonCode};
+use crate::core::target::Weight;
+use crate::core::time::Timestamp;
+use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
+
+/// The catastrophe lane's share of the evidence; the metrics have the rest.
+const LANE_SHARE: f64 = 0.2;
+/// The burst gate that the leading metric must have passed.
+const GATE: f64 = 5.0;
+/// The lane must be over its bound in so many windows in a row, and each of them must speak for it:
+/// one burst is no catastrophe.
+const LANE_WINDOWS: u32 = 2;
+/// A query's value stands for at most so many intervals.
+const LONGEST_PASSED: u32 = 3;
+
+/// The running evidence of a rollout: a function of its policy and its observations in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgeState {
+    step: Option<usize>,
+    metrics: Vec<MetricEvidence>,
+    /// Windows in a row that spoke for a catastrophe and after which the lane was over its bound.
+    lane_streak: u32,
+    /// ln of the lane's evidence after the last tick.
+    ln_e_catastrophe: f64,
+    guardrails: Vec<GuardrailState>,
+    last_at: Option<Timestamp>,
+}
+
+/// A metric at a tick, with all that is known of it.
+struct Judged<'a> {
+    metric: &'a Metric,
+    evidence: &'a MetricEvidence,
+    seen: Option<&'a MetricObservation>,
+    assessed: MetricAssessment,
+    leads: Leads,
+    remaining: Option<Duration>,
+}
+
+impl JudgeState {
+    /// No evidence.
+    pub fn new(policy: &Policy) -> JudgeState {
+        JudgeState {
+            step: None,
+            metrics: policy.metrics.iter().map(|metric| MetricEvidence::new(metric, policy)).collect(),
+            lane_streak: 0,
+            ln_e_catastrophe: ln(LANE_SHARE),
+            guardrails: policy.guardrails.iter().map(|_| GuardrailState::new()).collect(),
+            last_at: None,
+        }
+    }
+
+    /// Takes in one tick. `policy` is the one that the state was made with; ticks come in order. In the
+    /// assessment all floats are finite.
+    pub fn observe(&mut self, policy: &Policy, tick: &TickObservation) -> Assessment {
+        if self.step != Some(tick.step) {
+            self.step = Some(tick.step);
+            self.metrics.iter_mut().for_each(MetricEvidence::enter_step);
+        }
+        let demand = demand(policy, tick.step);
+        let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
+
+        let mut in_lane = false;
+        for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
+            if let Some(seen) = find(tick, i, metric) {
+                in_lane |= evidence.take(metric, demand, seen);
+            }
+        }
+        if in_lane {
+            self.advance_lane(ln_bound_harm);
+        }
+        let ln_e_catastrophe = self.ln_e_catastrophe;
+        let analysed = self.tell_analysed();
+        let guardrails = self.take_guardrails(policy, tick);
+
+        let mut judged = self.judge(policy, tick, demand);
+        let harm = Harm::find(&judged, ln_e_catastrophe, ln_bound_harm, self.lane_streak);
+        harm.mark(&mut judged);
+        let advice = advice(&harm, &judged, &guardrails);
+        let reasons = reasons(advice, &harm, &judged, &guardrails, demand);
+        let remaining = judged.iter().try_fold(Duration::ZERO, |all, one| Some(all.max(one.remaining?)));
+        Assessment {
+            seq: tick.seq,
+            advice,
+            reasons,
+            ln_e_harm: finite(harm.ln_e),
+            ln_e_catastrophe: finite(ln_e_catastrophe),
+            ln_bound_harm,
+            ln_bound_no_harm: demand.ln_bound_no_harm,
+            metrics: judged.into_iter().map(|one| finite_metric(one.assessed)).collect(),
+            guardrails,
+            analysed,
+            remaining,
+        }
+    }
+
+    /// The lane's evidence is 0.2 times the mean over the metrics that have one; without any, 0.2 that
+    /// is never bet.
+    fn advance_lane(&mut self, ln_bound: f64) {
+        let lanes: Vec<f64> =
+            self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(|lane| lane.ln_e()).collect();
+        let ln_e = ln(LANE_SHARE) + ln_sum_exp(&lanes) - ln(lanes.len().max(1) as f64);
+        let speaks_for_it = ln_e >= ln_bound && ln_e >= self.ln_e_catastrophe;
+        self.lane_streak = if speaks_for_it { self.lane_streak.saturating_add(1) } else { 0 };
+        self.ln_e_catastrophe = ln_e;
+    }
+
+    /// What all metrics have analysed by now and was not told before. Metrics may be seen at different
+    /// ticks, so the least of the sums is taken, not the sum of the least.
+    fn tell_analysed(&mut self) -> Duration {
+        let analysed = self.metrics.iter().map(MetricEvidence::banked).min().unwrap_or_default();
+        self.metrics.iter_mut().for_each(|evidence| evidence.tell_analysed(analysed));
+        analysed
+    }
+
+    fn take_guardrails(&mut self, policy: &Policy, tick: &TickObservation) -> Vec<GuardrailAssessment> {
+        let passed = self.last_at.map_or(Duration::ZERO, |last| tick.at.since(last));
+        let passed = passed.min(policy.analysis.interval * LONGEST_PASSED);
+        self.last_at = Some(tick.at);
+        let states = policy.guardrails.iter().zip(&mut self.guardrails);
+        states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect()
+    }
+
+    fn judge<'a>(&'a self, policy: &'a Policy, tick: &'a TickObservation, demand: Demand) -> Vec<Judged<'a>> {
+        let metrics = policy.metrics.iter().zip(&self.metrics).enumerate();
+        metrics
+            .map(|(i, (metric, evidence))| {
+                let seen = find(tick, i, metric);
+                let (assessed, leads) = evidence.assess(metric, demand, seen);
+                let remaining = evidence.remaining(assessed.verdict, demand.ln_bound_no_harm);
+                Judged { metric, evidence, seen, assessed, leads, remaining }
+            })
+            .collect()
+    }
+}
+
+/// The evidence of harm of all metrics together. A weighted mean of e-values is an e-value, whatever
+/// their dependence.
+struct Harm {
+    ln_e: f64,
+    ln_bound: f64,
+    ln_e_catastrophe: f64,
+    /// The metric with the most evidence.
+    leading: Option<usize>,
+    /// The combined evidence is over the bound, and the leading metric's gate is open.
+    found: bool,
+    /// The metric that leads the catastrophe lane, if the lane says to roll back.
+    catastrophe: Option<usize>,
+    /// Metrics that would be found by their own share of the evidence.
+    alone: Vec<usize>,
+}
+
+impl Harm {
+    fn find(judged: &[Judged<'_>], ln_e_catastrophe: f64, ln_bound: f64, streak: u32) -> Harm {
+        // Each metric counts the same.
+        let ln_share = ln((1.0 - LANE_SHARE) / judged.len().max(1) as f64);
+        let shares: Vec<f64> = judged.iter().map(|one| ln_share + one.assessed.ln_e_harm).collect();
+        let ln_e = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
+        let most = |values: &[(usize, f64)]| {
+            values.iter().copied().reduce(|best, next| if next.1 > best.1 { next } else { best })
+        };
+        let leading = most(&shares.iter().copied().enumerate().collect::<Vec<_>>()).map(|(i, _)| i);
+        let gate_open = |i: usize| judged[i].assessed.ln_e_gate >= ln(GATE);
+        let lanes = || -> Vec<(usize, f64)> {
+            let lane = |i: usize| judged[i].evidence.lane.as_ref();
+            (0..judged.len()).filter_map(|i| Some((i, lane(i)?.ln_e()))).collect()
+        };
+        Harm {
+            ln_e,
+            ln_bound,
+            ln_e_catastrophe,
+            leading,
+            found: ln_e >= ln_bound && leading.is_some_and(gate_open),
+            catastrophe: (streak >= LANE_WINDOWS).then(lanes).and_then(|l| most(&l)).map(|(i, _)| i),
+            alone: (0..judged.len()).filter(|i| shares[*i] >= ln_bound && gate_open(*i)).collect(),
+        }
+    }
+
+    fn mark(&self, judged: &mut [Judged<'_>]) {
+        let leading = self.leading.filter(|_| self.found);
+        for i in self.alone.iter().copied().chain(leading).chain(self.catastrophe) {
+            judged[i].assessed.verdict = Verdict::Worse;
+        }
+    }
+}
+
+fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]) -> Advice {
+    let fired = |guardrail: &GuardrailAssessment| {
+        guardrail.status == GuardrailStatus::Fired && guardrail.action == GuardrailAction::RollBack
+    };
+    let holds = |guardrail: &GuardrailAssessment| {
+        matches!(guardrail.status, GuardrailStatus::Fired | GuardrailStatus::BothBreach)
+            && guardrail.action != GuardrailAction::Alert
+    };
+    if harm.found || harm.catastrophe.is_some() || guardrails.iter().any(fired) {
+        Advice::RollBack
+    } else if judged.is_empty() || guardrails.iter().any(holds) {
+        Advice::Hold
+    } else if judged.iter().all(|one| one.assessed.verdict == Verdict::NotWorse) {
+        Advice::Advance
+    } else {
+        Advice::Hold
+    }
+}
+
+fn reasons(
+    advice: Advice,
+    harm: &Harm,
+    judged: &[Judged<'_>],
+    guardrails: &[GuardrailAssessment],
+    demand: Demand,
+) -> Vec<Reason> {
+    let mut reasons = harm_reasons(harm, judged);
+    let with = |status: GuardrailStatus| guardrails.iter().filter(move |g| g.status == status);
+    let rolls_back = |g: &&GuardrailAssessment| g.action == GuardrailAction::RollBack;
+    let because_of = |code: ReasonCode| move |g: &GuardrailAssessment| Reason::new(code, g.sentence.clone());
+    let fired = ReasonCode::Guardrail;
+    reasons.extend(with(GuardrailStatus::Fired).filter(rolls_back).map(because_of(fired)));
+    reasons.extend(with(GuardrailStatus::BothBreach).map(because_of(ReasonCode::BothBad)));
+    reasons.extend(with(GuardrailStatus::Fired).filter(|g| !rolls_back(g)).map(because_of(fired)));
+    if advice != Advice::RollBack {
+        let mut about: Vec<Reason> = judged.iter().map(|one| metric_reason(one, demand)).collect();
+        // What is waited for comes before what is done.
+        about.sort_by_key(|reason| reason.code == ReasonCode::NotWorse);
+        reasons.extend(about);
+    }
+    reasons
+}
+
+fn harm_reasons(harm: &Harm, judged: &[Judged<'_>]) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &judged[i]) {
+        let sentence = explain::harm(&one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
+        reasons.push(Reason::new(ReasonCode::Harm, sentence));
+    }
+    if let Some(one) = harm.catastrophe.map(|i| &judged[i])
+        && let Some(lane) = &one.evidence.lane
+    {
+        let (ln_e, ln_bound) = (harm.ln_e_catastrophe, harm.ln_bound);
+        let sentence = explain::catastrophe(&one.metric.name, lane.canary, lane.baseline, ln_e, ln_bound);
+        reasons.push(Reason::new(ReasonCode::Catastrophe, sentence));
+    }
+    reasons
+}
+
+fn metric_reason(one: &Judged<'_>, demand: Demand) -> Reason {
+    let awaited = one.leads.awaited(&one.evidence.comparisons);
+    // A proportion shows what is counted; a latency the bound that matters here, whose interval is at
+    // hand only if it is also the one with the most evidence of harm.
+    let (lead, ratio) = match awaited.filter(|awaited| awaited.bound.is_some()) {
+        Some(awaited) => (Some(awaited), one.assessed.ratio.filter(|_| one.leads.no_harm == one.leads.harm)),
+        None => (one.shown(), one.assessed.ratio),
+    };
+    let (allowed, ln_bound) = (demand.allowed_ratio, demand.ln_bound_no_harm);
+    match one.assessed.verdict {
+        Verdict::NotWorse => {
+            let sentence = explain::not_worse(one.metric, &one.assessed, lead, ratio, allowed, ln_bound);
+            Reason::new(ReasonCode::NotWorse, sentence)
+        }
+        Verdict::NoData => {
+            let silent = one.seen.is_some_and(|seen| seen.canary.is_err() && seen.baseline.is_ok());
+            let code = if silent { ReasonCode::Silent } else { ReasonCode::Blind };
+            Reason::new(code, explain::no_data(one.metric, one.seen))
+        }
+        Verdict::Worse | Verdict::Undecided => {
+            let waiting = explain::Waiting {
+                metric: one.metric,
+                assessed: &one.assessed,
+                evidence: one.evidence,
+                lead,
+                shown: ratio,
+                seen: one.seen,
+                allowed,
+                ln_bound,
+                remaining: one.remaining,
+            };
+            Reason::new(ReasonCode::Undecided, explain::waiting(&waiting))
+        }
+    }
+}
+
+impl Judged<'_> {
+    fn shown(&self) -> Option<&Comparison> {
+        self.leads.shown(&self.evidence.comparisons)
+    }
+}
+
+/// What a step has to show before the next one: the more traffic comes, the less harm is allowed.
+fn demand(policy: &Policy, step: usize) -> Demand {
+    let next = policy.steps.get(step + 1).map_or(Weight::FULL, |step| step.weight);
+    let allowed_ratio = match next.0 {
+        0..=2_500 => 2.0,
+        2_501..=5_000 => 1.5,
+        _ => 1.25,
+    };
+    Demand {
+        allowed_ratio,
+        dispersion: policy.analysis.dispersion.max(1.0),
+        ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha),
+    }
+}
+
+/// The metric's observation, which stands at its place in the policy's order.
+fn find<'a>(tick: &'a TickObservation, at: usize, metric: &Metric) -> Option<&'a MetricObservation> {
+    let is_it = |seen: &&MetricObservation| seen.metric == metric.name;
+    tick.metrics.get(at).filter(is_it).or_else(|| tick.metrics.iter().find(is_it))
+}
+
+fn finite(value: f64) -> f64 {
+    value.clamp(f64::MIN, f64::MAX)
+}
+
+fn finite_metric(mut metric: MetricAssessment) -> MetricAssessment {
+    metric.ln_e_harm = finite(metric.ln_e_harm);
+    metric.ln_e_no_harm = finite(metric.ln_e_no_harm);
+    metric.ln_e_gate = finite(metric.ln_e_gate);
+    metric
+}

@@ -1,0 +1,211 @@
+//! A state on its way to the next one, and the moves that events share.
+
+use std::time::Duration;
+
+use super::{
+    Action, Ending, EventKind, EventRecord, Hold, Notice, NoticeKind, Outcome, Phase, Reason, ReasonCode,
+    Stage, State, Timers,
+};
+use crate::core::policy::{Mode, Severity};
+use crate::core::target::{Split, Weight};
+use crate::core::time::Timestamp;
+
+/// A state on its way to the next one.
+pub(super) struct Change {
+    pub state: State,
+    pub now: Timestamp,
+    actions: Vec<Action>,
+}
+
+impl Change {
+    pub fn new(state: State, now: Timestamp) -> Change {
+        Change { state, now, actions: Vec::new() }
+    }
+
+    pub fn finish(self) -> Outcome {
+        Outcome { state: self.state, actions: self.actions }
+    }
+
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Appends to the log.
+    pub fn record(&mut self, kind: EventKind, by: Option<&str>, sentence: String) {
+        let rollout = &mut self.state.rollout;
+        rollout.event_seq += 1;
+        let record =
+            EventRecord { seq: rollout.event_seq, at: self.now, kind, by: by.map(str::to_owned), sentence };
+        self.actions.push(Action::Record(record));
+    }
+
+    /// Tells about the event that was recorded last; its number makes the key.
+    pub fn notify(&mut self, kind: NoticeKind, severity: Severity, sentence: String) {
+        let rollout = &self.state.rollout;
+        self.actions.push(Action::Notify(Notice {
+            key: format!("{}/{}", rollout.id, rollout.event_seq),
+            kind,
+            severity,
+            rollout: rollout.id.0.clone(),
+            target: rollout.target.clone(),
+            version: rollout.version.clone(),
+            at: self.now,
+            sentence,
+        }));
+    }
+
+    /// Records and tells.
+    pub fn alert(&mut self, kind: NoticeKind, severity: Severity, sentence: String) {
+        self.record(EventKind::Alert, None, sentence.clone());
+        self.notify(kind, severity, sentence);
+    }
+
+    /// A new phase: its timers begin anew.
+    pub fn set_phase(&mut self, phase: Phase) {
+        let rollout = &mut self.state.rollout;
+        rollout.phase = phase;
+        rollout.phase_since = self.now;
+        rollout.timers = Timers::default();
+    }
+
+    /// Adds a hold; records and tells it if it is new.
+    pub fn hold(&mut self, hold: Hold, by: Option<&str>, severity: Severity, why: String) {
+        if self.state.rollout.holds.insert(hold) {
+            let sentence = format!("Held ({}): {why}", hold.name());
+            self.record(EventKind::HoldAdded, by, sentence.clone());
+            self.notify(NoticeKind::Held, severity, sentence);
+        }
+    }
+
+    /// Drops a hold; records it if it was there.
+    pub fn unhold(&mut self, hold: Hold, why: &str) {
+        if self.state.rollout.holds.remove(&hold) {
+            let sentence = format!("No longer held ({}): {why}", hold.name());
+            self.record(EventKind::HoldRemoved, None, sentence);
+        }
+    }
+
+    /// The split of a step of this rollout.
+    fn split(&self, weight: Weight) -> Split {
+        // A target with a baseline pool was given its share at the first step; the role is measured
+        // until 100%.
+        Split::canary(weight, self.state.target.has_baseline && weight < Weight::FULL)
+    }
+
+    /// Wants the weight of a step and waits for it to be seen. In observe mode nothing is wanted.
+    pub fn enter_step(&mut self, step: usize) {
+        let rollout = &self.state.rollout;
+        let Some(weight) = rollout.policy.steps.get(step).map(|step| step.weight) else { return };
+        let (mode, of) = (rollout.policy.mode, rollout.policy.steps.len());
+        let healthy: Vec<(String, bool)> = rollout
+            .last
+            .iter()
+            .flat_map(|last| &last.guardrails)
+            .filter_map(|guardrail| Some((guardrail.name.clone(), guardrail.baseline_healthy?)))
+            .collect();
+        self.state.rollout.baseline_was_healthy.extend(healthy);
+        if mode == Mode::Act {
+            let split = self.split(weight);
+            self.state.target.want(split);
+        }
+        if weight == Weight::FULL {
+            self.set_phase(Phase::Finalizing);
+        } else {
+            let stage = match mode {
+                Mode::Act => Stage::Settling,
+                Mode::Observe => Stage::Analysing { since: self.now },
+            };
+            self.set_phase(Phase::Progressing { step, stage });
+        }
+        let sentence = match mode {
+            Mode::Act => format!("Step {} of {of}: the canary gets {weight} of the traffic.", step + 1),
+            Mode::Observe => {
+                format!("Step {} of {of} is observed as if the canary had {weight}.", step + 1)
+            }
+        };
+        self.record(EventKind::StepEntered, None, sentence.clone());
+        self.notify(NoticeKind::Step, Severity::Low, sentence);
+    }
+
+    /// Goes on to `step`: the workload gets ready for it first. At the end of observe mode, ends.
+    pub fn advance_to(&mut self, step: usize, why: &str, by: Option<&str>) {
+        let rollout = &self.state.rollout;
+        let Some(weight) = rollout.policy.steps.get(step).map(|step| step.weight) else { return };
+        if rollout.policy.mode == Mode::Observe {
+            let sentence = format!("Would have gone to {weight}: {why}");
+            self.record(EventKind::WouldHave, by, sentence.clone());
+            if weight == Weight::FULL {
+                self.end_observed(Reason::new(ReasonCode::NotWorse, sentence));
+                return;
+            }
+        } else {
+            let kind = if weight == Weight::FULL { EventKind::Promoted } else { EventKind::Advanced };
+            self.record(kind, by, format!("On to {weight}: {why}"));
+        }
+        // Not `set_phase`: the windows of the step that is left are analysed on until the next one.
+        self.state.rollout.phase = Phase::Preparing { step };
+        self.state.rollout.phase_since = self.now;
+    }
+
+    /// Takes the canary to 0. In observe mode it says so and ends.
+    pub fn roll_back(&mut self, reason: Reason, ending: Ending, by: Option<&str>) {
+        if self.state.rollout.policy.mode == Mode::Observe {
+            let sentence = format!("Would have rolled back: {}", reason.sentence);
+            self.record(EventKind::WouldHave, None, sentence.clone());
+            self.notify(NoticeKind::Alert, Severity::High, sentence.clone());
+            self.end_observed(Reason::new(reason.code, sentence));
+            return;
+        }
+        self.state.target.want(Split::STABLE);
+        self.state.rollout.holds.clear();
+        let sentence = format!("The canary goes to 0%: {}", reason.sentence);
+        let severity = match (&ending, reason.code) {
+            (Ending::Cancelled { .. }, _) | (_, ReasonCode::Command) => Severity::Medium,
+            _ => Severity::Critical,
+        };
+        self.set_phase(Phase::RollingBack { reason, ending });
+        self.record(EventKind::RollbackStarted, by, sentence.clone());
+        self.notify(NoticeKind::RollbackStarted, severity, sentence);
+    }
+
+    /// Ends a rollout of observe mode: it never touched traffic.
+    fn end_observed(&mut self, reason: Reason) {
+        let sentence = reason.sentence.clone();
+        self.end(Phase::Cancelled { reason, superseded_by: None });
+        self.record(EventKind::Cancelled, None, format!("Observed only. {sentence}"));
+        self.notify(NoticeKind::Cancelled, Severity::Low, format!("Observed only. {sentence}"));
+    }
+
+    /// A terminal phase; the target is free.
+    pub fn end(&mut self, phase: Phase) {
+        self.set_phase(phase);
+        self.state.rollout.ended_at = Some(self.now);
+        self.state.rollout.holds.clear();
+        if self.state.target.active.as_ref() == Some(&self.state.rollout.id) {
+            self.state.target.active = None;
+        }
+    }
+
+    /// The new version has all traffic for good: stable and canary change places, so that the physical
+    /// weights stay as they are.
+    pub fn succeed(&mut self, sentence: String, by: Option<&str>) {
+        let version = self.state.rollout.version.clone();
+        self.state.target.promote(version, self.now);
+        self.end(Phase::Succeeded);
+        self.record(EventKind::Succeeded, by, sentence.clone());
+        self.notify(NoticeKind::Succeeded, Severity::Low, sentence);
+    }
+}
+
+/// A duration for people: `90 s`, `30 min`, `1 h 30 min`.
+pub(super) fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if duration > Duration::ZERO => format!("{} ms", duration.as_millis()),
+        0..=119 => format!("{seconds} s"),
+        120..=7199 if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}

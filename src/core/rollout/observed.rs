@@ -1,0 +1,131 @@
+//! What the router says about the split.
+
+use std::time::Duration;
+
+use super::change::{Change, time};
+use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
+use crate::core::policy::{Mode, Severity};
+use crate::core::target::{Finding, ObservedSplit, Weight};
+
+/// A way back that is not seen after so many times `confirm_within` has failed.
+const FAILED_AFTER: u32 = 20;
+
+/// Takes in what the router says.
+pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration) {
+    let now = change.now;
+    let wanted = change.state.target.wanted;
+    match change.state.target.observe(split, now) {
+        Finding::AsWanted { newly } => {
+            if newly {
+                seen(change);
+            }
+        }
+        Finding::Pending => {}
+        Finding::Lowered { found } => {
+            let sentence = format!(
+                "the canary was found at {} where {} is wanted: somebody lowered it, so Serin keeps it \
+                 there until a person resumes.",
+                found.canary, wanted.canary
+            );
+            change.hold(Hold::Drift, None, Severity::High, sentence);
+        }
+        Finding::Raised { found } => {
+            let sentence = format!(
+                "The canary was found at {} where {} is wanted; it is set right at once.",
+                found.canary, wanted.canary
+            );
+            change.alert(NoticeKind::Alert, Severity::High, sentence);
+        }
+    }
+    if !change.state.rollout.phase.is_terminal() {
+        watch_unseen(change, elapsed);
+        finish_way_back(change);
+    }
+}
+
+fn seen(change: &mut Change) {
+    let wanted = change.state.target.wanted;
+    if let Phase::Progressing { stage: stage @ Stage::Settling, .. } = &mut change.state.rollout.phase {
+        *stage = Stage::Analysing { since: change.now };
+    }
+    if change.state.rollout.policy.mode == Mode::Act {
+        change.record(EventKind::SplitSeen, None, format!("The split is in force: {wanted}."));
+    }
+}
+
+/// Counts the time in which the wanted split is not seen everywhere, and pages when a way back takes too
+/// long.
+fn watch_unseen(change: &mut Change, elapsed: Duration) {
+    let rolling_back = matches!(change.state.rollout.phase, Phase::RollingBack { .. });
+    let cut_off: Vec<String> =
+        change.state.target.unconfirmed_nodes().into_iter().map(str::to_owned).collect();
+    if change.state.target.is_seen() && (cut_off.is_empty() || !rolling_back) {
+        change.state.rollout.timers.unseen = Duration::ZERO;
+        return;
+    }
+    let limit = change.state.rollout.policy.analysis.confirm_within;
+    let before = change.state.rollout.timers.unseen;
+    let unseen = before + elapsed;
+    change.state.rollout.timers.unseen = unseen;
+    if before <= limit && unseen > limit {
+        let who = if cut_off.is_empty() {
+            "the router".to_owned()
+        } else {
+            format!("{} (cut off or silent; may still follow an older split)", cut_off.join(", "))
+        };
+        let sentence = format!(
+            "The wanted split ({}) is not confirmed after {}: waiting for {who}.",
+            change.state.target.wanted,
+            time(limit)
+        );
+        change.record(EventKind::Unconfirmed, None, sentence.clone());
+        let severity = if rolling_back { Severity::Critical } else { Severity::High };
+        change.notify(NoticeKind::Unconfirmed, severity, sentence);
+    }
+    if rolling_back && unseen > limit * FAILED_AFTER {
+        let sentence = format!(
+            "The canary could not be confirmed at 0% within {}; Serin goes on driving it there.",
+            time(limit * FAILED_AFTER)
+        );
+        change.end(Phase::Failed { reason: Reason::new(ReasonCode::Router, sentence.clone()) });
+        change.record(EventKind::Failed, None, sentence.clone());
+        change.notify(NoticeKind::Failed, Severity::Critical, sentence);
+    }
+}
+
+/// Ends a way back once the split is seen everywhere and the canary gets no more requests (or nothing can
+/// be seen of it for as long as a confirmation may take).
+pub(super) fn finish_way_back(change: &mut Change) {
+    let Phase::RollingBack { reason, ending } = change.state.rollout.phase.clone() else { return };
+    let target = &change.state.target;
+    let timers = &change.state.rollout.timers;
+    let analysis = &change.state.rollout.policy.analysis;
+    if !target.is_seen() || target.wanted.canary > Weight::ZERO || !target.unconfirmed_nodes().is_empty() {
+        return;
+    }
+    let quiet = timers.quiet >= analysis.interval;
+    // A target that never gave the canary traffic has nothing to wait for.
+    let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
+    if !quiet && !never && timers.in_phase < analysis.confirm_within {
+        return;
+    }
+    let how = match (quiet, never) {
+        (_, true) => "it never got traffic",
+        (true, _) => "it was seen to get no more requests",
+        _ => "its own metrics are silent, so its requests could not be seen to end",
+    };
+    let (phase, kind, notice) = match ending {
+        Ending::RolledBack => {
+            (Phase::RolledBack { reason: reason.clone() }, EventKind::RolledBack, NoticeKind::RolledBack)
+        }
+        Ending::Cancelled { superseded_by } => (
+            Phase::Cancelled { reason: reason.clone(), superseded_by },
+            EventKind::Cancelled,
+            NoticeKind::Cancelled,
+        ),
+    };
+    change.end(phase);
+    let sentence = format!("The canary is at 0% and {how}. Cause: {}", reason.sentence);
+    change.record(kind, None, sentence.clone());
+    change.notify(notice, Severity::High, sentence);
+}

@@ -1,0 +1,452 @@
+//! One look at the metrics: mark the windows, judge them, and decide.
+
+use std::time::Duration;
+
+use super::change::{Change, time};
+use super::{
+    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, observed,
+};
+use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
+use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
+use crate::core::policy::{AtMax, GuardrailAction, LimitOutcome, Mode, Severity};
+use crate::core::target::{Target, Weight};
+
+/// A canary that should have had so many requests and had none is silent, whatever its metrics say.
+const MISSING_REQUESTS: f64 = 50.0;
+
+/// Takes in one look.
+pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
+    fits(&change.state.rollout, &looked)?;
+    let elapsed = looked.elapsed;
+    let tick = mark(change, looked);
+    let assessment = change.state.judge.observe(&change.state.rollout.policy, &tick);
+    let seen = Seen::of(&tick, &change.state.target);
+    count_time(change, &tick, &assessment, &seen, elapsed);
+    let before = change.state.rollout.last.replace(assessment.clone());
+    change.act(Action::Observe(tick.clone()));
+    match change.state.rollout.phase {
+        Phase::Preflight => preflight(change, &tick, &assessment),
+        Phase::RollingBack { .. } => observed::finish_way_back(change),
+        _ => {
+            if !must_go_back(change, &assessment) {
+                watch_data(change, &seen, elapsed);
+                guardrail_holds(change, &assessment, before.as_ref());
+                go_on(change, &assessment);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn fits(rollout: &Rollout, looked: &Tick) -> Result<(), Illegal> {
+    let names = |tick: &Tick| tick.metrics.iter().map(|m| m.metric.clone()).collect::<Vec<_>>();
+    let wanted: Vec<String> = rollout.policy.metrics.iter().map(|m| m.name.clone()).collect();
+    if names(looked) == wanted {
+        Ok(())
+    } else {
+        Err(Illegal::Observations(format!("metrics {:?} instead of {wanted:?}", names(looked))))
+    }
+}
+
+/// Makes the stored form: the step, the weight in force, and whether each window is used.
+fn mark(change: &mut Change, looked: Tick) -> TickObservation {
+    change.state.rollout.tick_seq += 1;
+    let rollout = &change.state.rollout;
+    let target = &change.state.target;
+    let step = match rollout.phase {
+        Phase::Preparing { step } => step.saturating_sub(1),
+        Phase::Progressing { step, .. } => step,
+        Phase::Finalizing | Phase::Baking => rollout.policy.steps.len() - 1,
+        _ => 0,
+    };
+    let mut metrics = looked.metrics;
+    for metric in &mut metrics {
+        if metric.usage != Usage::Pending {
+            metric.usage = usage(rollout, target, metric.window);
+        }
+    }
+    TickObservation {
+        seq: rollout.tick_seq,
+        at: change.now,
+        step,
+        weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.canary),
+        metrics,
+        values: looked.values,
+    }
+}
+
+fn usage(rollout: &Rollout, target: &Target, window: Option<Window>) -> Usage {
+    let since = match (&rollout.phase, rollout.policy.mode) {
+        (Phase::Progressing { stage: Stage::Analysing { since }, .. }, Mode::Observe) => *since,
+        (Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking, Mode::Act) => match target.seen {
+            Some(seen) if target.is_seen() => seen.at,
+            _ => return Usage::Settling,
+        },
+        (Phase::Preparing { step: 1.. }, _) => match target.seen {
+            Some(seen) => seen.at,
+            None => return Usage::Settling,
+        },
+        _ => return Usage::Outside,
+    };
+    if matches!(rollout.phase, Phase::Finalizing | Phase::Baking) {
+        return Usage::Baking;
+    }
+    let Some(window) = window else { return Usage::Settling };
+    if window.end <= since {
+        Usage::Settling
+    } else if window.start < since {
+        Usage::Straddling
+    } else if window.start < since.plus(rollout.policy.analysis.warm_up) {
+        Usage::WarmUp
+    } else {
+        Usage::Used
+    }
+}
+
+/// Which arms could be seen at a tick.
+struct Seen {
+    /// Some metric has data of some arm.
+    any: bool,
+    /// No metric has data of either arm, and none is merely waiting for its next sample.
+    blind: bool,
+    /// The baseline is seen, and no metric has, or may soon have, data of the canary.
+    canary_missing: bool,
+    /// Some metric has requests of the canary.
+    canary_requests: bool,
+    /// Requests that the canary should have had by the baseline's and the weights, if it had none.
+    expected: f64,
+    /// The longest consumed window with data of the canary.
+    canary_window: Duration,
+    /// Why there is no data, of the first metric that has none.
+    why: Option<String>,
+}
+
+impl Seen {
+    fn of(tick: &TickObservation, target: &Target) -> Seen {
+        let hard = |reading: &Reading<Counts>| matches!(reading, Err(no) if *no != NoData::Waiting);
+        let metrics = &tick.metrics;
+        let any = metrics.iter().any(|m| m.canary.is_ok() || m.baseline.is_ok());
+        let requests = |reading: &Reading<Counts>| reading.as_ref().map_or(0, Counts::requests);
+        let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::WarmUp);
+        let split = target.wanted;
+        let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
+        let ratio = match of_baseline.share() {
+            share if share > 0.0 => split.canary.share() / share,
+            _ => 0.0,
+        };
+        let canary_requests = metrics.iter().any(|m| requests(&m.canary) > 0);
+        let canary_seen = metrics.iter().any(|m| m.canary.is_ok());
+        let most = metrics.iter().filter(used).map(|m| requests(&m.baseline)).max().unwrap_or(0);
+        Seen {
+            any,
+            blind: metrics.iter().all(|m| hard(&m.canary) && hard(&m.baseline)),
+            canary_missing: metrics.iter().all(|m| hard(&m.canary))
+                && metrics.iter().any(|m| !hard(&m.baseline)),
+            canary_requests,
+            expected: if canary_requests || !canary_seen { 0.0 } else { most as f64 * ratio },
+            canary_window: metrics
+                .iter()
+                .filter(|m| m.canary.is_ok() && m.usage != Usage::Pending)
+                .filter_map(|m| m.window.map(|window| window.length()))
+                .max()
+                .unwrap_or_default(),
+            why: metrics
+                .iter()
+                .find_map(|m| m.canary.as_ref().err().or(m.baseline.as_ref().err()))
+                .map(ToString::to_string),
+        }
+    }
+}
+
+/// Adds to the timers. A window's credit is bounded by what the monotonic clock of this process has seen
+/// (three intervals at least), so that a wall clock that jumps cannot shorten a step.
+fn count_time(
+    change: &mut Change,
+    tick: &TickObservation,
+    assessment: &Assessment,
+    seen: &Seen,
+    elapsed: Duration,
+) {
+    let interval = change.state.rollout.policy.analysis.interval;
+    let most = (interval * 3).max(elapsed + interval);
+    let exposed = change.state.target.wanted.canary > Weight::ZERO;
+    let phase = &change.state.rollout.phase;
+    let at_full = matches!(phase, Phase::Baking | Phase::Finalizing);
+    let credit = match phase {
+        Phase::Baking => seen.canary_window,
+        Phase::Progressing { .. } => assessment.analysed,
+        _ => Duration::ZERO,
+    };
+    let timers = &mut change.state.rollout.timers;
+    timers.analysed += credit.min(most);
+    timers.in_phase += elapsed;
+    // At 100% there is no baseline whose data could tell a dead provider from a dead canary.
+    let blind = if at_full { tick.metrics.iter().all(|m| m.canary.is_err()) } else { seen.blind };
+    timers.blind = match (blind, seen.any) {
+        (true, _) => timers.blind + elapsed,
+        (_, true) => Duration::ZERO,
+        _ => timers.blind,
+    };
+    if seen.canary_requests || !exposed || at_full {
+        timers.silent = Duration::ZERO;
+        timers.missing_requests = 0.0;
+    } else if seen.canary_missing || seen.expected > 0.0 {
+        timers.silent += elapsed;
+        timers.missing_requests += seen.expected;
+    }
+    let canary_zero = tick
+        .metrics
+        .iter()
+        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == 0));
+    if seen.canary_requests {
+        timers.quiet = Duration::ZERO;
+    } else if canary_zero {
+        timers.quiet += seen.canary_window.min(most);
+    }
+}
+
+/// Before anything rises: the split is as it should be, the arms can be told apart, and the baseline is
+/// seen (with its guardrails, as far as that can be known within a time).
+fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessment) {
+    let refuse = |change: &mut Change, sentence: String| {
+        let reason = Reason::new(ReasonCode::Preflight, sentence);
+        change.roll_back(reason, Ending::Cancelled { superseded_by: None }, None);
+    };
+    let both_arms = tick.metrics.iter().find_map(|m| match (&m.canary, &m.baseline) {
+        (Err(no @ NoData::BothArms(_)), _) | (_, Err(no @ NoData::BothArms(_))) => {
+            Some(format!("metric {}: {no}.", m.metric))
+        }
+        _ => None,
+    });
+    if let Some(sentence) = both_arms {
+        return refuse(change, sentence);
+    }
+    let blind = change.state.rollout.timers.in_phase;
+    let missing = tick.metrics.iter().find_map(|m| {
+        let no = m.baseline.as_ref().err()?;
+        Some(format!("metric {} shows nothing of the baseline: {no}", m.metric))
+    });
+    if let Some(missing) = missing {
+        let limit = change.state.rollout.policy.analysis.blind;
+        if blind > change.state.rollout.policy.analysis.interval * 3 {
+            change.hold(Hold::Blind, None, Severity::Medium, format!("{missing}."));
+        }
+        if blind > limit.after && limit.then == LimitOutcome::RollBack {
+            let after = time(limit.after);
+            refuse(change, format!("not begun: for {after} {missing}."));
+        }
+        return;
+    }
+    change.unhold(Hold::Blind, "the baseline is seen.");
+    let seen = tick.metrics.iter().all(|m| m.usage != Usage::Pending && m.window.is_some());
+    let at_rest = match change.state.rollout.policy.mode {
+        Mode::Act => change.state.target.is_seen() && change.state.target.wanted.canary == Weight::ZERO,
+        Mode::Observe => true,
+    };
+    let health_known = assessment.guardrails.iter().all(|guardrail| {
+        guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
+    }) || blind >= patience(&change.state.rollout);
+    if seen && at_rest && health_known && change.state.rollout.holds.is_empty() {
+        change.record(
+            super::EventKind::Started,
+            None,
+            "The baseline is seen and the split is as it should be: the rollout begins.".into(),
+        );
+        let sentence = {
+            let rollout = &change.state.rollout;
+            format!("{} begins on {}.", rollout.version, rollout.target)
+        };
+        change.notify(NoticeKind::Started, Severity::Low, sentence);
+        change.state.rollout.phase = Phase::Preparing { step: 0 };
+        change.state.rollout.phase_since = change.now;
+    }
+}
+
+/// How long preflight waits for the baseline's guardrails to have values (some have none at this traffic,
+/// or none without a canary).
+fn patience(rollout: &Rollout) -> Duration {
+    let over = rollout.policy.guardrails.iter().map(|guardrail| guardrail.over).max();
+    over.unwrap_or_default() + rollout.policy.analysis.interval * 2
+}
+
+/// What takes the canary back, holds or not.
+fn must_go_back(change: &mut Change, assessment: &Assessment) -> bool {
+    let reason = match assessment.advice {
+        Advice::RollBack => assessment.reasons.first().cloned(),
+        _ => both_broke(&change.state.rollout, assessment),
+    };
+    let reason = reason.or_else(|| canary_silent(&change.state.rollout));
+    let Some(reason) = reason else { return false };
+    change.roll_back(reason, Ending::RolledBack, None);
+    true
+}
+
+/// Invariant 12: both arms were within a critical limit before the step and break it after.
+fn both_broke(rollout: &Rollout, assessment: &Assessment) -> Option<Reason> {
+    let broke = assessment.guardrails.iter().find(|guardrail| {
+        guardrail.status == GuardrailStatus::BothBreach
+            && guardrail.action == GuardrailAction::RollBack
+            && guardrail.severity == Severity::Critical
+            && rollout.baseline_was_healthy.get(&guardrail.name) == Some(&true)
+    })?;
+    Some(Reason::new(
+        ReasonCode::BothBroke,
+        format!(
+            "both arms were healthy before this step and both break a critical limit after it: {}",
+            broke.sentence
+        ),
+    ))
+}
+
+fn canary_silent(rollout: &Rollout) -> Option<Reason> {
+    let limit = rollout.policy.analysis.silent;
+    let timers = &rollout.timers;
+    let proven = timers.missing_requests == 0.0 || timers.missing_requests >= MISSING_REQUESTS;
+    if timers.silent < limit.after || !proven || limit.then == LimitOutcome::Hold {
+        return None;
+    }
+    let sentence = if timers.missing_requests > 0.0 {
+        format!(
+            "the canary has shown no request for {} though about {:.0} were sent to it.",
+            time(timers.silent),
+            timers.missing_requests
+        )
+    } else {
+        format!(
+            "the canary's own metrics have been missing for {} while the baseline's are seen.",
+            time(timers.silent)
+        )
+    };
+    Some(Reason::new(ReasonCode::Silent, sentence))
+}
+
+/// Holds for missing data, and what the policy says when it is missing for too long.
+fn watch_data(change: &mut Change, seen: &Seen, elapsed: Duration) {
+    let analysis = change.state.rollout.policy.analysis.clone();
+    let timers = change.state.rollout.timers;
+    let why = seen.why.clone().unwrap_or_else(|| "no metric shows anything".to_owned());
+    if timers.blind == Duration::ZERO && timers.silent == Duration::ZERO && seen.any {
+        change.unhold(Hold::Blind, "there is data again.");
+        return;
+    }
+    if timers.silent >= analysis.silent.after && analysis.silent.then == LimitOutcome::Hold {
+        let sentence = format!("the canary has been silent for {}: {why}.", time(timers.silent));
+        change.hold(Hold::Blind, None, Severity::High, sentence);
+    }
+    if timers.blind >= (analysis.interval * 3).min(analysis.blind.after) && timers.blind > Duration::ZERO {
+        let sentence = format!("there is no data of either arm for {}: {why}.", time(timers.blind));
+        change.hold(Hold::Blind, None, Severity::Medium, sentence);
+    }
+    let passed = timers.blind >= analysis.blind.after;
+    let newly = passed && timers.blind.saturating_sub(elapsed) < analysis.blind.after;
+    match analysis.blind.then {
+        LimitOutcome::RollBack if passed => {
+            let sentence = format!("there was no data of either arm for {}: {why}.", time(timers.blind));
+            change.roll_back(Reason::new(ReasonCode::Blind, sentence), Ending::RolledBack, None);
+        }
+        LimitOutcome::Hold if newly => {
+            let sentence = format!("Still no data of either arm after {}: {why}; held.", time(timers.blind));
+            change.alert(NoticeKind::Alert, Severity::High, sentence);
+        }
+        _ => {}
+    }
+}
+
+/// Alerts and holds of guardrails, each told once while it lasts.
+fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assessment>) {
+    if matches!(change.state.rollout.phase, Phase::RollingBack { .. }) || is_over(change) {
+        return;
+    }
+    let was = |name: &str| {
+        before.and_then(|b| b.guardrails.iter().find(|g| g.name == name)).map(|guardrail| guardrail.status)
+    };
+    for guardrail in &now.guardrails {
+        let newly = was(&guardrail.name) != Some(guardrail.status);
+        match (guardrail.status, guardrail.action) {
+            (GuardrailStatus::Fired, GuardrailAction::Alert) if newly => {
+                change.alert(NoticeKind::Alert, guardrail.severity, guardrail.sentence.clone());
+            }
+            (GuardrailStatus::Fired, GuardrailAction::Hold) => {
+                let why = guardrail.sentence.clone();
+                change.hold(Hold::Guardrail, None, guardrail.severity, why);
+            }
+            _ => {}
+        }
+    }
+    let find = |wanted: fn(&GuardrailAssessment) -> bool| now.guardrails.iter().find(|g| wanted(g));
+    match find(|g| g.status == GuardrailStatus::BothBreach && g.action != GuardrailAction::Alert) {
+        Some(both) => {
+            let why = format!("both arms are bad, so it is not the canary's doing: {}", both.sentence);
+            change.hold(Hold::BothBad, None, both.severity.max(Severity::High), why);
+        }
+        None => change.unhold(Hold::BothBad, "no limit is broken by both arms any more."),
+    }
+    if find(|g| g.status == GuardrailStatus::Fired && g.action == GuardrailAction::Hold).is_none() {
+        change.unhold(Hold::Guardrail, "the limit is kept again.");
+    }
+}
+
+fn is_over(change: &Change) -> bool {
+    change.state.rollout.phase.is_terminal()
+}
+
+/// The next step, the end of the bake, or the step's maximum.
+fn go_on(change: &mut Change, assessment: &Assessment) {
+    let rollout = &change.state.rollout;
+    let analysed = rollout.timers.analysed;
+    match rollout.phase {
+        Phase::Progressing { step, .. } => {
+            let Some(plan) = rollout.policy.steps.get(step).cloned() else { return };
+            let proven = assessment.advice == Advice::Advance;
+            if proven {
+                change.unhold(Hold::Plan, "the evidence is there.");
+            }
+            let free = change.state.rollout.holds.is_empty() && in_force(change);
+            let why = assessment.reasons.first().map(|r| r.sentence.clone()).unwrap_or_default();
+            if proven && free && analysed >= plan.min {
+                change.advance_to(step + 1, &why, None);
+            } else if !proven && free && plan.max.is_some_and(|max| analysed >= max) {
+                at_max(change, step, plan.at_max, &why);
+            }
+        }
+        Phase::Baking => {
+            let done = analysed >= rollout.policy.bake.duration
+                && rollout.holds.is_empty()
+                && change.state.target.wanted.canary == Weight::FULL
+                && change.state.target.is_seen();
+            if done {
+                let sentence = format!(
+                    "{} has all traffic and has been watched for {} without a broken limit.",
+                    rollout.version,
+                    time(analysed)
+                );
+                change.succeed(sentence, None);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether the split that was wanted is the one that was measured.
+fn in_force(change: &Change) -> bool {
+    change.state.rollout.policy.mode == Mode::Observe || change.state.target.is_seen()
+}
+
+fn at_max(change: &mut Change, step: usize, then: AtMax, why: &str) {
+    let lasted = time(change.state.rollout.timers.analysed);
+    match then {
+        AtMax::Hold => {
+            let why = format!("the step has been analysed for {lasted}, its maximum, undecided. {why}");
+            change.hold(Hold::Plan, None, Severity::Medium, why);
+        }
+        AtMax::RollBack => {
+            let sentence = format!("nothing was proven within the step's maximum of {lasted}. {why}");
+            let reason = Reason::new(ReasonCode::Undecided, sentence);
+            change.roll_back(reason, Ending::RolledBack, None);
+        }
+        AtMax::PromoteUnproven => {
+            let why = format!("UNPROVEN: the step has lasted its maximum of {lasted}. {why}");
+            change.advance_to(step + 1, &why, None);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The running loop: one task a target, one that looks for news in the store, one for the outbox.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::ports::Died;
+use crate::telemetry;
+
+/// How often the store is asked for what other processes have put there.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How often ended rollouts are pruned.
+const PRUNE: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// Works until `shutdown`; then the work at hand is finished and nothing new is begun. The way of
+    /// traffic stays as it is: it is stored, and the next process goes on.
+    ///
+    /// # Errors
+    /// [`Died`] if a failpoint says so.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+        let bound = Arc::new(Semaphore::new(self.parts.options.concurrency));
+        let mut tasks = JoinSet::new();
+        let mut pokes = BTreeMap::new();
+        for name in self.slots.keys() {
+            let poke = Arc::new(Notify::new());
+            pokes.insert(name.clone(), poke.clone());
+            let (engine, name) = (self.clone(), name.clone());
+            tasks.spawn(engine.run_target(name, poke, bound.clone(), shutdown.clone()));
+        }
+        tasks.spawn(self.clone().run_refresh(pokes, shutdown.clone()));
+        tasks.spawn(self.clone().run_outbox(shutdown.clone()));
+        tasks.spawn(self.clone().run_prune(shutdown.clone()));
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            match ended {
+                Ok(Ok(())) => {}
+                Ok(Err(died)) => {
+                    shutdown.cancel();
+                    result = Err(died);
+                }
+                Err(error) => {
+                    // A panic in one target's task must not stop the others unseen.
+                    tracing::error!(%error, "a task of the engine has ended unexpectedly");
+                    shutdown.cancel();
+                }
+            }
+        }
+        result
+    }
+
+    async fn run_target(
+        self: Arc<Self>,
+        name: String,
+        poke: Arc<Notify>,
+        bound: Arc<Semaphore>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Died> {
+        let Some(slot) = self.slots.get(&name).cloned() else { return Ok(()) };
+        let router = {
+            let slot = slot.lock().await;
+            self.parts.routers.get(&slot.spec.router).cloned()
+        };
+        loop {
+            let due = slot.lock().await.next_due();
+            let changed = async {
+                match &router {
+                    Some(router) => router.changed(&name).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut look = false;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = poke.notified() => {}
+                () = changed => look = true,
+                () = self.clock().sleep_until(due) => {}
+            }
+            let Ok(_permit) = bound.acquire().await else { return Ok(()) };
+            let mut slot = slot.lock().await;
+            if look {
+                slot.next_observe = self.clock().monotonic();
+            }
+            self.step(&mut slot).await?;
+        }
+    }
+
+    async fn run_refresh(
+        self: Arc<Self>,
+        pokes: BTreeMap<String, Arc<Notify>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Died> {
+        loop {
+            let next = self.clock().monotonic() + REFRESH;
+            let woken = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.parts.handle.woken() => true,
+                () = self.clock().sleep_until(next) => false,
+            };
+            self.measure_phases().await;
+            // A slot at work is passed over by `refresh`: it is poked, and asks by itself.
+            for name in self.refresh(woken).await {
+                if let Some(poke) = pokes.get(&name) {
+                    poke.notify_one();
+                }
+            }
+        }
+    }
+
+    async fn measure_phases(&self) {
+        let mut phases = BTreeMap::new();
+        for slot in self.slots.values() {
+            let Ok(slot) = slot.try_lock() else { continue };
+            if let Some(active) = &slot.active {
+                *phases.entry(active.rollout.phase.name()).or_insert(0) += 1;
+            }
+        }
+        telemetry::rollouts_active(&phases);
+    }
+
+    async fn run_outbox(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+        loop {
+            let next = self.clock().monotonic() + Duration::from_millis(200);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.clock().sleep_until(next) => {}
+            }
+            while self.dispatch_outbox().await? {}
+            if let Ok((pending, dead)) = self.store().outbox_counts().await {
+                telemetry::outbox(pending, dead);
+            }
+        }
+    }
+
+    async fn run_prune(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+        loop {
+            let next = self.clock().monotonic() + PRUNE;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.clock().sleep_until(next) => {}
+            }
+            let now = self.clock().wall();
+            match self.store().prune(self.parts.options.retention, now, 100).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "ended rollouts were pruned"),
+                Err(error) => tracing::warn!(%error, "nothing could be pruned"),
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! One target with its active rollout, and one piece of work on it.
+
+use std::collections::{BTreeMap, hash_map::DefaultHasher};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Engine;
+use super::commit::Unsaved;
+use crate::core::judge::JudgeState;
+use crate::core::metric::{MetricCursor, NoData};
+use crate::core::policy::Mode;
+use crate::core::rollout::{Event, Phase, Rollout};
+use crate::core::target::{Finding, ObservedSplit, Role, Target, TargetSpec, Weight};
+use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
+use crate::telemetry;
+
+/// One target with its active rollout, as stored.
+pub(super) struct Slot {
+    pub spec: TargetSpec,
+    pub target: Target,
+    pub active: Option<Active>,
+    /// When the next look at the metrics is due, by the monotonic clock.
+    pub next_tick: Duration,
+    /// When the next look at the router is due.
+    pub next_observe: Duration,
+    /// The last look at the metrics that was stored, by this process.
+    pub last_tick: Option<Duration>,
+    /// The last look at the router, by this process.
+    pub last_observe: Option<Duration>,
+    /// The newest generation that was applied by this process.
+    pub last_drive: Option<u64>,
+    /// The router was last found to give the canary more than is wanted.
+    pub was_raised: bool,
+    /// When the generation that is not seen yet was wanted.
+    pub wanted_at: Option<Duration>,
+    /// A way back that the store has not taken yet.
+    pub unsaved: Option<Unsaved>,
+    /// What the store holds is newer.
+    pub outdated: bool,
+    /// There may be commands, or a scheduled rollout.
+    pub asked: bool,
+}
+
+/// A rollout at work.
+pub(super) struct Active {
+    pub rollout: Rollout,
+    pub judge: JudgeState,
+    pub cursors: BTreeMap<String, MetricCursor>,
+}
+
+impl Slot {
+    pub fn new(spec: TargetSpec, target: Target, active: Option<Active>, now: Duration) -> Slot {
+        Slot {
+            spec,
+            target,
+            active,
+            next_tick: now,
+            next_observe: now,
+            last_tick: None,
+            last_observe: None,
+            last_drive: None,
+            was_raised: false,
+            wanted_at: None,
+            unsaved: None,
+            outdated: false,
+            asked: true,
+        }
+    }
+
+    /// The target as its router sees it.
+    pub fn route(&self) -> Route {
+        let pools = [Role::Stable, Role::Canary, Role::Baseline]
+            .into_iter()
+            .filter_map(|role| Some((role, self.spec.pool(role, self.target.swapped)?.clone())))
+            .collect();
+        Route {
+            target: self.target.name.clone(),
+            route: self.spec.route.clone(),
+            pools,
+            split: self.target.wanted,
+            generation: self.target.generation,
+            nodes: self.target.nodes.clone(),
+        }
+    }
+
+    /// Whether Serin moves this target's traffic: not in observe mode, and not before the first rollout
+    /// that does.
+    pub fn steers(&self) -> bool {
+        match &self.active {
+            Some(active) => active.rollout.policy.mode == Mode::Act,
+            None => self.target.generation > 1,
+        }
+    }
+
+    pub fn next_due(&self) -> Duration {
+        let tick = if self.active.is_some() { self.next_tick } else { Duration::MAX };
+        tick.min(self.next_observe)
+    }
+
+    /// Keeps the cadence: the next tick is a whole number of intervals after the last one was due, at a
+    /// phase that differs from target to target.
+    pub fn plan_tick(&mut self, now: Duration) {
+        let Some(active) = &self.active else { return };
+        let interval = active.rollout.policy.analysis.interval.max(Duration::from_millis(10));
+        let mut hasher = DefaultHasher::new();
+        self.target.name.hash(&mut hasher);
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+        let phase = hasher.finish() % interval_ms;
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let ticks = now_ms.saturating_sub(phase) / interval_ms + 1;
+        self.next_tick = Duration::from_millis(ticks * interval_ms + phase);
+    }
+}
+
+impl Engine {
+    /// One piece of work on a target: everything that is due.
+    pub(super) async fn step(&self, slot: &mut Slot) -> Result<(), Died> {
+        if slot.unsaved.is_some() && !self.save_unsaved(slot).await? {
+            // Nothing is decided before the way back is stored, but it is driven.
+            return self.drive_later(slot).await;
+        }
+        if slot.outdated && !self.reload(slot).await {
+            return self.drive_later(slot).await;
+        }
+        if std::mem::take(&mut slot.asked) {
+            self.take_commands(slot).await?;
+            self.begin_scheduled(slot).await?;
+        }
+        self.observe(slot).await?;
+        self.tick(slot).await?;
+        self.workload(slot).await?;
+        self.drive(slot).await
+    }
+
+    /// Drives the router while the store is away; everything else is put off a little.
+    async fn drive_later(&self, slot: &mut Slot) -> Result<(), Died> {
+        let soon = self.clock().monotonic() + self.parts.options.confirm_interval;
+        self.drive(slot).await?;
+        slot.next_tick = slot.next_tick.max(soon);
+        slot.next_observe = slot.next_observe.max(soon);
+        Ok(())
+    }
+
+    /// Looks at the metrics, if that is due.
+    async fn tick(&self, slot: &mut Slot) -> Result<(), Died> {
+        let now = self.clock().monotonic();
+        if now < slot.next_tick || slot.active.is_none() || slot.unsaved.is_some() {
+            return Ok(());
+        }
+        slot.plan_tick(now);
+        let elapsed = slot.last_tick.map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        let Some((tick, cursors)) = self.collect(slot, elapsed).await else { return Ok(()) };
+        let policy = slot.active.as_ref().map(|a| a.rollout.policy.name.clone()).unwrap_or_default();
+        for metric in &tick.metrics {
+            for fault in [&metric.canary, &metric.baseline].into_iter().filter_map(|r| r.as_ref().err()) {
+                if *fault != NoData::Waiting {
+                    telemetry::collect_fault(&slot.target.name, &policy, fault.name());
+                }
+            }
+        }
+        if self.take(slot, Event::Tick(tick), cursors, None).await? {
+            slot.last_tick = Some(now);
+            let seconds = self.clock().monotonic().saturating_sub(now).as_secs_f64();
+            telemetry::tick(&slot.target.name, &policy, seconds);
+        }
+        Ok(())
+    }
+
+    /// Looks at the router, if that is due.
+    async fn observe(&self, slot: &mut Slot) -> Result<(), Died> {
+        let now = self.clock().monotonic();
+        if now < slot.next_observe {
+            return Ok(());
+        }
+        if !slot.steers() {
+            slot.next_observe = now + self.parts.options.reconcile_interval;
+            return Ok(());
+        }
+        let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
+        let options = &self.parts.options;
+        slot.next_observe = now + if settled { options.reconcile_interval } else { options.confirm_interval };
+        if let Some(active) = &slot.active {
+            slot.next_observe = slot.next_observe.min(now + active.rollout.policy.analysis.interval);
+        }
+        let elapsed = slot.last_observe.map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        slot.last_observe = Some(now);
+        let observed = self.ask_router(slot).await;
+        slot.was_raised = observed.split.is_some_and(|found| found != slot.target.wanted);
+        if slot.unsaved.is_some() {
+            slot.target.observe(&observed, self.clock().wall());
+            return Ok(());
+        }
+        if slot.active.is_some() {
+            self.take(slot, Event::Observed { split: observed, elapsed }, BTreeMap::new(), None).await?;
+            return Ok(());
+        }
+        self.reconcile_idle(slot, &observed).await
+    }
+
+    async fn ask_router(&self, slot: &Slot) -> ObservedSplit {
+        let unknown = || ObservedSplit { split: None, nodes: slot.target.nodes.clone() };
+        let Some(router) = self.parts.routers.get(&slot.spec.router) else { return unknown() };
+        match self.call(router.observe(&slot.route())).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                tracing::warn!(target_name = %slot.target.name, %error, "the split cannot be observed");
+                unknown()
+            }
+        }
+    }
+
+    /// A target without a rollout is kept at its wanted split.
+    async fn reconcile_idle(&self, slot: &mut Slot, observed: &ObservedSplit) -> Result<(), Died> {
+        let mut target = slot.target.clone();
+        let finding = target.observe(observed, self.clock().wall());
+        if let Finding::Lowered { found } | Finding::Raised { found } = &finding {
+            tracing::warn!(target_name = %target.name, %found, wanted = %slot.target.wanted,
+                "the split of an idle target was changed by somebody");
+        }
+        self.take_target(slot, target).await
+    }
+
+    /// Tells a phase that waits for the workload that it is ready.
+    async fn workload(&self, slot: &mut Slot) -> Result<(), Died> {
+        if slot.unsaved.is_some() {
+            return Ok(());
+        }
+        let Some(active) = &slot.active else { return Ok(()) };
+        let (policy, name) = (&active.rollout.policy, slot.target.name.as_str());
+        let ready = match active.rollout.phase {
+            Phase::Preparing { step } if active.rollout.holds.is_empty() => {
+                let weight = policy.steps.get(step).map_or(Weight::ZERO, |step| step.weight);
+                let has_baseline = slot.target.has_baseline;
+                let split = crate::core::target::Split::canary(weight, has_baseline);
+                timeout(self.parts.options.call_deadline, self.parts.workload.prepare(name, split)).await
+            }
+            Phase::Finalizing if slot.target.is_seen() && slot.target.wanted.canary == Weight::FULL => {
+                timeout(self.parts.options.call_deadline, self.parts.workload.finalize(name)).await
+            }
+            _ => return Ok(()),
+        };
+        match ready {
+            Ok(Ok(true)) => {
+                self.take(slot, Event::WorkloadReady, BTreeMap::new(), None).await?;
+            }
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::warn!(target_name = %name, %error, "the workload is not ready"),
+            Err(_) => tracing::warn!(target_name = %name, "the workload did not answer in time"),
+        }
+        Ok(())
+    }
+
+    /// Drives the router to the wanted split until that is seen everywhere, and looks at once.
+    async fn drive(&self, slot: &mut Slot) -> Result<(), Died> {
+        let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
+        if !slot.steers() || (settled && !slot.was_raised) {
+            return Ok(());
+        }
+        let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };
+        self.pass("before_apply")?;
+        if let Err(error) = self.apply(router, slot).await {
+            telemetry::split_apply_fault(&slot.target.name);
+            tracing::warn!(target_name = %slot.target.name, split = %slot.target.wanted, %error,
+                "the split cannot be applied; it is tried again");
+        }
+        self.pass("applied")?;
+        let now = self.clock().monotonic();
+        let soon = now + self.parts.options.confirm_interval;
+        slot.next_observe = slot.next_observe.min(soon);
+        if !slot.target.is_seen() && slot.last_drive != Some(slot.target.generation) {
+            // The first time for this generation: many routers can show it at once.
+            slot.last_drive = Some(slot.target.generation);
+            slot.next_observe = now;
+            self.observe(slot).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, router: &Arc<dyn TrafficRouter>, slot: &Slot) -> Result<(), RouterError> {
+        self.call(router.apply(&slot.route())).await
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, RouterError>>) -> Result<T, RouterError> {
+        timeout(self.parts.options.call_deadline, call).await.unwrap_or(Err(RouterError::Timeout))
+    }
+
+    /// Loads the active rollout of a target, with its evidence: the newest snapshot and the observations
+    /// after it, judged again.
+    pub(super) async fn load_active(&self, target: &Target) -> Result<Option<Active>, StoreError> {
+        let Some(id) = &target.active else { return Ok(None) };
+        let stored = self.store().load(id).await?;
+        let policy = &stored.rollout.policy;
+        let mut judge = stored.snapshot.map_or_else(|| JudgeState::new(policy), |(_, judge)| judge);
+        for tick in &stored.observations {
+            judge.observe(policy, tick);
+        }
+        Ok(Some(Active { rollout: stored.rollout, judge, cursors: stored.cursors }))
+    }
+}

@@ -1,0 +1,252 @@
+//! Anything that speaks the Prometheus HTTP API.
+//!
+//! Counts come from raw samples (`metric{…}[range]` as an instant query), see
+//! [`crate::core::counter`]; the range reaches back a little further than the cursor. A fault of any
+//! query of a metric is a fault of both arms: it lies with the provider and says nothing of either arm.
+//!
+//! Behind Thanos, or with a pair of Prometheus servers, each series is there once per replica; `pin`
+//! chooses one, such as `{replica: a}`, so that no request is counted twice.
+
+pub mod decode;
+pub mod query;
+mod transport;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::{join_all, try_join_all};
+use tokio::time::{Instant, timeout_at};
+
+use super::ProviderBuildError;
+use super::look::{Look, Origin, process_start, selectors};
+use super::pair;
+use crate::core::counter::{KEEP, SeriesId};
+use crate::core::metric::{Cursor, NoData, Reading, ValueObservation};
+use crate::core::policy::Selector;
+use crate::core::time::Timestamp;
+use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, MetricsProvider, ValueRequest};
+use crate::secrets::SecretSource;
+use decode::RawSeries;
+use transport::Transport;
+
+/// Samples from further back are not read: after so long an outage of Serin, restarts of a process
+/// before that are not seen.
+const MAX_RANGE: Duration = Duration::from_secs(3600);
+/// The range reaches back behind the cursor by at least so much, for samples that came late.
+const MIN_MARGIN: Duration = Duration::from_secs(10);
+/// Answers with more samples are refused.
+const MAX_SAMPLES: usize = 1_000_000;
+/// Above so many instances, starts of processes are asked for by job alone.
+const MAX_NAMED_INSTANCES: usize = 100;
+
+const _: () = assert!(MAX_RANGE.as_secs() < KEEP.as_secs());
+
+/// How a Prometheus is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrometheusConfig {
+    /// Base URL, without `/api/v1`.
+    pub url: String,
+    /// For each call, connection and body included.
+    pub deadline: Duration,
+    /// `Authorization: Bearer`.
+    pub bearer_token: Option<SecretSource>,
+    /// User and password.
+    pub basic_auth: Option<(String, SecretSource)>,
+    /// Extra headers.
+    pub headers: BTreeMap<String, SecretSource>,
+    /// PEM file of authorities to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with certificate and key of the client.
+    pub client_certificate_file: Option<PathBuf>,
+    /// Answers with more series are refused.
+    pub max_series: usize,
+    /// Labels that are pinned, to count one of several replicas.
+    pub pin: BTreeMap<String, String>,
+}
+
+impl PrometheusConfig {
+    /// Builds the provider.
+    ///
+    /// # Errors
+    /// If the URL is none, or a secret or certificate cannot be read.
+    pub fn build(&self) -> Result<Arc<dyn MetricsProvider>, ProviderBuildError> {
+        let transport = Transport::new(self)?;
+        Ok(Arc::new(Prometheus {
+            transport,
+            deadline: self.deadline,
+            max_series: self.max_series,
+            pin: self.pin.clone(),
+        }))
+    }
+}
+
+struct Prometheus {
+    transport: Transport,
+    deadline: Duration,
+    max_series: usize,
+    pin: BTreeMap<String, String>,
+}
+
+/// The time that is looked at: `range` before `at`.
+#[derive(Clone, Copy)]
+struct Span {
+    at: Timestamp,
+    range: Duration,
+}
+
+#[async_trait]
+impl MetricsProvider for Prometheus {
+    async fn counts(&self, requests: &[CountsRequest]) -> Vec<CountsAnswer> {
+        let deadline = Instant::now() + self.deadline;
+        join_all(requests.iter().map(|request| async move {
+            match timeout_at(deadline, self.count(request)).await {
+                Ok(answer) => answer,
+                Err(_) => pair::fault(request, &NoData::Timeout),
+            }
+        }))
+        .await
+    }
+
+    async fn values(&self, requests: &[ValueRequest]) -> Vec<ValueObservation> {
+        let deadline = Instant::now() + self.deadline;
+        let value = |request, arm| async move {
+            timeout_at(deadline, self.value(request, arm)).await.unwrap_or(Err(NoData::Timeout))
+        };
+        join_all(requests.iter().map(|request| async move {
+            let (canary, baseline) =
+                tokio::join!(value(request, &request.canary), value(request, &request.baseline));
+            ValueObservation { guardrail: request.guardrail.clone(), canary, baseline }
+        }))
+        .await
+    }
+}
+
+impl Prometheus {
+    async fn count(&self, request: &CountsRequest) -> CountsAnswer {
+        let cursor = request.cursor.as_ref();
+        let canary = span(request, cursor.map(|cursor| [&cursor.canary, &cursor.baseline]));
+        let baseline = span(request, cursor.map(|cursor| [&cursor.baseline, &cursor.canary]));
+        let looks = tokio::try_join!(
+            self.look(request, &request.canary, canary),
+            self.look(request, &request.baseline, baseline)
+        );
+        match looks {
+            Ok((canary, baseline)) => pair::answer(request, &Ok(canary), &Ok(baseline)),
+            Err(reason) => pair::fault(request, &reason),
+        }
+    }
+
+    async fn look(&self, request: &CountsRequest, arm: &ArmSelector, span: Span) -> Result<Look, NoData> {
+        let selectors = selectors(&request.source);
+        let gauge = process_start(&request.source);
+        let mut queries = Vec::new();
+        for (_, selector) in &selectors {
+            queries.push(query::raw_samples(selector, &arm.labels, &self.pin, span.range)?);
+        }
+        if let Some(gauge) = gauge {
+            let selector = Selector { metric: gauge.to_owned(), matchers: Vec::new() };
+            queries.push(query::raw_samples(&selector, &arm.labels, &self.pin, span.range)?);
+        }
+        let mut answers =
+            try_join_all(queries.iter().map(|query| self.matrix(query, span.at))).await?.into_iter();
+        let mut look = Look::default();
+        let mut targets = Targets::default();
+        for ((used, _), series) in selectors.iter().zip(answers.by_ref()) {
+            for one in series {
+                targets.note(&one);
+                look.add(*used, Origin::Database, &one.name, &one.labels, one.samples, self.max_series)?;
+            }
+        }
+        if let Some(gauge) = gauge {
+            note_starts(&mut look, answers.next().unwrap_or_default());
+            self.find_starts(gauge, &mut look, targets, span).await?;
+        }
+        Ok(look)
+    }
+
+    /// Where the gauge does not carry the arm's labels (they are the service's own, not the scrape
+    /// configuration's), it is found by its instance.
+    async fn find_starts(
+        &self,
+        gauge: &str,
+        look: &mut Look,
+        targets: Targets,
+        span: Span,
+    ) -> Result<(), NoData> {
+        let missing = look.instances_without_start();
+        let (mut instances, mut jobs) = (BTreeSet::new(), BTreeSet::new());
+        for (instance, (address, job)) in targets.0 {
+            if missing.contains(instance.as_str()) {
+                instances.insert(address);
+                jobs.extend(job);
+            }
+        }
+        if instances.is_empty() {
+            return Ok(());
+        }
+        if instances.len() > MAX_NAMED_INSTANCES {
+            instances.clear();
+        }
+        let query = query::gauge_of_instances(gauge, &instances, &jobs, &self.pin, span.range)?;
+        let series = self.matrix(&query, span.at).await?;
+        let known: BTreeSet<String> = missing.into_iter().map(str::to_owned).collect();
+        let ours = |one: &RawSeries| {
+            SeriesId::instance_of(&one.labels).is_some_and(|instance| known.contains(&instance))
+        };
+        note_starts(look, series.into_iter().filter(ours).collect());
+        Ok(())
+    }
+
+    async fn matrix(&self, query: &str, at: Timestamp) -> Result<Vec<RawSeries>, NoData> {
+        decode::matrix(&self.transport.query(query, at).await?, MAX_SAMPLES)
+    }
+
+    async fn value(&self, request: &ValueRequest, arm: &ArmSelector) -> Reading<f64> {
+        let query = query::of_arm(&request.query, &arm.labels, &self.pin)?;
+        let body = self.transport.query(&query, request.now.minus(request.lag)).await?;
+        let sample = decode::number(&body)?;
+        let age = request.now.since(sample.at);
+        if age > request.stale_after {
+            return Err(NoData::Stale { age_seconds: age.as_secs() });
+        }
+        Ok(sample.value)
+    }
+}
+
+/// Address and job of each instance, by the instance's key.
+#[derive(Default)]
+struct Targets(BTreeMap<String, (String, Option<String>)>);
+
+impl Targets {
+    fn note(&mut self, series: &RawSeries) {
+        if let (Some(instance), Some(address)) =
+            (SeriesId::instance_of(&series.labels), series.labels.get("instance"))
+        {
+            self.0.insert(instance, (address.clone(), series.labels.get("job").cloned()));
+        }
+    }
+}
+
+fn note_starts(look: &mut Look, series: Vec<RawSeries>) {
+    for one in series {
+        if let Some(instance) = SeriesId::instance_of(&one.labels) {
+            for sample in one.samples {
+                look.scrapes.note_start(&instance, sample.at, sample.value);
+            }
+        }
+    }
+}
+
+/// The range of an arm, the first of the cursors being its own. An arm that was never counted is looked
+/// at as far back as the other one.
+fn span(request: &CountsRequest, cursors: Option<[&Cursor; 2]>) -> Span {
+    let at = request.now.minus(request.lag);
+    let margin = request.stale_after.max(MIN_MARGIN).min(MAX_RANGE);
+    let until = cursors.into_iter().flatten().map(|cursor| cursor.until);
+    let until = until.into_iter().find(|until| *until > Timestamp::default());
+    let range = until.map_or(margin, |until| at.since(until) + margin);
+    Span { at, range: range.min(MAX_RANGE) }
+}

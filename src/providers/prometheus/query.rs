@@ -1,0 +1,135 @@
+//! PromQL text. This is the only place where it is made; every label value goes through [`quote`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::core::metric::NoData;
+use crate::core::policy::{MatchOp, Matcher, Selector};
+
+/// A string literal of PromQL that stands for exactly `value`.
+pub fn quote(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c if c.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// `a="b",c="d"`: the labels of an arm and the pinned ones, without braces.
+///
+/// # Errors
+/// [`NoData::Refused`] if a label's name is not one.
+pub fn arm_matchers(
+    arm: &BTreeMap<String, String>,
+    pin: &BTreeMap<String, String>,
+) -> Result<String, NoData> {
+    let equal = arm.iter().chain(pin).map(|(label, value)| (label.as_str(), MatchOp::Equal, value.as_str()));
+    matchers(equal)
+}
+
+/// The raw samples of `selector` in the arm over the last `range`.
+///
+/// # Errors
+/// [`NoData::Refused`] if a label's name is not one.
+pub fn raw_samples(
+    selector: &Selector,
+    arm: &BTreeMap<String, String>,
+    pin: &BTreeMap<String, String>,
+    range: Duration,
+) -> Result<String, NoData> {
+    let own =
+        selector.matchers.iter().map(|Matcher { label, op, value }| (label.as_str(), *op, value.as_str()));
+    let name = ("__name__", MatchOp::Equal, selector.metric.as_str());
+    let equal = arm.iter().chain(pin).map(|(label, value)| (label.as_str(), MatchOp::Equal, value.as_str()));
+    let matchers = matchers(std::iter::once(name).chain(own).chain(equal))?;
+    Ok(format!("{{{matchers}}}[{}ms]", range.as_millis().max(1)))
+}
+
+/// The raw samples of the gauge `metric` of these instances (values of the labels `instance` and `job`;
+/// an empty set stands for any).
+///
+/// # Errors
+/// [`NoData::Refused`] if a label's name is not one.
+pub fn gauge_of_instances(
+    metric: &str,
+    instances: &BTreeSet<String>,
+    jobs: &BTreeSet<String>,
+    pin: &BTreeMap<String, String>,
+    range: Duration,
+) -> Result<String, NoData> {
+    let any_of = |label: &str, values: &BTreeSet<String>| Matcher {
+        label: label.to_owned(),
+        op: MatchOp::Matches,
+        value: values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|"),
+    };
+    let sets = [("instance", instances), ("job", jobs)];
+    let matchers =
+        sets.into_iter().filter(|(_, set)| !set.is_empty()).map(|(label, set)| any_of(label, set)).collect();
+    let selector = Selector { metric: metric.to_owned(), matchers };
+    raw_samples(&selector, &BTreeMap::new(), pin, range)
+}
+
+/// A guardrail's query with `$arm` replaced by the arm's matchers. A longer name that begins with
+/// `$arm` is left alone.
+///
+/// # Errors
+/// [`NoData::Refused`] if a label's name is not one.
+pub fn of_arm(
+    query: &str,
+    arm: &BTreeMap<String, String>,
+    pin: &BTreeMap<String, String>,
+) -> Result<String, NoData> {
+    let matchers = arm_matchers(arm, pin)?;
+    let mut text = String::with_capacity(query.len() + matchers.len());
+    let mut rest = query;
+    while let Some(at) = rest.find("$arm") {
+        let (before, after) = (&rest[..at], &rest[at + "$arm".len()..]);
+        text.push_str(before);
+        let is_longer_name = after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        text.push_str(if is_longer_name { "$arm" } else { &matchers });
+        rest = after;
+    }
+    text.push_str(rest);
+    Ok(text)
+}
+
+fn matchers<'a>(parts: impl Iterator<Item = (&'a str, MatchOp, &'a str)>) -> Result<String, NoData> {
+    let mut text = String::new();
+    for (label, op, value) in parts {
+        if !is_label_name(label) {
+            return Err(NoData::Refused(format!(
+                "{label:?} is not a label name; those have letters, digits and underscores"
+            )));
+        }
+        let op = match op {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Matches => "=~",
+            MatchOp::NotMatches => "!~",
+        };
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(label);
+        text.push_str(op);
+        text.push_str(&quote(value));
+    }
+    Ok(text)
+}
+
+fn is_label_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

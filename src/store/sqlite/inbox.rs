@@ -1,0 +1,96 @@
+//! The inbox of commands.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::codec::{decode, encode};
+use super::rollouts;
+use crate::core::rollout::{Command, RolloutId};
+use crate::core::time::Timestamp;
+use crate::ports::{InboxEntry, StoreError};
+
+/// Puts a command in, unless its key is there.
+pub(super) async fn enqueue(
+    connection: &mut SqliteConnection,
+    rollout: &RolloutId,
+    command: &Command,
+    at: Timestamp,
+) -> Result<InboxEntry, StoreError> {
+    if let Some(entry) = find(connection, &command.key).await? {
+        return Ok(entry);
+    }
+    if !rollouts::exists(connection, rollout).await? {
+        return Err(StoreError::NotFound(format!("rollout {rollout}")));
+    }
+    sqlx::query("INSERT INTO inbox (key, rollout, at, body) VALUES (?, ?, ?, ?)")
+        .bind(&command.key)
+        .bind(&rollout.0)
+        .bind(at.0)
+        .bind(encode(command, || format!("command {}", command.key))?)
+        .execute(connection)
+        .await?;
+    Ok(InboxEntry { rollout: rollout.clone(), at, command: command.clone(), result: None })
+}
+
+/// Commands that are not taken, oldest first.
+pub(super) async fn pending(
+    connection: &mut SqliteConnection,
+    rollouts: &[RolloutId],
+) -> Result<Vec<InboxEntry>, StoreError> {
+    let ids = encode(&rollouts.to_vec(), || "ids of rollouts".to_owned())?;
+    sqlx::query(
+        "SELECT key, rollout, at, body, taken, refusal FROM inbox \
+         WHERE taken = 0 AND rollout IN (SELECT value FROM json_each(?)) ORDER BY number",
+    )
+    .bind(ids)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// One entry.
+pub(super) async fn get(connection: &mut SqliteConnection, key: &str) -> Result<InboxEntry, StoreError> {
+    find(connection, key).await?.ok_or_else(|| StoreError::NotFound(format!("command {key}")))
+}
+
+/// Writes down what became of a command, once.
+pub(super) async fn settle(
+    connection: &mut SqliteConnection,
+    key: &str,
+    result: &Result<(), String>,
+) -> Result<(), StoreError> {
+    let updated = sqlx::query("UPDATE inbox SET taken = 1, refusal = ? WHERE key = ? AND taken = 0")
+        .bind(result.as_ref().err())
+        .bind(key)
+        .execute(&mut *connection)
+        .await?;
+    if updated.rows_affected() == 1 {
+        return Ok(());
+    }
+    get(connection, key).await?;
+    Err(StoreError::Conflict(format!("command {key}")))
+}
+
+async fn find(connection: &mut SqliteConnection, key: &str) -> Result<Option<InboxEntry>, StoreError> {
+    sqlx::query("SELECT key, rollout, at, body, taken, refusal FROM inbox WHERE key = ?")
+        .bind(key)
+        .fetch_optional(connection)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<InboxEntry, StoreError> {
+    let key: &str = row.try_get("key")?;
+    let taken: bool = row.try_get("taken")?;
+    let refusal: Option<String> = row.try_get("refusal")?;
+    Ok(InboxEntry {
+        rollout: RolloutId(row.try_get("rollout")?),
+        at: Timestamp(row.try_get("at")?),
+        command: decode(row.try_get("body")?, || format!("command {key}"))?,
+        result: taken.then(|| refusal.map_or(Ok(()), Err)),
+    })
+}

@@ -1,0 +1,158 @@
+//! SQLite: one file, one writer, the embedded default.
+
+mod codec;
+mod commit;
+mod connection;
+mod error;
+mod heartbeat;
+mod history;
+mod inbox;
+mod outbox;
+mod prune;
+mod rollouts;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use self::connection::Database;
+use crate::core::judge::Assessment;
+use crate::core::metric::TickObservation;
+use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
+use crate::core::target::Target;
+use crate::core::time::Timestamp;
+use crate::ports::{
+    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+};
+
+/// The store in a SQLite file. Cheap to clone. A method that was left before its end (its future dropped)
+/// is undone, or done whole; never half.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    database: Database,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, makes it if it is not there (its folder must be), and brings its tables
+    /// up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it cannot be opened for writing, or was written by a newer version;
+    /// [`StoreError::Corrupt`] if it is something else than Serin's database.
+    pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        Ok(SqliteStore { database: Database::open(path).await? })
+    }
+
+    /// Ends all connections; calls after it give [`StoreError::Unavailable`]. Without it nothing is lost,
+    /// but the write-ahead log stays beside the file.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// One unit of work: begun on the named side, ended with what the body gave.
+macro_rules! work {
+    ($store:expr, $side:ident, $room:ident :: $function:ident ( $($argument:expr),* )) => {{
+        let mut work = $store.database.$side().await?;
+        let done = $room::$function(work.connection() $(, $argument)*).await;
+        work.end(done).await
+    }};
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        work!(self, write, heartbeat::beat())
+    }
+
+    async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError> {
+        work!(self, write, targets::own(names))
+    }
+
+    async fn target(&self, name: &str) -> Result<Target, StoreError> {
+        work!(self, read, targets::get(name))
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        work!(self, read, targets::all())
+    }
+
+    async fn create_rollout(
+        &self,
+        rollout: Rollout,
+        first: EventRecord,
+        key: Option<&str>,
+        supersede: bool,
+    ) -> Result<Rollout, StoreError> {
+        work!(self, write, rollouts::create(rollout, &first, key, supersede))
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        work!(self, read, rollouts::get(id))
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        work!(self, read, rollouts::list(filter))
+    }
+
+    async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
+        work!(self, read, commit::load(id))
+    }
+
+    async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
+        work!(self, read, rollouts::scheduled(target))
+    }
+
+    async fn enqueue(
+        &self,
+        rollout: &RolloutId,
+        command: Command,
+        at: Timestamp,
+    ) -> Result<InboxEntry, StoreError> {
+        work!(self, write, inbox::enqueue(rollout, &command, at))
+    }
+
+    async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError> {
+        work!(self, read, inbox::pending(rollouts))
+    }
+
+    async fn command(&self, key: &str) -> Result<InboxEntry, StoreError> {
+        work!(self, read, inbox::get(key))
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        work!(self, write, commit::apply(commit))
+    }
+
+    async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        work!(self, read, history::events(id, after, limit))
+    }
+
+    async fn observations(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
+        work!(self, read, history::observations(id, after, limit))
+    }
+
+    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+        work!(self, read, outbox::due(now, limit))
+    }
+
+    async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
+        work!(self, write, outbox::settle(id, delivery))
+    }
+
+    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
+        work!(self, read, outbox::counts())
+    }
+
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        work!(self, write, prune::prune(retention, now, limit))
+    }
+}

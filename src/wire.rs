@@ -1,0 +1,137 @@
+//! Builds the parts that the configuration names, and runs them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use serin::clock::SystemClock;
+use serin::config::{Config, load_config};
+use serin::engine::{Engine, Handle, Options, Parts};
+use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
+use serin::routers::StaticPools;
+use serin::store::SqliteStore;
+use serin::{api, telemetry};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::failpoints::FromEnvironment;
+
+/// Runs the daemon until it is told to stop.
+pub async fn serve(path: &Path) -> ExitCode {
+    let config = match load_config(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(2);
+        }
+    };
+    let format = match std::env::var("SERIN_LOG_FORMAT").as_deref() {
+        Ok("json") => telemetry::LogFormat::Json,
+        _ => telemetry::LogFormat::Text,
+    };
+    if let Err(error) = telemetry::init_log("info", format) {
+        eprintln!("serin: {error}");
+        return ExitCode::from(2);
+    }
+    match run(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("serin: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<()> {
+    let metrics = telemetry::install_metrics().context("own metrics")?;
+    let shutdown = CancellationToken::new();
+    let listener =
+        TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    tracing::info!(address = %config.listen, "open to everybody on this machine: no authentication");
+    let store: Arc<dyn Store> = Arc::new(
+        SqliteStore::open(&config.store.path)
+            .await
+            .with_context(|| format!("opening the store {}", config.store.path.display()))?,
+    );
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let parts = build(&config, store, clock).await?;
+    let handle = parts.handle.clone();
+    let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
+    telemetry::store_writable(true);
+    let renderer = metrics.renderer();
+    tokio::spawn(async move { metrics.upkeep().await });
+    let api = {
+        let shutdown = shutdown.clone();
+        let router = api::router(handle, renderer);
+        tokio::spawn(api::serve(listener, router, async move { shutdown.cancelled().await }))
+    };
+    let engine = tokio::spawn(engine.run(shutdown.clone()));
+    stop_signal(&shutdown).await?;
+    tracing::info!("stopping: the work at hand is finished, the traffic stays as it is");
+    shutdown.cancel();
+    let ended = tokio::time::timeout(config.engine.shutdown_deadline, async {
+        let (engine, api) = tokio::join!(engine, api);
+        engine.context("the engine's task")?.context("the engine")?;
+        api.context("the API's task")?.context("the API")
+    });
+    match ended.await {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::warn!("not everything ended in time; what was stored goes on at the next start");
+            Ok(())
+        }
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT, or when the engine has stopped by itself.
+async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
+}
+
+async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Parts> {
+    let mut providers = BTreeMap::new();
+    for (name, provider) in &config.providers {
+        let built = provider.build().with_context(|| format!("provider {name}"))?;
+        providers.insert(name.clone(), built);
+    }
+    let mut routers = BTreeMap::new();
+    for (name, router) in &config.routers {
+        let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
+        routers.insert(name.clone(), built);
+    }
+    let mut notifiers = BTreeMap::new();
+    for (name, notifier) in &config.notifiers {
+        let built = notifier.build().with_context(|| format!("notifier {name}"))?;
+        notifiers.insert(name.clone(), built);
+    }
+    let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {
+        Some(failpoints) => Arc::new(failpoints),
+        None => Arc::new(NoFailpoints),
+    };
+    Ok(Parts {
+        handle: Handle::new(store, clock, config.policies.clone(), config.targets.clone()),
+        providers,
+        routers,
+        workload: Arc::new(StaticPools),
+        notifiers,
+        failpoints,
+        options: Options {
+            concurrency: config.engine.concurrency,
+            call_deadline: config.engine.call_deadline,
+            reconcile_interval: config.engine.reconcile_interval,
+            retention: config.retention,
+            ..Options::default()
+        },
+    })
+}

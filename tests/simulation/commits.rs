@@ -1,0 +1,448 @@
+//! What must hold at every commit.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serin::core::arms::arms;
+use serin::core::judge::{Advice, Assessment, JudgeState, Verdict};
+use serin::core::metric::{MetricObservation, TickObservation, Usage};
+use serin::core::policy::{AtMax, Mode};
+use serin::core::rollout::{CommandKind, EventKind, Hold, Phase, ReasonCode, Rollout};
+use serin::core::target::{Role, Split, Target, Weight};
+use serin::core::time::Timestamp;
+use serin::ports::Commit;
+
+use crate::invariants::{Before, RolloutLedger, violated, wanted_weights};
+use crate::provider::{backend, counts_of};
+use crate::testkit::builders::T0;
+use crate::world::World;
+
+/// Checks a commit that the store has just taken, and takes it into the ledger.
+pub fn committed(world: &mut World, before: &Before, commit: &Commit) {
+    if let (Some(target), Some(now)) = (&before.target, &commit.target) {
+        target_moves(world, before, commit, target, now);
+        let weights = wanted_weights(world, now, &now.wanted);
+        world.ledger.target(&now.name).committed.insert(now.generation, weights);
+    }
+    commands(world, before, commit);
+    notices(world, commit);
+    if let (Some(rollout), Some(now)) = (&before.rollout, &commit.rollout) {
+        log(world, rollout, now, commit);
+        if let Some((tick, assessment)) = &commit.observation {
+            observation(world, before, commit, tick, assessment);
+        }
+        phase(world, before, commit, rollout, now);
+    }
+}
+
+/// What persons have said in this commit.
+fn said(before: &Before, commit: &Commit) -> Vec<CommandKind> {
+    let carried_out = |key: &String| commit.commands.iter().any(|(k, result)| k == key && result.is_ok());
+    before
+        .commands
+        .iter()
+        .filter(|entry| carried_out(&entry.command.key))
+        .map(|entry| entry.command.kind.clone())
+        .collect()
+}
+
+fn has(commit: &Commit, kind: EventKind) -> bool {
+    commit.events.iter().any(|event| event.kind == kind)
+}
+
+fn ledger<'w>(world: &'w mut World, rollout: &Rollout) -> &'w mut RolloutLedger {
+    let now = world.now;
+    world.ledger.rollouts.entry(rollout.id.clone()).or_insert_with(|| RolloutLedger {
+        judge: JudgeState::new(&rollout.policy),
+        windows: BTreeMap::new(),
+        analysed: Duration::ZERO,
+        since: now,
+        opened: 0,
+    })
+}
+
+// -------------------------------------------------------------------------------------------- the target
+
+fn target_moves(world: &mut World, before: &Before, commit: &Commit, was: &Target, now: &Target) {
+    let name = &now.name;
+    if now.generation < was.generation {
+        violated(world, format!("the generation of {name} goes back to {}", now.generation));
+    }
+    let changed = wanted_weights(world, was, &was.wanted) != wanted_weights(world, now, &now.wanted);
+    if (changed || was.swapped != now.swapped) && now.generation == was.generation {
+        violated(world, format!("{name} has another split in the same generation {}", now.generation));
+    }
+    let observes = commit.rollout.as_ref().is_some_and(|r| r.policy.mode == Mode::Observe);
+    if changed && observes {
+        violated(world, format!("observe mode has moved traffic of {name}"));
+    }
+    if was.active != now.active {
+        let ends = commit.rollout.as_ref().filter(|r| was.active.as_ref() == Some(&r.id));
+        match (&was.active, &now.active) {
+            (Some(_), None) if ends.is_some_and(|r| r.phase.is_terminal()) => {}
+            (None, Some(id)) if commit.rollout.as_ref().is_some_and(|r| r.id == *id) => {}
+            (from, to) => {
+                violated(world, format!("invariant 6: {name} goes from {from:?} to {to:?}"));
+            }
+        }
+    }
+    let occupying: Vec<_> = before.open.iter().filter(|(_, phase)| *phase != "scheduled").collect();
+    if occupying.len() > 1 {
+        violated(world, format!("invariant 6: {name} has two active rollouts: {occupying:?}"));
+    }
+    exposure(world, before, commit, was, now);
+}
+
+/// The canary's exposure rises only by a recorded decision or by a person.
+fn exposure(world: &mut World, before: &Before, commit: &Commit, was: &Target, now: &Target) {
+    let spec = world.services.get(&now.name).map(|service| service.spec.clone());
+    let Some(canary) = spec.and_then(|spec| spec.pool(Role::Canary, was.swapped).cloned()) else { return };
+    let weight = |world: &World, target: &Target| {
+        wanted_weights(world, target, &target.wanted).get(&canary.backend).copied().unwrap_or(0)
+    };
+    let (from, to) = (weight(world, was), weight(world, now));
+    if to <= from {
+        return;
+    }
+    let what = format!("the canary of {} goes from {from} to {to}", now.name);
+    let (Some(rollout), Some(after)) = (&before.rollout, &commit.rollout) else {
+        return violated(world, format!("invariant 1: {what} without a rollout"));
+    };
+    let said = said(before, commit);
+    let by_person = said.iter().any(|kind| matches!(kind, CommandKind::Resume | CommandKind::Promote));
+    if matches!(rollout.phase, Phase::RollingBack { .. }) || rollout.phase.is_terminal() {
+        return violated(world, format!("invariant 2: {what} after {}", rollout.phase.name()));
+    }
+    if !(has(commit, EventKind::StepEntered) || has(commit, EventKind::Succeeded)) {
+        violated(world, format!("invariant 1: {what} without a line in the log"));
+    }
+    let step = match after.phase {
+        Phase::Progressing { step, .. } => step,
+        _ => after.policy.steps.len() - 1,
+    };
+    let planned = after.policy.steps.get(step).map_or(0, |step| step.weight.0);
+    if to != planned {
+        violated(world, format!("invariant 1: {what}; step {step} has {planned}"));
+    }
+    let opened = ledger(world, rollout).opened;
+    if !by_person && (step > opened || !rollout.holds.is_empty()) {
+        violated(world, format!("invariant 1: {what}; opened is step {opened}, held by {:?}", rollout.holds));
+    }
+}
+
+// ------------------------------------------------------------------------------------ commands and notices
+
+fn commands(world: &mut World, before: &Before, commit: &Commit) {
+    for (key, result) in &commit.commands {
+        if !world.ledger.taken.insert(key.clone()) {
+            violated(world, format!("the command {key} was taken twice"));
+        }
+        let Some(entry) = before.commands.iter().find(|entry| entry.command.key == *key) else {
+            violated(world, format!("the command {key} was never asked for"));
+            continue;
+        };
+        if matches!(result, Err(why) if why.is_empty()) {
+            violated(world, format!("invariant 11: the command {key} was refused without a reason"));
+        }
+        let (Some(expected), Some(rollout)) = (entry.command.expected_revision, &before.rollout) else {
+            continue;
+        };
+        if result.is_ok() && expected != crate::drive::revision_for_people(rollout) {
+            violated(world, format!("the command {key} was carried out though it saw an older state"));
+        }
+    }
+    let person = said(before, commit).iter().any(|kind| !matches!(kind, CommandKind::Pause));
+    if let Some(target) = commit.target.as_ref().filter(|_| person) {
+        world.ledger.target(&target.name).lowered = None;
+    }
+}
+
+fn notices(world: &mut World, commit: &Commit) {
+    for (channel, notice) in &commit.outbox {
+        let rollout = commit.rollout.as_ref();
+        let seq = notice.key.rsplit_once('/').and_then(|(id, seq)| {
+            let known = rollout.is_some_and(|rollout| rollout.id.0 == id);
+            seq.parse::<u64>().ok().filter(|_| known)
+        });
+        if !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq)) {
+            violated(world, format!("the notice {} names no event of its commit", notice.key));
+        }
+        if notice.sentence.trim().is_empty() {
+            violated(world, format!("invariant 11: the notice {} says nothing", notice.key));
+        }
+        world.ledger.outbox.entry(channel.clone()).or_default().push(notice.clone());
+    }
+}
+
+fn log(world: &mut World, was: &Rollout, now: &Rollout, commit: &Commit) {
+    let id = &now.id;
+    let numbers: Vec<u64> = commit.events.iter().map(|event| event.seq).collect();
+    if numbers != (was.event_seq + 1..=now.event_seq).collect::<Vec<_>>() {
+        violated(world, format!("the log of {id} goes on from {} by {numbers:?}", was.event_seq));
+    }
+    for event in &commit.events {
+        world.tell(format!("{id}: {:?}: {}", event.kind, event.sentence));
+        let figures = event.sentence.contains(|c: char| c.is_ascii_digit());
+        let must = matches!(event.kind, EventKind::StepEntered | EventKind::Promoted | EventKind::Advanced);
+        if event.sentence.trim().is_empty() || (must && !figures) {
+            violated(world, format!("invariant 11: {id}: {:?} says {:?}", event.kind, event.sentence));
+        }
+    }
+    let place = |rollout: &Rollout| (rollout.phase.name(), rollout.phase.step());
+    if place(was) != place(now) && commit.events.is_empty() {
+        violated(
+            world,
+            format!("invariant 11: {id} goes from {:?} to {:?} in silence", place(was), place(now)),
+        );
+    }
+}
+
+// --------------------------------------------------------------------------------------------- observations
+
+fn observation(
+    world: &mut World,
+    before: &Before,
+    commit: &Commit,
+    tick: &TickObservation,
+    assessment: &Assessment,
+) {
+    let (Some(was), Some(now)) = (&before.rollout, &commit.rollout) else { return };
+    let id = &now.id;
+    if tick.seq != was.tick_seq + 1 || now.tick_seq != tick.seq {
+        violated(world, format!("tick {} of {id} comes after tick {}", tick.seq, was.tick_seq));
+    }
+    let again = {
+        let ledger = ledger(world, was);
+        ledger.judge.observe(&was.policy, tick)
+    };
+    if bits(&again) != bits(assessment) || now.last.as_ref().is_none_or(|last| bits(last) != bits(&again)) {
+        violated(
+            world,
+            format!("invariant 9: tick {} of {id}, judged again, gives something else", tick.seq),
+        );
+    }
+    if let Some((seq, judge)) = &commit.snapshot {
+        let same = *seq == tick.seq && bits(judge) == bits(&ledger(world, was).judge);
+        if !same {
+            violated(
+                world,
+                format!("invariant 9: the snapshot of {id} after tick {seq} is not its evidence"),
+            );
+        }
+    }
+    for metric in &tick.metrics {
+        window(world, before, commit, tick, metric);
+    }
+    let length = |metric: &MetricObservation| metric.window.map(|window| window.length());
+    let credit = match was.phase {
+        Phase::Baking => {
+            let counted = |m: &&MetricObservation| m.canary.is_ok() && m.usage != Usage::Pending;
+            tick.metrics.iter().filter(counted).filter_map(length).max()
+        }
+        _ => tick.metrics.iter().filter(|m| m.usage == Usage::Used).filter_map(length).max(),
+    };
+    let ledger = ledger(world, was);
+    ledger.analysed += credit.unwrap_or_default();
+    let (analysed, counted) = (ledger.analysed, now.timers.analysed);
+    let running = matches!(now.phase, Phase::Progressing { .. } | Phase::Baking);
+    if running && place_of(was) == place_of(now) && counted > analysed {
+        violated(world, format!("invariant 5: {id} counts {counted:?} where {analysed:?} were analysed"));
+    }
+}
+
+fn place_of(rollout: &Rollout) -> (&'static str, Option<usize>) {
+    (rollout.phase.name(), rollout.phase.step())
+}
+
+/// The exact bits of a value.
+fn bits<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).expect("memory can be written to");
+    bytes
+}
+
+/// Windows follow each other without a gap, each request is in one of them, and what the tests use was
+/// measured under one split.
+fn window(
+    world: &mut World,
+    before: &Before,
+    commit: &Commit,
+    tick: &TickObservation,
+    metric: &MetricObservation,
+) {
+    // The roles as they were when Serin looked: a success changes them in the same commit.
+    let (Some(rollout), Some(target)) = (&before.rollout, &before.target) else { return };
+    let what = format!("tick {} of {}, {}", tick.seq, rollout.id, metric.metric);
+    let consumed = commit.cursors.contains_key(&metric.metric);
+    if consumed == (metric.usage == Usage::Pending) {
+        return violated(world, format!("{what}: consumed {consumed}, but {:?}", metric.usage));
+    }
+    let Some(window) = metric.window.filter(|_| consumed) else { return };
+    let source = rollout.policy.metric(&metric.metric).map(|metric| metric.source.clone());
+    let Some(service) = world.services.get(&target.name) else { return };
+    let selectors = arms(&service.spec, target, &rollout.version).expect("arms that can be told apart");
+    let known = ledger(world, rollout).windows.get(&metric.metric).copied();
+    if known.is_some_and(|(end, _)| end != window.start) || window.end < window.start {
+        violated(
+            world,
+            format!("invariant 5: {what}: the window {window:?} follows one that ended {known:?}"),
+        );
+    }
+    let mut ends = known.map_or([None, None], |(_, ends)| ends);
+    let sides = [(&metric.canary, &selectors.0), (&metric.baseline, &selectors.1)];
+    for (end, (reading, selector)) in ends.iter_mut().zip(sides) {
+        let (Ok(counts), Some((_, backend)), Some(source)) = (reading, backend(selector), &source) else {
+            continue;
+        };
+        let pool = world.services.get(&target.name).and_then(|service| service.pools.get(&backend));
+        let from = end.replace(window.end).unwrap_or(window.end);
+        let truth = pool.map(|pool| counts_of(&pool.truth(from, window.end), source));
+        if truth.as_ref() != Some(counts) {
+            violated(world, format!("{what}: {backend} has {counts:?} stored, and was sent {truth:?}"));
+        }
+    }
+    ledger(world, rollout).windows.insert(metric.metric.clone(), (window.end, ends));
+    let inside = |change: &&i64| {
+        let at = Timestamp(T0.0 + **change);
+        window.start < at && at < window.end
+    };
+    let changes = world.services.get(&target.name).map(|service| service.changes.clone()).unwrap_or_default();
+    if metric.usage == Usage::Used && changes.iter().any(|change| inside(&change)) {
+        violated(world, format!("{what}: a window is used though the split changed in it"));
+    }
+}
+
+// ----------------------------------------------------------------------------------------------- the phase
+
+fn phase(world: &mut World, before: &Before, commit: &Commit, was: &Rollout, now: &Rollout) {
+    let id = now.id.clone();
+    if was.phase.is_terminal() && was.phase != now.phase {
+        violated(world, format!("{id} goes on after {}: {}", was.phase.name(), now.phase.name()));
+    }
+    if has(commit, EventKind::StepEntered) || has(commit, EventKind::BakeStarted) {
+        let now_ms = world.now;
+        let ledger = ledger(world, was);
+        ledger.analysed = Duration::ZERO;
+        ledger.since = now_ms;
+    }
+    let act = now.policy.mode == Mode::Act;
+    match (&was.phase, &now.phase) {
+        (Phase::RollingBack { .. }, Phase::RollingBack { .. }) => {}
+        (from, Phase::RollingBack { reason, .. }) => {
+            let zero = commit.target.as_ref().is_some_and(|target| target.wanted == Split::STABLE);
+            if !zero || !has(commit, EventKind::RollbackStarted) {
+                violated(world, format!("invariant 2: {id} goes back without weight 0 in the same commit"));
+            }
+            let figures = reason.sentence.contains(|c: char| c.is_ascii_digit());
+            let needed = matches!(
+                reason.code,
+                ReasonCode::Harm | ReasonCode::Catastrophe | ReasonCode::Guardrail | ReasonCode::BothBroke
+            );
+            if reason.sentence.trim().is_empty() || (needed && !figures) {
+                violated(world, format!("invariant 11: {id} goes back because {:?}", reason.sentence));
+            }
+            if !act || from.is_terminal() {
+                violated(world, format!("{id} goes back from {}", from.name()));
+            }
+        }
+        (Phase::RollingBack { .. }, to) if !to.is_terminal() => {
+            violated(world, format!("invariant 2: {id} leaves the way back for {}", to.name()));
+        }
+        (from, Phase::Preparing { step }) if !matches!(from, Phase::Preparing { step: s } if s == step) => {
+            decision(world, before, commit, was, now, *step);
+        }
+        _ => {}
+    }
+    if now.phase.is_terminal() && !was.phase.is_terminal() {
+        ended(world, before, commit, was, now);
+    }
+}
+
+/// The way to `step` was opened: by evidence over enough analysed time, by the policy, or by a person.
+fn decision(world: &mut World, before: &Before, commit: &Commit, was: &Rollout, now: &Rollout, step: usize) {
+    let id = now.id.clone();
+    let analysed = ledger(world, was).analysed;
+    ledger(world, was).opened = step;
+    let said = said(before, commit);
+    if said.iter().any(|kind| matches!(kind, CommandKind::Advance | CommandKind::Promote)) {
+        return;
+    }
+    let observed = commit.observation.as_ref();
+    if let Phase::Preflight = was.phase {
+        let seen = observed.is_some_and(|(tick, _)| tick.metrics.iter().all(|m| m.baseline.is_ok()));
+        if step != 0 || !seen {
+            violated(world, format!("invariant 1: {id} begins at step {step}, baseline seen: {seen}"));
+        }
+        return;
+    }
+    let plan = step.checked_sub(1).and_then(|left| now.policy.steps.get(left));
+    let Some(plan) = plan.filter(|_| was.phase.step() == Some(step - 1)) else {
+        return violated(world, format!("invariant 1: {id} goes from {:?} to step {step}", was.phase));
+    };
+    let proven = observed.is_some_and(|(_, assessment)| {
+        assessment.advice == Advice::Advance
+            && !assessment.metrics.is_empty()
+            && assessment.metrics.iter().all(|metric| metric.verdict == Verdict::NotWorse)
+    });
+    let unproven = plan.at_max == AtMax::PromoteUnproven && plan.max.is_some_and(|max| analysed >= max);
+    if !proven && !unproven {
+        violated(world, format!("invariant 1: {id} goes to step {step} without evidence"));
+    }
+    if analysed < plan.min {
+        let min = plan.min;
+        violated(world, format!("invariant 5: {id} goes to step {step} after {analysed:?} of {min:?}"));
+    }
+    let personal = [Hold::User, Hold::Drift].iter().any(|hold| was.holds.contains(hold));
+    if personal || !now.holds.is_empty() {
+        violated(world, format!("{id} goes to step {step} though held by {:?}", was.holds));
+    }
+}
+
+fn ended(world: &mut World, before: &Before, commit: &Commit, was: &Rollout, now: &Rollout) {
+    let id = now.id.clone();
+    let Some(target) = &commit.target else {
+        if was.phase != Phase::Scheduled {
+            violated(world, format!("{id} ends without its target"));
+        }
+        return;
+    };
+    world.ledger.target(&target.name).lowered = None;
+    if now.ended_at.is_none() || !now.holds.is_empty() {
+        violated(world, format!("{id} ends without a time, or held"));
+    }
+    if was.phase == Phase::Scheduled || now.policy.mode == Mode::Observe {
+        return;
+    }
+    if target.wanted != Split::STABLE {
+        violated(world, format!("invariant 8: {id} ends as {} at {}", now.phase.name(), target.wanted));
+    }
+    if matches!(now.phase, Phase::Failed { .. }) {
+        return;
+    }
+    if !target.is_seen() {
+        violated(world, format!("invariant 8: {id} ends as {} unseen", now.phase.name()));
+    }
+    let wanted = wanted_weights(world, target, &target.wanted);
+    let Some(service) = world.services.get(&target.name) else { return };
+    let wrong = service
+        .proxies
+        .iter()
+        .find(|(_, proxy)| proxy.connected && !proxy.tampered && proxy.in_force != wanted)
+        .map(|(id, proxy)| format!("{id} has {:?}", proxy.in_force));
+    if let Some(wrong) = wrong {
+        violated(world, format!("invariant 8: {id} ends as {}, but {wrong}", now.phase.name()));
+    }
+    if now.phase == Phase::Succeeded {
+        let swapped = before.target.as_ref().is_some_and(|before| before.swapped != target.swapped);
+        let full = before.target.as_ref().is_some_and(|before| before.wanted.canary == Weight::FULL);
+        if !swapped || target.stable_version.as_ref() != Some(&now.version) {
+            violated(world, format!("invariant 8: {id} succeeds and its version is not stable"));
+        }
+        let by_person = !said(before, commit).is_empty();
+        let true_time = Duration::from_millis((world.now - ledger(world, was).since).unsigned_abs());
+        let watched = ledger(world, was).analysed.max(true_time);
+        if !by_person && (watched < now.policy.bake.duration || !full) {
+            violated(world, format!("{id} succeeds after a bake of {watched:?}"));
+        }
+    }
+}

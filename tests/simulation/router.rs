@@ -1,0 +1,191 @@
+//! Routers over the true world. `External` keeps its weights by itself, as HAProxy does: people can change
+//! them. `Serving` is a part of Serin's process that proxies read their weights from, as Envoys do.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serin::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Weight};
+use serin::ports::{Route, RouterError, TrafficRouter};
+
+use crate::invariants;
+use crate::life::Life;
+use crate::world::{FaultKind, Proxy, Service, Shared, World, weights};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouterKind {
+    External,
+    Serving,
+}
+
+pub struct FakeRouter {
+    pub world: Shared,
+    pub life: Life,
+    pub kind: RouterKind,
+}
+
+#[async_trait]
+impl TrafficRouter for FakeRouter {
+    async fn load(&self, routes: &[Route]) -> Result<(), RouterError> {
+        self.life.step("router.load").await;
+        let mut world = self.world.lock();
+        for route in routes {
+            invariants::handed_to_router(&mut world, route, "load");
+            world
+                .served
+                .insert(route.target.clone(), (route.generation, weights(&route.pools, &route.split)));
+        }
+        if self.kind == RouterKind::Serving {
+            world.serving = true;
+            world.settle_proxies();
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, route: &Route) -> Result<(), RouterError> {
+        self.life.step("router.apply before").await;
+        let result = {
+            let mut world = self.world.lock();
+            match refusal(&world) {
+                Some(error) => Err(error),
+                None => {
+                    self.take(&mut world, route);
+                    if world.has(FaultKind::RouterHangs) { Err(RouterError::Timeout) } else { Ok(()) }
+                }
+            }
+        };
+        self.life.step("router.apply after").await;
+        result
+    }
+
+    async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
+        self.life.step("router.observe").await;
+        let mut world = self.world.lock();
+        if let Some(error) = refusal(&world).filter(|error| !matches!(error, RouterError::Refused(_))) {
+            return Err(error);
+        }
+        let now = world.now;
+        let Some(service) = world.services.get_mut(&route.target) else {
+            return Err(RouterError::Refused(format!("{} is not known", route.target)));
+        };
+        let mut changed = false;
+        for proxy in service.proxies.values_mut() {
+            changed |= look(proxy);
+        }
+        if changed {
+            service.changes.push(now);
+        }
+        let observed = match self.kind {
+            RouterKind::External => {
+                let proxy = service.proxies.values().next();
+                let split = proxy.and_then(|proxy| split_of(proxy, &route.pools));
+                ObservedSplit { split, nodes: BTreeMap::new() }
+            }
+            RouterKind::Serving => served_split(service, route),
+        };
+        invariants::reported_by_router(&mut world, route, &observed);
+        Ok(observed)
+    }
+
+    async fn authority(&self, held: bool) {
+        let mut world = self.world.lock();
+        if self.kind == RouterKind::Serving {
+            world.serving = held;
+            world.settle_proxies();
+        }
+    }
+}
+
+fn refusal(world: &World) -> Option<RouterError> {
+    world.fault(|kind| match kind {
+        FaultKind::RouterUnreachable => Some(RouterError::Unreachable("connection refused".to_owned())),
+        FaultKind::RouterRefuses => Some(RouterError::Refused("not now".to_owned())),
+        _ => None,
+    })
+}
+
+impl FakeRouter {
+    /// Takes what it is told, unless it knows of something newer.
+    fn take(&self, world: &mut World, route: &Route) {
+        invariants::handed_to_router(world, route, "apply");
+        let wanted = weights(&route.pools, &route.split);
+        let delay = world.fault(|kind| match kind {
+            FaultKind::RouterDelays(looks) => Some(looks),
+            _ => None,
+        });
+        if world.served.get(&route.target).is_some_and(|(generation, _)| *generation > route.generation) {
+            return;
+        }
+        world.served.insert(route.target.clone(), (route.generation, wanted.clone()));
+        let (now, generation) = (world.now, route.generation);
+        let Some(service) = world.services.get_mut(&route.target) else { return };
+        let before = service.share(&route.pools[&Role::Canary].backend);
+        for proxy in service.proxies.values_mut().filter(|proxy| proxy.connected) {
+            match delay {
+                _ if proxy.in_force == wanted && !proxy.tampered => proxy.generation = generation,
+                Some(looks) => {
+                    let again = proxy.pending.as_ref().is_some_and(|(_, known, _)| *known == generation);
+                    if !again {
+                        proxy.pending = Some((looks, generation, wanted.clone()));
+                    }
+                }
+                None => proxy.come_into_force(generation, wanted.clone()),
+            }
+        }
+        if service.share(&route.pools[&Role::Canary].backend) != before {
+            service.changes.push(now);
+        }
+    }
+}
+
+/// One more look at a proxy that is slow. True if its split has come into force now.
+fn look(proxy: &mut Proxy) -> bool {
+    match proxy.pending.take() {
+        Some((0, generation, weights)) => {
+            proxy.come_into_force(generation, weights);
+            true
+        }
+        Some((looks, generation, weights)) => {
+            proxy.pending = Some((looks - 1, generation, weights));
+            false
+        }
+        None => false,
+    }
+}
+
+/// A proxy's weights in the words of the target's roles.
+fn split_of(proxy: &Proxy, pools: &BTreeMap<Role, Pool>) -> Option<Split> {
+    let weight =
+        |role: Role| pools.get(&role).map_or(Weight::ZERO, |pool| Weight(proxy.weight(&pool.backend)));
+    let split = Split {
+        stable: weight(Role::Stable),
+        canary: weight(Role::Canary),
+        baseline: weight(Role::Baseline),
+    };
+    (split.stable.0 + split.canary.0 + split.baseline.0 == 10_000).then_some(split)
+}
+
+/// What all connected proxies agree upon; those that were there once are remembered.
+fn served_split(service: &Service, route: &Route) -> ObservedSplit {
+    let mut nodes = route.nodes.clone();
+    let mut splits = Vec::new();
+    for (id, proxy) in &service.proxies {
+        if proxy.connected {
+            splits.push(split_of(proxy, &route.pools));
+        }
+        if let Some(node) = nodes.get_mut(id).filter(|_| !proxy.connected) {
+            node.connected = false;
+        } else if proxy.connected {
+            nodes.insert(
+                id.clone(),
+                NodeRecord {
+                    generation: proxy.generation,
+                    last_seen: proxy.last_seen,
+                    connected: true,
+                    refused: proxy.refused.clone(),
+                },
+            );
+        }
+    }
+    let agreed = splits.first().copied().flatten().filter(|first| splits.iter().all(|s| *s == Some(*first)));
+    ObservedSplit { split: agreed, nodes }
+}

@@ -1,0 +1,129 @@
+//! Many seeds, and the runs in which only the truth matters.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::run::{Report, run};
+use crate::scenario::Scenario;
+
+/// Seeds of a run that says nothing else.
+const SEEDS: u64 = 5000;
+const THREADS: u64 = 2;
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a whole number, not {value:?}")))
+}
+
+/// Plays a scenario on a runtime of this thread. The clock is the world's; the deadline is there only so
+/// that an engine that waits for real time fails instead of hanging.
+fn play(scenario: Scenario) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let seed = scenario.seed;
+    runtime.block_on(async {
+        let deadline = std::time::Duration::from_secs(120);
+        let played = tokio::time::timeout(deadline, run(scenario)).await;
+        played.unwrap_or_else(|_| panic!("seed {seed} waits for real time, or never ends"))
+    })
+}
+
+fn tell(seed: u64, report: &Report) {
+    println!("\n--- seed {seed} (play it again with SEED={seed} cargo test --test simulation) ---");
+    for line in &report.story {
+        println!("{line}");
+    }
+    for violation in &report.violations {
+        println!("VIOLATED: {violation}");
+    }
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold() {
+    if let Some(seed) = number("SEED") {
+        let scenario = Scenario::of(seed);
+        println!("{scenario:#?}");
+        let report = play(scenario);
+        tell(seed, &report);
+        assert!(report.violations.is_empty(), "seed {seed} breaks {} invariants", report.violations.len());
+        return;
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(1);
+    let tallies: Vec<Tally> = thread::scope(|scope| {
+        let worker = || {
+            let mut tally = Tally::default();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed > seeds {
+                    return tally;
+                }
+                let scenario = Scenario::of(seed);
+                let report = play(scenario.clone());
+                tally.add(&scenario, &report);
+            }
+        };
+        let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).collect()
+    });
+    let mut tally = Tally::default();
+    tallies.into_iter().for_each(|part| tally.join(part));
+    println!("{seeds} seeds: {tally:#?}");
+    assert!(
+        tally.broken.is_empty(),
+        "{} of {seeds} seeds break an invariant; the first: {:#?}; play one again with SEED=N cargo test \
+         --test simulation -- --nocapture",
+        tally.broken.len(),
+        tally.broken.iter().take(5).collect::<Vec<_>>()
+    );
+}
+
+/// What many runs were like.
+#[derive(Debug, Default)]
+struct Tally {
+    /// How the rollouts ended.
+    ends: BTreeMap<String, u64>,
+    /// Where processes died.
+    deaths: BTreeMap<String, u64>,
+    /// How often failpoints were passed.
+    passed: BTreeMap<&'static str, u64>,
+    steps: u64,
+    ticks: u64,
+    /// Seeds with violations, and the first one of each.
+    broken: BTreeMap<u64, String>,
+}
+
+impl Tally {
+    fn add(&mut self, scenario: &Scenario, report: &Report) {
+        for rollout in report.rollouts() {
+            let reason = match &rollout.phase {
+                serin::core::rollout::Phase::RolledBack { reason } => format!(" ({:?})", reason.code),
+                _ => String::new(),
+            };
+            *self.ends.entry(format!("{}{reason}", rollout.phase.name())).or_default() += 1;
+            self.ticks += rollout.tick_seq;
+        }
+        for place in &report.deaths {
+            *self.deaths.entry(place.clone()).or_default() += 1;
+        }
+        for (name, count) in &report.passed {
+            *self.passed.entry(name).or_default() += count;
+        }
+        self.steps += report.steps;
+        if let Some(first) = report.violations.first() {
+            self.broken.insert(scenario.seed, first.clone());
+        }
+    }
+
+    fn join(&mut self, other: Tally) {
+        let add = |to: &mut BTreeMap<String, u64>, from: BTreeMap<String, u64>| {
+            from.into_iter().for_each(|(name, count)| *to.entry(name).or_default() += count);
+        };
+        add(&mut self.ends, other.ends);
+        add(&mut self.deaths, other.deaths);
+        other.passed.into_iter().for_each(|(name, count)| *self.passed.entry(name).or_default() += count);
+        self.steps += other.steps;
+        self.ticks += other.ticks;
+        self.broken.extend(other.broken);
+    }
+}

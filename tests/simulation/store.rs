@@ -1,0 +1,173 @@
+//! The store of a process: the one that outlives it, with faults, with the process's death at every call,
+//! and with an eye on every commit.
+
+use async_trait::async_trait;
+use serin::core::judge::Assessment;
+use serin::core::metric::TickObservation;
+use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
+use serin::core::target::Target;
+use serin::core::time::Timestamp;
+use serin::ports::{
+    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+};
+
+use crate::invariants::{self, Before};
+use crate::life::Life;
+use crate::testkit::fakes::MemoryStore;
+use crate::world::{FaultKind, Shared};
+
+pub struct WatchedStore {
+    pub world: Shared,
+    pub life: Life,
+    pub inner: MemoryStore,
+}
+
+impl WatchedStore {
+    /// One call: the process may die before and after it; the store may fail, and may lose the answer of
+    /// what it has written.
+    async fn call<T>(
+        &self,
+        place: &str,
+        writes: bool,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.life.step(&format!("store.{place} before")).await;
+        // What Serin looks at to know whether it has a store.
+        let telling = ["commit", "ping", "targets", "target", "own_targets", "load"].contains(&place);
+        if self.world.lock().has(FaultKind::StoreFails) {
+            self.world.lock().ledger.store_known_broken |= telling;
+            return Err(StoreError::Unavailable("the disk is full".to_owned()));
+        }
+        let result = work.await;
+        let lost = writes && self.world.lock().has(FaultKind::StoreLosesAnswers);
+        if telling {
+            self.world.lock().ledger.store_known_broken = lost;
+        }
+        self.life.step(&format!("store.{place} after")).await;
+        if lost { Err(StoreError::Unavailable("the connection broke".to_owned())) } else { result }
+    }
+
+    async fn watched_commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let before = self.before(commit);
+        self.inner.commit(commit).await?;
+        invariants::committed(&mut self.world.lock(), &before, commit);
+        Ok(())
+    }
+
+    /// What the commit changes, as it stands.
+    fn before(&self, commit: &Commit) -> Before {
+        self.inner.inspect(|data| Before {
+            target: commit.target.as_ref().and_then(|target| data.targets.get(&target.name).cloned()),
+            rollout: commit
+                .rollout
+                .as_ref()
+                .and_then(|rollout| data.rollouts.get(&rollout.id).map(|data| data.rollout.clone())),
+            commands: commit
+                .commands
+                .iter()
+                .filter_map(|(key, _)| data.inbox.values().find(|entry| entry.command.key == *key).cloned())
+                .collect(),
+            open: commit.target.as_ref().map_or_else(Vec::new, |target| {
+                let open = data.rollouts.values().map(|data| &data.rollout);
+                open.filter(|r| r.target == target.name && !r.phase.is_terminal())
+                    .map(|r| (r.id.clone(), r.phase.name()))
+                    .collect()
+            }),
+        })
+    }
+}
+
+#[async_trait]
+impl Store for WatchedStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.call("ping", false, self.inner.ping()).await
+    }
+
+    async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError> {
+        self.call("own_targets", true, self.inner.own_targets(names)).await
+    }
+
+    async fn target(&self, name: &str) -> Result<Target, StoreError> {
+        self.call("target", false, self.inner.target(name)).await
+    }
+
+    async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        self.call("targets", false, self.inner.targets()).await
+    }
+
+    async fn create_rollout(
+        &self,
+        rollout: Rollout,
+        first: EventRecord,
+        key: Option<&str>,
+        supersede: bool,
+    ) -> Result<Rollout, StoreError> {
+        self.call("create_rollout", true, self.inner.create_rollout(rollout, first, key, supersede)).await
+    }
+
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        self.call("rollout", false, self.inner.rollout(id)).await
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        self.call("rollouts", false, self.inner.rollouts(filter)).await
+    }
+
+    async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
+        self.call("load", false, self.inner.load(id)).await
+    }
+
+    async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
+        self.call("scheduled", false, self.inner.scheduled(target)).await
+    }
+
+    async fn enqueue(
+        &self,
+        rollout: &RolloutId,
+        command: Command,
+        at: Timestamp,
+    ) -> Result<InboxEntry, StoreError> {
+        self.call("enqueue", true, self.inner.enqueue(rollout, command, at)).await
+    }
+
+    async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError> {
+        self.call("pending", false, self.inner.pending(rollouts)).await
+    }
+
+    async fn command(&self, key: &str) -> Result<InboxEntry, StoreError> {
+        self.call("command", false, self.inner.command(key)).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.call("commit", true, self.watched_commit(commit)).await
+    }
+
+    async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.call("events", false, self.inner.events(id, after, limit)).await
+    }
+
+    async fn observations(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
+        self.call("observations", false, self.inner.observations(id, after, limit)).await
+    }
+
+    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.call("outbox_due", false, self.inner.outbox_due(now, limit)).await
+    }
+
+    async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
+        self.call("outbox_settle", true, self.inner.outbox_settle(id, delivery)).await
+    }
+
+    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
+        self.call("outbox_counts", false, self.inner.outbox_counts()).await
+    }
+
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.call("prune", true, self.inner.prune(retention, now, limit)).await
+    }
+}
