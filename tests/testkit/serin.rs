@@ -120,13 +120,7 @@ impl Daemon {
     }
 
     /// Waits until `check` says yes of the rollout, and gives its view. Nobody answering is waited out.
-    pub async fn until(
-        &self,
-        id: &str,
-        what: &str,
-        seconds: u64,
-        check: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub async fn until(&self, id: &str, what: &str, seconds: u64, check: impl Fn(&Value) -> bool) -> Value {
         let path = format!("/api/v1/rollouts/{id}");
         let last = std::cell::RefCell::new(Value::Null);
         let waited = wait::within(Duration::from_secs(seconds), || async {
@@ -231,8 +225,7 @@ impl Hook {
         state.answer.store(200, std::sync::atomic::Ordering::SeqCst);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-        let app =
-            axum::Router::new().route("/hook", axum::routing::post(receive)).with_state(state.clone());
+        let app = axum::Router::new().route("/hook", axum::routing::post(receive)).with_state(state.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Hook { url, state }
     }

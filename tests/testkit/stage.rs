@@ -4,13 +4,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serin::demo::{Behaviour, Fault, Load, LoadOptions, Service, ServiceOptions};
+use serin::demo::fault::{Behaviour, Fault};
+use serin::demo::load::{Load, LoadOptions};
+use serin::demo::service::{Service, ServiceOptions};
 use tempfile::TempDir;
 
 use super::envoy::{Envoy, EnvoyOptions};
 use super::haproxy::{Haproxy, HaproxyBackend};
 use super::process::free_port;
-use super::prometheus::Prometheus;
+use super::prometheus::{Job, Prometheus};
 use super::serin::{Daemon, Hook};
 
 /// What the stage is made of.
@@ -37,11 +39,7 @@ impl Default for Plan {
     fn default() -> Plan {
         Plan {
             rate: 600.0,
-            behaviour: Behaviour {
-                error_rate: 0.005,
-                median: Duration::from_millis(10),
-                sigma: 0.35,
-            },
+            behaviour: Behaviour { error_rate: 0.005, median: Duration::from_millis(10), sigma: 0.35 },
             canary: Fault::None,
             stable: Fault::None,
             policy: policy(""),
@@ -116,7 +114,7 @@ impl Stage {
         let stable = service("v1", 1, plan.stable).await.expect("a service");
         let canary = service("v2", 2, plan.canary).await.expect("a service");
         let hook = Hook::start().await;
-        let prometheus = Prometheus::start(folder.path(), &scrapes(&plan, &stable, &canary)).await;
+        let prometheus = Prometheus::start(&jobs(&plan, &stable, &canary)).await;
         let rtds = SocketAddr::from(([127, 0, 0, 1], free_port()));
         std::fs::write(folder.path().join("policy.yaml"), &plan.policy).expect("the policy is written");
         let ports = [stable.addr().port(), canary.addr().port()];
@@ -176,15 +174,13 @@ impl Proxy {
     }
 }
 
-fn scrapes(plan: &Plan, stable: &Service, canary: &Service) -> String {
-    let job = |name: &str, seconds: u32, addr: SocketAddr| {
-        format!(
-            "  - job_name: {name}\n    scrape_interval: {seconds}s\n    scrape_timeout: 1s\n    \
-             static_configs: [{{targets: [\"{addr}\"], labels: {{service: shop}}}}]\n"
-        )
+fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> [Job; 2] {
+    let job = |name: &str, seconds: u32, service: &Service| {
+        let interval = Duration::from_secs(u64::from(seconds));
+        Job::new(name, interval, &[service.addr().to_string()]).label("service", "shop")
     };
     let [a, b] = plan.scrape_seconds;
-    format!("scrape_configs:\n{}{}", job("stable", a, stable.addr()), job("canary", b, canary.addr()))
+    [job("stable", a, stable), job("canary", b, canary)]
 }
 
 fn config(prometheus: &str, router: &str, route: &str, hook: &str) -> String {
