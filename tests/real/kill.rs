@@ -64,9 +64,8 @@ async fn die_at(stage: &mut Stage, failpoint: &str) {
     stage.daemon.kill();
     stage.daemon.start_again(&[("SERIN_FAILPOINT", failpoint)]).await;
     let daemon = std::cell::RefCell::new(&mut stage.daemon);
-    let died = wait::within(Duration::from_secs(120), async || {
-        (!daemon.borrow_mut().is_running()).then_some(())
-    });
+    let died =
+        wait::within(Duration::from_secs(120), async || (!daemon.borrow_mut().is_running()).then_some(()));
     died.await.unwrap_or_else(|| panic!("{failpoint} was never passed"));
     println!("died at {failpoint}");
 }
@@ -78,8 +77,14 @@ async fn dying_at_named_places_on_the_way_up_loses_nothing() {
     // Each life dies at one place and the next one goes on. What dies after the commit of a step leaves its
     // split to be applied and its notice to be delivered by the next.
     for place in [
-        "before_commit:6", "tick_committed:3", "tick_committed:4", "step_committed", "before_apply",
-        "applied", "before_deliver", "delivered",
+        "before_commit:6",
+        "tick_committed:3",
+        "tick_committed:4",
+        "step_committed",
+        "before_apply",
+        "applied",
+        "before_deliver",
+        "delivered",
     ] {
         die_at(&mut stage, place).await;
     }
