@@ -149,6 +149,9 @@ impl Stage {
                 POOLS.iter().position(|name| pool.as_deref() == Some(*name)).unwrap_or(0)
             })),
             max_requests: 2_000_000,
+            // Where the machine was too busy, the users of that moment are gone; they do not all come at
+            // once afterwards.
+            max_burst: (RATE / 20.0) as u64,
             seed: rand::random(),
             ..LoadOptions::new(services[0].addr(), RATE)
         });
