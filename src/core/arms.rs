@@ -25,7 +25,8 @@ pub fn arms(spec: &TargetSpec, target: &Target, version: &str) -> Result<(ArmSel
             .ok_or_else(|| format!("target {}: there is no pool for its baseline", spec.name))
     };
     let canary = arm(spec, pool(Role::Canary)?, Some(version))?;
-    let baseline = arm(spec, pool(spec.baseline_role())?, target.stable_version.as_deref())?;
+    let running = target.stable_version.as_deref().or(spec.stable_version.as_deref());
+    let baseline = arm(spec, pool(spec.baseline_role())?, running)?;
     if canary == baseline {
         return Err(format!(
             "target {}: canary and baseline have the same labels and endpoints, so their metrics cannot \

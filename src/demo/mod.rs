@@ -4,5 +4,8 @@
 
 pub mod fault;
 pub mod load;
+pub mod run;
+pub mod scenario;
 pub mod service;
+pub mod summary;
 pub mod tally;

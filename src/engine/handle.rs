@@ -149,7 +149,11 @@ impl Handle {
         if length == 0 || length > 200 || request.version.chars().any(char::is_control) {
             return Err(StartError::Version(request.version));
         }
-        let target = self.inner.store.target(&spec.name).await?;
+        let mut target = self.inner.store.target(&spec.name).await?;
+        // Before the first commit the store does not have it yet.
+        if target.stable_version.is_none() {
+            target.stable_version.clone_from(&spec.stable_version);
+        }
         crate::core::arms::arms(spec, &target, &request.version).map_err(StartError::Arms)?;
         let now = self.inner.clock.wall();
         let rollout = Rollout {

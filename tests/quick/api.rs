@@ -1,1 +1,623 @@
-//! api
+//! The HTTP interface through its router: what it answers, what it refuses, and how.
+
+#[path = "api_client.rs"]
+mod client;
+#[path = "api_example.rs"]
+mod example;
+#[path = "api_store.rs"]
+mod store;
+#[path = "api_words.rs"]
+mod words;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use serin::api::{Limits, router_with};
+use serin::core::metric::{Counts, MetricObservation, NoData, TickObservation, Usage};
+use serin::core::rollout::{EventKind, EventRecord, Phase, RolloutId};
+use serin::core::target::Weight;
+use serin::engine::Handle;
+use tower::ServiceExt;
+
+use example::{NOW, assessment, policy, rollout, seconds, spec, target};
+use store::{Memory, Standing};
+
+struct World {
+    store: Arc<Memory>,
+    handle: Handle,
+    router: Router,
+}
+
+/// A ready daemon with one free target and one policy.
+fn world() -> World {
+    let world = world_with(Limits { command_wait: Duration::from_millis(50), ..Limits::default() });
+    world.handle.set_loaded();
+    world
+}
+
+fn world_with(limits: Limits) -> World {
+    let store = Arc::new(Memory::default());
+    store.with(|inner| inner.targets.insert("checkout".into(), target()));
+    let handle = Handle::new(
+        store.clone(),
+        Arc::new(Standing),
+        BTreeMap::from([("standard".to_owned(), policy())]),
+        BTreeMap::from([("checkout".to_owned(), spec())]),
+    );
+    let router = router_with(handle.clone(), Arc::new(|| "serin_up 1\n".to_owned()), limits);
+    World { store, handle, router }
+}
+
+impl World {
+    /// With the example rollout having the target.
+    fn with_rollout(self) -> World {
+        self.store.with(|inner| {
+            inner.rollouts.insert("0195c1a8".into(), rollout());
+            inner.targets.insert("checkout".into(), example::steered());
+        });
+        self
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.send(Request::get(path).body(Body::empty()).unwrap()).await).await
+    }
+
+    async fn post_raw(&self, path: &str, key: Option<&str>, body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        Answer::of(self.send(request.body(body.into()).unwrap()).await).await
+    }
+
+    async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Answer {
+        self.post_raw(path, key, body.to_string()).await
+    }
+
+    async fn start(&self, key: Option<&str>, body: &Value) -> Answer {
+        self.post("/api/v1/rollouts", key, body).await
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    kind: String,
+    location: Option<String>,
+    retry_after: Option<String>,
+    allow: Option<String>,
+    text: String,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Answer {
+        let header = |name: header::HeaderName| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (kind, location) = (header(header::CONTENT_TYPE), header(header::LOCATION));
+        let (retry_after, allow) = (header(header::RETRY_AFTER), header(header::ALLOW));
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status, kind: kind.unwrap_or_default(), location, retry_after, allow, text }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The answer is a problem of that status and code; gives it.
+    #[track_caller]
+    fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!((self.status, problem["code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(self.kind, "application/problem+json");
+        assert_eq!(problem["type"], format!("urn:serin:problem:{code}"));
+        assert_eq!(problem["status"], status);
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        problem
+    }
+}
+
+fn asked() -> Value {
+    json!({ "target": "checkout", "policy": "standard", "version": "v1.5.0", "by": "ci" })
+}
+
+// --------------------------------------------------------------------------------------------------- start
+
+#[tokio::test]
+async fn a_rollout_is_started_and_found_at_its_location() {
+    let world = world();
+    let answer = world.start(None, &asked()).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let begun = answer.json();
+    let location = answer.location.unwrap();
+    assert_eq!(location, format!("/api/v1/rollouts/{}", begun["id"].as_str().unwrap()));
+    let found = world.get(&location).await.json();
+    assert_eq!(found, begun);
+    assert_eq!(found["state"], "preflight");
+    assert_eq!(found["created_by"], "ci");
+    assert_eq!(found["kind"], "release");
+    assert_eq!(found["policy"], json!({ "name": "standard", "version": "8f31c2d4e5f6", "mode": "act" }));
+    assert_eq!(found["wanted"]["canary_percent"], 0.0);
+}
+
+#[tokio::test]
+async fn a_second_rollout_of_a_target_is_refused_and_the_first_is_named() {
+    let world = world();
+    let first = world.start(None, &asked()).await.json();
+    let problem = world.start(None, &asked()).await.problem(409, "occupied");
+    assert_eq!(problem["rollout"], first["id"]);
+    assert!(problem["detail"].as_str().unwrap().contains(first["id"].as_str().unwrap()));
+
+    let mut body = asked();
+    body["supersede"] = json!(true);
+    let second = world.start(None, &body).await;
+    assert_eq!(second.status, 201);
+    assert_eq!(second.json()["state"], "scheduled");
+    assert_eq!(second.json()["supersedes"], first["id"]);
+    assert_eq!(second.json()["waiting_for"]["on"], "target");
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_rollout() {
+    let world = world();
+    let first = world.start(Some("job-7"), &asked()).await;
+    let again = world.start(Some("job-7"), &asked()).await;
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    let mut other = asked();
+    other["version"] = json!("v1.6.0");
+    let problem = world.start(Some("job-7"), &other).await.problem(422, "idempotency_key_reused");
+    assert_eq!(problem["rollout"], first.json()["id"]);
+    world.start(Some(&"k".repeat(201)), &asked()).await.problem(400, "invalid_idempotency_key");
+    assert_eq!(world.store.with(|inner| inner.rollouts.len()), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named_with_what_is() {
+    let world = world();
+    for (field, code, known) in
+        [("target", "unknown_target", "checkout"), ("policy", "unknown_policy", "standard")]
+    {
+        let mut body = asked();
+        body[field] = json!("nothing");
+        let problem = world.start(None, &body).await.problem(404, code);
+        assert_eq!(problem["field"], field);
+        assert!(problem["detail"].as_str().unwrap().contains(known), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn arms_that_cannot_be_told_apart_are_refused() {
+    let world = world();
+    let mut body = asked();
+    // The running version once more: both arms would have the same labels.
+    body["version"] = json!("v1.4.1");
+    let problem = world.start(None, &body).await.problem(422, "arms_not_distinct");
+    assert!(problem["detail"].as_str().unwrap().contains("labels that differ"), "{problem}");
+    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+}
+
+#[tokio::test]
+async fn promql_in_a_version_is_data() {
+    let world = world();
+    let version = r#"v2"} or vector(1) or up{x="$(reboot) \ {{.}} ' OR 1=1 --"#;
+    let mut body = asked();
+    body["version"] = json!(version);
+    let answer = world.start(None, &body).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(world.get(&format!("/api/v1/rollouts/{id}")).await.json()["version"], version);
+    // It reaches the providers as the value of a label, whole.
+    let stored = world.store.with(|inner| inner.rollouts[&id].version.clone());
+    let (canary, _) = serin::core::arms::arms(&spec(), &target(), &stored).unwrap();
+    assert_eq!(canary.labels["version"], version);
+}
+
+// ----------------------------------------------------------------------------------------------- bad input
+
+#[tokio::test]
+async fn a_body_of_10_mb_is_refused() {
+    let world = world();
+    let body = format!(r#"{{"target": "{}"}}"#, "x".repeat(10_000_000));
+    let problem = world.post_raw("/api/v1/rollouts", None, body).await.problem(413, "body_too_large");
+    assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
+    // The same without a length that is told beforehand.
+    let chunks =
+        futures::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 8192])));
+    let body = Body::from_stream(futures::StreamExt::take(chunks, 1280));
+    world.post_raw("/api/v1/rollouts", None, body).await.problem(413, "body_too_large");
+    // One that is just small enough is read.
+    let body = format!("{}{}", asked(), " ".repeat(65_536 - asked().to_string().len()));
+    assert_eq!(world.post_raw("/api/v1/rollouts", None, body).await.status, 201);
+}
+
+#[tokio::test]
+async fn wrong_types_and_unknown_fields_are_named_all_at_once() {
+    let world = world();
+    let body = json!({ "target": ["checkout"], "policy": 7, "version": "", "supersede": 1, "colour": "red" });
+    let problem = world.start(None, &body).await.problem(422, "invalid_field");
+    let fields: Vec<&str> =
+        problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["target", "policy", "version", "supersede", "colour"]);
+    assert_eq!(problem["field"], "target");
+    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_refused() {
+    let world = world();
+    for body in ["", "{", "target=checkout", "[1]", "null", "\u{0}", "{\"target\": 1e999}"] {
+        let answer = world.post_raw("/api/v1/rollouts", None, body.to_owned()).await;
+        answer.problem(400, "invalid_json");
+    }
+    let bytes = world.post_raw("/api/v1/rollouts", None, vec![0xff, 0xfe, 0x00]).await;
+    bytes.problem(400, "invalid_json");
+    let deep = "[".repeat(60_000);
+    world.post_raw("/api/v1/rollouts", None, deep).await.problem(400, "invalid_json");
+    // A form of another site cannot send JSON.
+    let request = Request::post("/api/v1/rollouts")
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body(Body::from(asked().to_string()))
+        .unwrap();
+    Answer::of(world.send(request).await).await.problem(415, "unsupported_media_type");
+    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+}
+
+#[tokio::test]
+async fn versions_that_cannot_be_are_refused() {
+    let world = world();
+    for version in [String::new(), "x".repeat(201), "v1\u{1b}[2J".to_owned(), "v1\n".to_owned()] {
+        let mut body = asked();
+        body["version"] = json!(version);
+        let problem = world.start(None, &body).await.problem(422, "invalid_field");
+        assert_eq!(problem["field"], "version");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods() {
+    let world = world();
+    for path in ["/", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/rollouts", "/api/v1/rollouts/a/b/c"] {
+        world.get(path).await.problem(404, "no_such_path");
+    }
+    for (method, path) in [
+        ("DELETE", "/api/v1/rollouts"),
+        ("POST", "/api/v1/targets"),
+        ("PUT", "/api/v1/rollouts/r1"),
+        ("GET", "/api/v1/rollouts/r1/commands"),
+        ("POST", "/livez"),
+    ] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let answer = Answer::of(world.send(request).await).await;
+        answer.problem(405, "method_not_allowed");
+        assert!(answer.allow.is_some(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn queries_are_checked() {
+    let world = world().with_rollout();
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=many", "limit"),
+        ("active=yes", "active"),
+        ("phase=dancing", "phase"),
+        ("colour=red", "colour"),
+        ("limit=1&limit=2", "limit"),
+    ] {
+        let problem = world.get(&format!("/api/v1/rollouts?{query}")).await.problem(400, "invalid_parameter");
+        assert_eq!(problem["field"], field, "{query}");
+    }
+    world.get("/api/v1/rollouts/0195c1a8/events?after=-1").await.problem(400, "invalid_parameter");
+}
+
+// ------------------------------------------------------------------------------------------------- reading
+
+#[tokio::test]
+async fn rollouts_come_in_pages_newest_first() {
+    let world = world();
+    world.store.with(|inner| {
+        for index in 0..5 {
+            let mut rollout = rollout();
+            rollout.id = RolloutId(format!("r{index}"));
+            if index < 3 {
+                rollout.phase = Phase::Succeeded;
+            }
+            inner.rollouts.insert(rollout.id.0.clone(), rollout);
+        }
+    });
+    let ids = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut seen = Vec::new();
+    let mut path = "/api/v1/rollouts?limit=2".to_owned();
+    let mut pages = 0;
+    loop {
+        let page = world.get(&path).await.json();
+        seen.extend(ids(&page));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => path = format!("/api/v1/rollouts?limit=2&before={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((seen, pages), (["r4", "r3", "r2", "r1", "r0"].map(str::to_owned).to_vec(), 3));
+    let page = world.get("/api/v1/rollouts?active=true&target=checkout").await.json();
+    assert_eq!(ids(&page), ["r4", "r3"]);
+    let page = world.get("/api/v1/rollouts?phase=succeeded").await.json();
+    assert_eq!(ids(&page), ["r2", "r1", "r0"]);
+    let page = world.get("/api/v1/rollouts?target=nothing").await.json();
+    assert_eq!(page, json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn events_come_after_a_number() {
+    let world = world().with_rollout();
+    world.store.with(|inner| {
+        let events = (1..=5).map(|seq| EventRecord {
+            seq,
+            at: NOW,
+            kind: EventKind::Alert,
+            by: None,
+            sentence: format!("line {seq}"),
+        });
+        inner.events.insert("0195c1a8".into(), events.collect());
+    });
+    let page = world.get("/api/v1/rollouts/0195c1a8/events?after=1&limit=2").await.json();
+    assert_eq!(page["items"][0]["sentence"], "line 2");
+    assert_eq!(page["items"][0]["at"], "2026-03-01T10:00:04.000Z");
+    assert_eq!(page["next"], "3");
+    let page = world.get("/api/v1/rollouts/0195c1a8/events?after=3").await.json();
+    assert_eq!((page["items"].as_array().unwrap().len(), &page["next"]), (2, &Value::Null));
+    world.get("/api/v1/rollouts/nothing/events").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn observations_are_exactly_what_is_stored() {
+    let world = world().with_rollout();
+    let tick = TickObservation {
+        seq: 90,
+        at: NOW,
+        step: 1,
+        weight: Weight(2_500),
+        metrics: vec![MetricObservation {
+            metric: "latency".into(),
+            window: None,
+            canary: Ok(Counts::Latency {
+                le: vec![0.1, 0.30000000000000004],
+                counts: vec![u64::MAX, 2, 0],
+                sum: Some(1.0 / 3.0),
+            }),
+            baseline: Err(NoData::Stale { age_seconds: 40 }),
+            usage: Usage::WarmUp,
+        }],
+        values: Vec::new(),
+    };
+    world.store.with(|inner| inner.ticks.insert("0195c1a8".into(), vec![(tick.clone(), assessment())]));
+    let answer = world.get("/api/v1/rollouts/0195c1a8/observations").await;
+    let stored = serde_json::to_string(&tick).unwrap();
+    assert_eq!(answer.text, format!(r#"{{"items":[{stored}]}}"#));
+    let evidence = world.get("/api/v1/rollouts/0195c1a8/evidence?after=89").await.json();
+    let item = &evidence["items"][0];
+    assert_eq!((&item["tick"], &item["step"]), (&json!(90), &json!(2)));
+    assert_eq!(item["assessment"]["metrics"][0]["name"], "errors");
+    assert_eq!(item["assessment"]["harm"]["bound_odds"].as_f64().unwrap().round(), 100.0);
+    assert_eq!(world.get("/api/v1/rollouts/0195c1a8/evidence?after=90").await.json(), json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn targets_and_policies() {
+    let world = world().with_rollout();
+    let target = world.get("/api/v1/targets/checkout").await.json();
+    assert_eq!(world.get("/api/v1/targets").await.json()["items"][0], target);
+    assert_eq!(target["wanted"]["canary_percent"], 25.0);
+    assert_eq!(target["seen"]["canary_percent"], 25.0);
+    assert_eq!(target["generation"], 3);
+    assert_eq!(target["unconfirmed_nodes"], json!(["edge-3"]));
+    assert_eq!(target["nodes"][2]["connected"], false);
+    assert_eq!(target["active_rollout"], "0195c1a8");
+    world.get("/api/v1/targets/nothing").await.problem(404, "not_found");
+    let policy = world.get("/api/v1/policies/standard").await.json();
+    assert_eq!(world.get("/api/v1/policies").await.json()["items"][0], policy);
+    assert_eq!(policy["steps"][0]["weight_percent"], 5.0);
+    assert_eq!(policy["guardrails"][0]["hold_for_seconds"], 120.0);
+    world.get("/api/v1/policies/nothing").await.problem(404, "unknown_policy");
+    world.get("/api/v1/policies/%2e%2e%2fetc%2fpasswd").await.problem(404, "unknown_policy");
+    world.get("/api/v1/targets/%ff").await.problem(404, "no_such_path");
+}
+
+// ------------------------------------------------------------------------------------------------ commands
+
+const COMMANDS: &str = "/api/v1/rollouts/0195c1a8/commands";
+
+/// Plays the engine: gives every command in the inbox this result, until it is dropped.
+fn engine(world: &World, result: Result<(), String>) -> tokio::task::AbortHandle {
+    let store = world.store.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            store.with(|inner| {
+                for entry in inner.inbox.values_mut() {
+                    entry.result.get_or_insert_with(|| result.clone());
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    task.abort_handle()
+}
+
+fn patient() -> World {
+    let world = world_with(Limits { command_wait: Duration::from_secs(60), ..Limits::default() });
+    world.handle.set_loaded();
+    world.with_rollout()
+}
+
+#[tokio::test]
+async fn a_command_goes_through_the_inbox_and_its_result_is_the_answer() {
+    let world = patient();
+    let _engine = engine(&world, Ok(()));
+    let body = json!({ "command": "rollback", "reason": "it smells", "by": "anna", "expected_revision": 17 });
+    let answer = world.post(COMMANDS, Some("k1"), &body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["result"], "done");
+    let entry = world.store.with(|inner| inner.inbox["k1"].clone());
+    assert_eq!((entry.command.by.as_str(), entry.command.expected_revision), ("anna", Some(17)));
+    assert_eq!(entry.command.reason.as_deref(), Some("it smells"));
+    assert_eq!(entry.command.kind.name(), "rollback");
+    // Again: the same result, and nothing new in the inbox.
+    assert_eq!(world.post(COMMANDS, Some("k1"), &body).await.status, 200);
+    assert_eq!(world.store.with(|inner| inner.inbox.len()), 1);
+    // The key stands for that command of that rollout only.
+    let other = json!({ "command": "pause" });
+    world.post(COMMANDS, Some("k1"), &other).await.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn a_refused_command_says_why() {
+    let world = patient();
+    let _engine = engine(&world, Err("`advance` is not possible while the rollout is baking".into()));
+    let answer = world.post(COMMANDS, None, &json!({ "command": "advance" })).await;
+    let problem = answer.problem(409, "command_refused");
+    assert_eq!(problem["detail"], "`advance` is not possible while the rollout is baking");
+    assert_eq!(problem["rollout"], "0195c1a8");
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_taken_yet_is_accepted_and_can_be_asked_for_again() {
+    let world = world().with_rollout();
+    let answer = world.post(COMMANDS, Some("k2"), &json!({ "command": "pause" })).await;
+    assert_eq!((answer.status, answer.json()["result"].as_str()), (202, Some("pending")));
+    let _engine = engine(&world, Ok(()));
+    let taken = || async {
+        let answer = world.post(COMMANDS, Some("k2"), &json!({ "command": "pause" })).await;
+        (answer.status == 200).then_some(())
+    };
+    crate::testkit::wait::until("the command is taken", Duration::from_secs(60), taken).await;
+}
+
+#[tokio::test]
+async fn commands_to_ended_rollouts_are_refused_at_once() {
+    let world = patient();
+    world.store.with(|inner| {
+        inner.rollouts.get_mut("0195c1a8").unwrap().phase = Phase::Succeeded;
+    });
+    let problem =
+        world.post(COMMANDS, None, &json!({ "command": "rollback" })).await.problem(409, "command_refused");
+    assert_eq!(problem["detail"], "`rollback` is not possible while the rollout is succeeded");
+    assert!(world.store.with(|inner| inner.inbox.is_empty()));
+}
+
+#[tokio::test]
+async fn commands_that_are_none_are_refused() {
+    let world = world().with_rollout();
+    for body in [
+        json!({}),
+        json!({ "command": "explode" }),
+        json!({ "command": "supersede" }),
+        json!({ "command": null }),
+        json!({ "command": 1 }),
+    ] {
+        let problem = world.post(COMMANDS, None, &body).await.problem(422, "invalid_field");
+        assert_eq!(problem["field"], "command", "{body}");
+    }
+    let body = json!({ "command": "pause", "expected_revision": "17" });
+    let problem = world.post(COMMANDS, None, &body).await.problem(422, "invalid_field");
+    assert_eq!(problem["field"], "expected_revision");
+    world
+        .post("/api/v1/rollouts/nothing/commands", None, &json!({ "command": "pause" }))
+        .await
+        .problem(404, "not_found");
+    assert!(world.store.with(|inner| inner.inbox.is_empty()));
+}
+
+// -------------------------------------------------------------------------------------------------- health
+
+#[tokio::test]
+async fn ready_only_when_loaded_and_writable() {
+    let world = world_with(Limits { health: Duration::from_millis(50), ..Limits::default() });
+    assert_eq!(world.get("/livez").await.status, 200);
+    let problem = world.get("/readyz").await.problem(503, "not_ready");
+    assert!(problem["detail"].as_str().unwrap().contains("not loaded"), "{problem}");
+    world.start(None, &asked()).await.problem(503, "not_ready");
+    world.handle.set_loaded();
+    assert_eq!(world.get("/readyz").await.status, 200);
+    world.handle.set_storing(false);
+    world.get("/readyz").await.problem(503, "not_ready");
+    world.handle.set_storing(true);
+    world.store.broken.store(true, Ordering::SeqCst);
+    let problem = world.get("/readyz").await.problem(503, "not_ready");
+    assert!(problem["detail"].as_str().unwrap().contains("the disk is full"), "{problem}");
+    world.store.broken.store(false, Ordering::SeqCst);
+    world.store.stuck.store(true, Ordering::SeqCst);
+    world.get("/readyz").await.problem(503, "not_ready");
+    assert_eq!(world.get("/livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_told_with_when_to_try_again() {
+    let world = world().with_rollout();
+    world.store.broken.store(true, Ordering::SeqCst);
+    let command = json!({ "command": "pause" });
+    for answer in [
+        world.get("/api/v1/rollouts").await,
+        world.get("/api/v1/targets").await,
+        world.get("/api/v1/rollouts/0195c1a8").await,
+        world.start(None, &asked()).await,
+        world.post(COMMANDS, None, &command).await,
+    ] {
+        answer.problem(503, "store_unavailable");
+        assert_eq!(answer.retry_after.as_deref(), Some("2"));
+    }
+}
+
+#[tokio::test]
+async fn metrics_come_even_if_the_store_is_stuck() {
+    let world = world_with(Limits { health: Duration::from_millis(50), ..Limits::default() });
+    for stuck in [false, true] {
+        world.store.stuck.store(stuck, Ordering::SeqCst);
+        let answer = world.get("/metrics").await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, "serin_up 1\n"));
+        assert!(answer.kind.starts_with("text/plain; version=0.0.4"), "{}", answer.kind);
+    }
+}
+
+#[tokio::test]
+async fn requests_are_bounded_in_time_and_in_number() {
+    let world = world_with(Limits { request: Duration::from_millis(50), concurrent: 1, ..Limits::default() });
+    world.store.stuck.store(true, Ordering::SeqCst);
+    let problem = world.get("/api/v1/targets").await.problem(503, "timeout");
+    assert_eq!(problem["retry_after_seconds"], 1);
+    let world = world_with(Limits { request: seconds(600), concurrent: 1, ..Limits::default() });
+    world.store.stuck.store(true, Ordering::SeqCst);
+    let router = world.router.clone();
+    let first = tokio::spawn(async move {
+        let request = Request::get("/api/v1/targets").body(Body::empty()).unwrap();
+        router.oneshot(request).await.map(|response| response.status())
+    });
+    let busy = || async {
+        // Until the first one is under way, this one is stuck itself and is given up.
+        let answer = tokio::time::timeout(Duration::from_millis(200), world.get("/api/v1/policies")).await;
+        answer.ok().filter(|answer| answer.status == 503).map(|answer| answer.problem(503, "busy"))
+    };
+    crate::testkit::wait::until("the only place is taken", Duration::from_secs(60), busy).await;
+    // Health is not bounded with the rest.
+    assert_eq!(world.get("/livez").await.status, StatusCode::OK.as_u16());
+    first.abort();
+}

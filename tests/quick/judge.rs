@@ -1,1 +1,8 @@
-//! judge
+//! The judge as a whole: ticks in, assessments out.
+
+mod guardrails;
+mod kit;
+mod latency;
+mod monte_carlo;
+mod properties;
+mod verdicts;

@@ -8,4 +8,5 @@ pub mod haproxy;
 pub mod process;
 pub mod prometheus;
 pub mod serin;
+pub mod stage;
 pub mod wait;

@@ -40,18 +40,43 @@ impl Tally {
     }
 }
 
-/// Both arms of one window as the tests take them: for a metric whose bad is good, the arms swap.
-pub(super) fn pair(direction: Direction, canary: Tally, baseline: Tally) -> Option<Pair> {
-    let (canary, baseline) = ((canary.bad, canary.total), (baseline.bad, baseline.total));
-    match direction {
-        Direction::LowerIsBetter => Pair::new(canary, baseline),
-        Direction::HigherIsBetter => Pair::new(baseline, canary),
+/// How the tests look at what is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum View {
+    /// It is bad: is there more of it in the canary?
+    Counted,
+    /// It is good: is there more of it in the baseline? The arms swap.
+    Swapped,
+    /// It is good: is there more of the rest in the canary?
+    Rest,
+}
+
+impl View {
+    /// Of a proportion. What is good is looked at from both sides, and the evidence is the mean: 1%
+    /// instead of 2% shows in what is counted, 90% instead of 95% in the rest.
+    pub fn of(direction: Direction) -> &'static [View] {
+        match direction {
+            Direction::LowerIsBetter => &[View::Counted],
+            Direction::HigherIsBetter => &[View::Swapped, View::Rest],
+        }
+    }
+
+    /// Both arms of one window as the tests take them.
+    pub fn pair(self, canary: Tally, baseline: Tally) -> Option<Pair> {
+        let counted = |tally: Tally| (tally.bad, tally.total);
+        let rest = |tally: Tally| (tally.total - tally.bad, tally.total);
+        match self {
+            View::Counted => Pair::new(counted(canary), counted(baseline)),
+            View::Swapped => Pair::new(counted(baseline), counted(canary)),
+            View::Rest => Pair::new(rest(canary), rest(baseline)),
+        }
     }
 }
 
 /// The running tests of one comparison. Evidence of harm lasts over steps, the rest begins anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Comparison {
+    pub view: View,
     /// Latency: the bound in seconds.
     pub bound: Option<f64>,
     harm_margin: Margin,
@@ -68,20 +93,25 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Of the bad shares.
-    pub fn proportion(metric: &Metric, starts: &Starts) -> Comparison {
+    pub fn proportion(view: View, metric: &Metric, starts: &Starts) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
-        Comparison::new(None, margin, 0.0, starts)
+        Comparison::new(view, None, margin, 0.0, starts)
     }
 
     /// Of what lies above a bound. The tolerance is in the threshold, as a factor of the latency.
     pub fn above(threshold: &Threshold, metric: &Metric, starts: &Starts) -> Comparison {
         let difference = metric.harm_floor + threshold.excess;
         let margin = Margin { ratio: threshold.ratio, difference };
-        Comparison::new(Some(threshold.bound), margin, threshold.excess, starts)
+        let view = match metric.direction {
+            Direction::LowerIsBetter => View::Counted,
+            Direction::HigherIsBetter => View::Swapped,
+        };
+        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, starts)
     }
 
-    fn new(bound: Option<f64>, harm_margin: Margin, excess: f64, starts: &Starts) -> Comparison {
+    fn new(view: View, bound: Option<f64>, harm_margin: Margin, excess: f64, starts: &Starts) -> Comparison {
         Comparison {
+            view,
             bound,
             harm_margin,
             excess,
@@ -118,13 +148,16 @@ impl Comparison {
 
     /// Tests a window in which both arms have requests.
     pub fn test(&mut self, metric: &Metric, allowed: f64, eta: f64, window: &Window) {
-        let Some(pair) = pair(metric.direction, window.canary, window.baseline) else { return };
+        let Some(pair) = self.view.pair(window.canary, window.baseline) else { return };
         self.canary.add(window.canary);
         self.baseline.add(window.baseline);
         self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
         self.gate.multiply(&gate::increments(&pair, self.harm_margin.ratio));
         self.no_harm.multiply(&NO_HARM.increments(&pair, self.no_harm_margin(metric, allowed), eta));
-        self.ratio.add(&pair, window.denominators, eta);
+        // The ratio of the rest is never shown.
+        if self.view != View::Rest {
+            self.ratio.add(&pair, window.denominators, eta);
+        }
     }
 
     pub fn ln_e_harm(&self, unspent: f64) -> f64 {
@@ -146,16 +179,16 @@ impl Comparison {
 
     /// Canary over baseline: low, estimate (held within the ends), high. `None` while nothing bad was
     /// seen in either arm.
-    pub fn shown_ratio(&self, direction: Direction) -> Option<[f64; 3]> {
+    pub fn shown_ratio(&self) -> Option<[f64; 3]> {
         let (canary, baseline) = (self.canary.share()?, self.baseline.share()?);
         if self.canary.bad == 0 && self.baseline.bad == 0 {
             return None;
         }
         let (low, high) = self.ratio.interval(SHOWN_ALPHA);
-        let (low, high) = match direction {
-            Direction::LowerIsBetter => (low, high),
+        let (low, high) = match self.view {
+            View::Counted | View::Rest => (low, high),
             // The tests' ratio is baseline over canary.
-            Direction::HigherIsBetter => (1.0 / high, 1.0 / low),
+            View::Swapped => (1.0 / high, 1.0 / low),
         };
         let estimate = if baseline > 0.0 { canary / baseline } else { ratio::HIGHEST };
         Some([low, estimate.clamp(low, high), high])
@@ -166,6 +199,6 @@ impl Comparison {
 pub(super) struct Window<'a> {
     pub canary: Tally,
     pub baseline: Tally,
-    /// Of the window's κ.
+    /// Of the κ of the pair of [`View::Counted`] or [`View::Swapped`], as the comparison needs it.
     pub denominators: &'a Denominators,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
-use super::comparison::{Comparison, Tally, Window};
+use super::comparison::{Comparison, Tally, View, Window};
 use super::lane::Lane;
 use super::latency::{Buckets, Chooser, Histogram};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
@@ -18,7 +18,7 @@ use crate::stats::special::{ln, ln_sum_exp};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct MetricEvidence {
     starts: Starts,
-    /// A proportion has one; a latency one for each bound, none before they are chosen.
+    /// A proportion has one for each view; a latency one for each bound, none before they are chosen.
     pub comparisons: Vec<Comparison>,
     /// A latency until its bounds are chosen.
     pub chooser: Option<Chooser>,
@@ -60,7 +60,9 @@ impl MetricEvidence {
         let starts = Starts::new(longest);
         let (comparisons, chooser, lane) = match metric.source {
             MetricSource::Proportion { .. } => {
-                (vec![Comparison::proportion(metric, &starts)], None, Some(Lane::new(longest)))
+                let view = |view: &View| Comparison::proportion(*view, metric, &starts);
+                let comparisons = View::of(metric.direction).iter().map(view).collect();
+                (comparisons, None, Some(Lane::new(metric.direction, longest)))
             }
             MetricSource::Latency { .. } => (Vec::new(), Some(Chooser::default()), None),
         };
@@ -92,9 +94,9 @@ impl MetricEvidence {
                     });
                 }
                 let looked_at = matches!(seen.usage, Usage::Used | Usage::WarmUp);
-                self.lane.as_mut().is_some_and(|lane| {
-                    looked_at && lane.test(metric.direction, demand.dispersion, canary, baseline, length)
-                })
+                self.lane
+                    .as_mut()
+                    .is_some_and(|lane| looked_at && lane.test(demand.dispersion, canary, baseline, length))
             }
             MetricSource::Latency { .. } => {
                 self.take_latency(metric, demand, seen, length);
@@ -107,8 +109,10 @@ impl MetricEvidence {
         let (canary, baseline) = (Buckets::of(&seen.canary), Buckets::of(&seen.baseline));
         let used = seen.usage == Usage::Used;
         if let Some(chooser) = &mut self.chooser {
+            let requests = |arm: Option<Buckets<'_>>| arm.is_some_and(|buckets| buckets.total() > 0);
+            let testable = used && requests(canary) && requests(baseline);
             // Before this window is added: what chooses is never tested.
-            if let Some(thresholds) = chooser.choose(1.0 + metric.tolerance).filter(|_| used) {
+            if let Some(thresholds) = chooser.choose(1.0 + metric.tolerance).filter(|_| testable) {
                 self.comparisons =
                     thresholds.iter().map(|t| Comparison::above(t, metric, &self.starts)).collect();
                 self.chooser = None;
@@ -146,14 +150,9 @@ impl MetricEvidence {
         [canary, baseline]: [u64; 2],
         bad: impl Fn(Option<f64>) -> Option<(u64, u64)>,
     ) {
-        let Some(pair) =
-            super::comparison::pair(metric.direction, Tally::new(0, canary), Tally::new(0, baseline))
-        else {
-            return;
-        };
-        if self.comparisons.is_empty() {
-            return;
-        }
+        // All comparisons of a latency share the window's κ; a proportion shows the ratio of its first.
+        let requests = |first: &Comparison| first.view.pair(Tally::new(0, canary), Tally::new(0, baseline));
+        let Some(pair) = self.comparisons.first().and_then(requests) else { return };
         self.step.tested = self.step.tested.saturating_add(length);
         let due = self.starts.test(length);
         let denominators = Denominators::new(pair.kappa());
@@ -202,14 +201,14 @@ impl MetricEvidence {
         } else {
             Verdict::Undecided
         };
-        let shown = leads.harm.map(|i| &self.comparisons[i]);
+        let shown = leads.shown(&self.comparisons);
         let assessment = MetricAssessment {
             name: metric.name.clone(),
             verdict,
             ln_e_harm: mean(&harm),
             ln_e_no_harm,
             ln_e_gate: mean(&gates),
-            ratio: shown.and_then(|c| c.shown_ratio(metric.direction)),
+            ratio: shown.and_then(Comparison::shown_ratio),
             canary_share: shown.and_then(|c| c.canary.share()),
             baseline_share: shown.and_then(|c| c.baseline.share()),
             canary_requests: self.step.canary_requests,
@@ -247,6 +246,19 @@ pub(super) struct Leads {
     pub harm: Option<usize>,
     /// The least evidence of no harm.
     pub no_harm: Option<usize>,
+}
+
+impl Leads {
+    /// The comparison whose figures are shown: the one with the most evidence of harm, of the views of a
+    /// proportion the first.
+    pub fn shown<'a>(&self, comparisons: &'a [Comparison]) -> Option<&'a Comparison> {
+        comparisons.first().filter(|first| first.bound.is_none()).or_else(|| comparisons.get(self.harm?))
+    }
+
+    /// The comparison whose evidence of no harm is waited for.
+    pub fn awaited<'a>(&self, comparisons: &'a [Comparison]) -> Option<&'a Comparison> {
+        comparisons.get(self.no_harm?)
+    }
 }
 
 fn tally(reading: &Reading<Counts>) -> Option<Tally> {

@@ -7,7 +7,7 @@ use super::comparison::{Comparison, Tally};
 use super::evidence::MetricEvidence;
 use super::words::{count, interval, latency, odds, percent, points, significant, time, times};
 use crate::core::metric::{MetricObservation, Usage};
-use crate::core::policy::{Breach, Direction, Guardrail, GuardrailLimit, Metric, Signal};
+use crate::core::policy::{Breach, Guardrail, GuardrailLimit, Metric, Signal};
 use crate::stats::proportion::Margin;
 
 /// `errors: canary 3.1% (47 of 1,516) against baseline 0.5% (140 of 28,004), ×6.2 [3.9 – 9.8]; odds
@@ -52,7 +52,7 @@ pub(super) fn not_worse(
         "{}: {}; not worse by more than {}: odds {}, bound {}.",
         metric.name,
         figures(lead, shown),
-        margin(metric, lead.no_harm_margin(metric, allowed)),
+        margin(lead.no_harm_margin(metric, allowed)),
         odds(assessed.ln_e_no_harm),
         odds(ln_bound)
     )
@@ -106,7 +106,7 @@ pub(super) fn waiting(w: &Waiting<'_>) -> String {
     format!(
         "{name}: {}; waits for proof that it is not worse by more than {}: odds {}, bound {}, {more}.",
         figures(lead, w.shown),
-        margin(w.metric, lead.no_harm_margin(w.metric, w.allowed)),
+        margin(lead.no_harm_margin(w.metric, w.allowed)),
         odds(w.assessed.ln_e_no_harm),
         odds(w.ln_bound),
     )
@@ -181,12 +181,6 @@ fn against(canary: Tally, baseline: Tally) -> String {
     format!("canary {} against baseline {}", arm(canary), arm(baseline))
 }
 
-fn margin(metric: &Metric, margin: Margin) -> String {
-    let ratio = times(margin.ratio);
-    match metric.direction {
-        Direction::LowerIsBetter => format!("{ratio} and {}", points(margin.difference)),
-        Direction::HigherIsBetter => {
-            format!("{ratio} and {} below the baseline", points(margin.difference))
-        }
-    }
+fn margin(margin: Margin) -> String {
+    format!("{} and {}", times(margin.ratio), points(margin.difference))
 }

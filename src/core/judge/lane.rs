@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::comparison::{Tally, pair};
+use super::comparison::{Tally, View};
 use crate::core::policy::Direction;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::proportion::{CATASTROPHE, Margin};
+use crate::stats::special::{ln, ln_sum_exp};
 
 const MARGIN: Margin = Margin { ratio: 3.0, difference: 0.02 };
 /// Bursts are never taken to be smaller than this here.
@@ -20,7 +21,7 @@ const LEAST_DISPERSION: f64 = 3.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lane {
     starts: Starts,
-    evidence: Mixture,
+    evidence: Vec<(View, Mixture)>,
     /// In this step, warm-up included.
     pub canary: Tally,
     /// The same of the baseline.
@@ -28,9 +29,10 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(longest: Duration) -> Lane {
+    pub fn new(direction: Direction, longest: Duration) -> Lane {
         let starts = Starts::new(longest);
-        let evidence = Mixture::new(CATASTROPHE.len(), starts.initial());
+        let mixture = Mixture::new(CATASTROPHE.len(), starts.initial());
+        let evidence = View::of(direction).iter().map(|view| (*view, mixture.clone())).collect();
         Lane { starts, evidence, canary: Tally::default(), baseline: Tally::default() }
     }
 
@@ -40,24 +42,26 @@ impl Lane {
     }
 
     /// Whether the window said anything.
-    pub fn test(
-        &mut self,
-        direction: Direction,
-        dispersion: f64,
-        canary: Tally,
-        baseline: Tally,
-        length: Duration,
-    ) -> bool {
-        let Some(pair) = pair(direction, canary, baseline) else { return false };
+    pub fn test(&mut self, dispersion: f64, canary: Tally, baseline: Tally, length: Duration) -> bool {
+        if canary.total == 0 || baseline.total == 0 {
+            return false;
+        }
         self.canary.add(canary);
         self.baseline.add(baseline);
-        self.evidence.start(self.starts.test(length));
+        let due = self.starts.test(length);
         let eta = 1.0 / dispersion.max(LEAST_DISPERSION);
-        self.evidence.multiply(&CATASTROPHE.increments(&pair, MARGIN, eta));
+        for (view, evidence) in &mut self.evidence {
+            evidence.start(due);
+            if let Some(pair) = view.pair(canary, baseline) {
+                evidence.multiply(&CATASTROPHE.increments(&pair, MARGIN, eta));
+            }
+        }
         true
     }
 
     pub fn ln_e(&self) -> f64 {
-        self.evidence.ln_e(self.starts.unspent())
+        let unspent = self.starts.unspent();
+        let views: Vec<f64> = self.evidence.iter().map(|(_, evidence)| evidence.ln_e(unspent)).collect();
+        ln_sum_exp(&views) - ln(views.len() as f64)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::words::count;
 use crate::core::metric::{Counts, Reading};
 use crate::stats::histogram::{Threshold, quantile, thresholds, total};
 
@@ -102,8 +103,9 @@ impl Chooser {
     /// What it waits for.
     pub fn words(&self) -> String {
         format!(
-            "its bounds are chosen once {ENOUGH_REQUESTS} requests of the baseline are seen ({} so far)",
-            self.requests()
+            "its bounds are chosen once {} requests of the baseline are seen ({} so far)",
+            count(ENOUGH_REQUESTS),
+            count(self.requests())
         )
     }
 }

@@ -22,7 +22,8 @@ use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
 const LANE_SHARE: f64 = 0.2;
 /// The burst gate that the leading metric must have passed.
 const GATE: f64 = 5.0;
-/// The lane must be over its bound in so many windows in a row.
+/// The lane must be over its bound in so many windows in a row, and each of them must speak for it:
+/// one burst is no catastrophe.
 const LANE_WINDOWS: u32 = 2;
 /// A query's value stands for at most so many intervals.
 const LONGEST_PASSED: u32 = 3;
@@ -32,7 +33,7 @@ const LONGEST_PASSED: u32 = 3;
 pub struct JudgeState {
     step: Option<usize>,
     metrics: Vec<MetricEvidence>,
-    /// Windows in a row in which the catastrophe lane was over its bound.
+    /// Windows in a row that spoke for a catastrophe and after which the lane was over its bound.
     lane_streak: u32,
     guardrails: Vec<GuardrailState>,
     last_at: Option<Timestamp>,
@@ -71,6 +72,7 @@ impl JudgeState {
         let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
 
         let mut in_lane = false;
+        let ln_e_before = self.ln_e_catastrophe();
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
                 in_lane |= evidence.take(metric, demand, seen);
@@ -78,7 +80,7 @@ impl JudgeState {
         }
         let ln_e_catastrophe = self.ln_e_catastrophe();
         if in_lane {
-            let over = ln_e_catastrophe >= ln_bound_harm;
+            let over = ln_e_catastrophe >= ln_bound_harm && ln_e_catastrophe >= ln_e_before;
             self.lane_streak = if over { self.lane_streak.saturating_add(1) } else { 0 };
         }
         let analysed = self.tell_analysed();
@@ -197,9 +199,15 @@ fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]
     let fired = |guardrail: &GuardrailAssessment| {
         guardrail.status == GuardrailStatus::Fired && guardrail.action == GuardrailAction::RollBack
     };
+    let holds = |guardrail: &GuardrailAssessment| {
+        matches!(guardrail.status, GuardrailStatus::Fired | GuardrailStatus::BothBreach)
+            && guardrail.action != GuardrailAction::Alert
+    };
     if harm.found || harm.catastrophe.is_some() || guardrails.iter().any(fired) {
         Advice::RollBack
-    } else if !judged.is_empty() && judged.iter().all(|one| one.assessed.verdict == Verdict::NotWorse) {
+    } else if judged.is_empty() || guardrails.iter().any(holds) {
+        Advice::Hold
+    } else if judged.iter().all(|one| one.assessed.verdict == Verdict::NotWorse) {
         Advice::Advance
     } else {
         Advice::Hold
@@ -233,7 +241,7 @@ fn reasons(
 fn harm_reasons(harm: &Harm, judged: &[Judged<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &judged[i]) {
-        let sentence = explain::harm(&one.assessed, one.at(one.leads.harm), harm.ln_e, harm.ln_bound);
+        let sentence = explain::harm(&one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
         reasons.push(Reason::new(ReasonCode::Harm, sentence));
     }
     if let Some(one) = harm.catastrophe.map(|i| &judged[i])
@@ -247,13 +255,17 @@ fn harm_reasons(harm: &Harm, judged: &[Judged<'_>]) -> Vec<Reason> {
 }
 
 fn metric_reason(one: &Judged<'_>, demand: Demand) -> Reason {
-    let lead = one.at(one.leads.no_harm);
-    // The interval is at hand only if both leads are the same comparison.
-    let shown = one.assessed.ratio.filter(|_| one.leads.no_harm == one.leads.harm);
+    let awaited = one.leads.awaited(&one.evidence.comparisons);
+    // A proportion shows what is counted; a latency the bound that matters here, whose interval is at
+    // hand only if it is also the one with the most evidence of harm.
+    let (lead, ratio) = match awaited.filter(|awaited| awaited.bound.is_some()) {
+        Some(awaited) => (Some(awaited), one.assessed.ratio.filter(|_| one.leads.no_harm == one.leads.harm)),
+        None => (one.shown(), one.assessed.ratio),
+    };
     let (allowed, ln_bound) = (demand.allowed_ratio, demand.ln_bound_no_harm);
     match one.assessed.verdict {
         Verdict::NotWorse => {
-            let sentence = explain::not_worse(one.metric, &one.assessed, lead, shown, allowed, ln_bound);
+            let sentence = explain::not_worse(one.metric, &one.assessed, lead, ratio, allowed, ln_bound);
             Reason::new(ReasonCode::NotWorse, sentence)
         }
         Verdict::NoData => {
@@ -267,7 +279,7 @@ fn metric_reason(one: &Judged<'_>, demand: Demand) -> Reason {
                 assessed: &one.assessed,
                 evidence: one.evidence,
                 lead,
-                shown,
+                shown: ratio,
                 seen: one.seen,
                 allowed,
                 ln_bound,
@@ -279,8 +291,8 @@ fn metric_reason(one: &Judged<'_>, demand: Demand) -> Reason {
 }
 
 impl Judged<'_> {
-    fn at(&self, comparison: Option<usize>) -> Option<&Comparison> {
-        comparison.and_then(|i| self.evidence.comparisons.get(i))
+    fn shown(&self) -> Option<&Comparison> {
+        self.leads.shown(&self.evidence.comparisons)
     }
 }
 

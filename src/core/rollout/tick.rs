@@ -135,6 +135,7 @@ impl Seen {
             _ => 0.0,
         };
         let canary_requests = metrics.iter().any(|m| requests(&m.canary) > 0);
+        let canary_seen = metrics.iter().any(|m| m.canary.is_ok());
         let most = metrics.iter().filter(used).map(|m| requests(&m.baseline)).max().unwrap_or(0);
         Seen {
             any,
@@ -142,7 +143,7 @@ impl Seen {
             canary_missing: metrics.iter().all(|m| hard(&m.canary))
                 && metrics.iter().any(|m| !hard(&m.baseline)),
             canary_requests,
-            expected: if canary_requests { 0.0 } else { most as f64 * ratio },
+            expected: if canary_requests || !canary_seen { 0.0 } else { most as f64 * ratio },
             canary_window: metrics
                 .iter()
                 .filter(|m| m.canary.is_ok() && m.usage != Usage::Pending)

@@ -1,0 +1,71 @@
+//! How many metric-ticks a second the judge takes in.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+// The tests' policies and seeded traffic.
+#[allow(dead_code)]
+#[path = "../tests/quick/judge/kit.rs"]
+mod kit;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+use kit::{Bench, LE, Metric, Random, errors, latency, log_normal, policy, proportion};
+use serin::core::judge::JudgeState;
+use serin::core::metric::{NoData, TickObservation, Usage};
+use serin::core::policy::{GuardrailLimit, Policy, Signal};
+
+const TICKS: u64 = 360;
+
+fn ticks(policy: &Policy) -> Vec<TickObservation> {
+    let mut random = Random(1);
+    let mut bench = Bench::new(policy.clone());
+    let shares = log_normal(1.0, 0.0);
+    (0..TICKS)
+        .map(|tick| {
+            bench.usage = if tick < 6 { Usage::WarmUp } else { Usage::Used };
+            let readings = policy.metrics.iter().map(|metric| {
+                if metric.name == "latency" {
+                    (random.histogram(1_000, &LE, &shares), random.histogram(19_000, &LE, &shares))
+                } else {
+                    let (canary, baseline) = (random.binomial(1_000, 0.004), random.binomial(19_000, 0.004));
+                    (proportion(canary, 1_000), proportion(baseline, 19_000))
+                }
+            });
+            let readings = readings.collect();
+            bench.observation(readings, vec![(Err(NoData::Waiting), Err(NoData::Waiting))])
+        })
+        .collect()
+}
+
+fn observe(criterion: &mut Criterion) {
+    let rail = kit::guardrail(Signal::Rate { metric: "errors".into() }, GuardrailLimit::Absolute(0.05));
+    let more = (0..8).map(|i| Metric { name: format!("errors-{i}"), ..errors() });
+    let ten: Vec<Metric> = [errors(), latency()].into_iter().chain(more).collect();
+    for (name, policy) in [
+        ("errors", policy(vec![errors()])),
+        ("latency", policy(vec![latency()])),
+        (
+            "errors, latency, a guardrail",
+            Policy { guardrails: vec![rail], ..policy(vec![errors(), latency()]) },
+        ),
+        ("ten metrics", policy(ten)),
+    ] {
+        let ticks = ticks(&policy);
+        let mut group = criterion.benchmark_group("judge");
+        group.throughput(Throughput::Elements(TICKS * policy.metrics.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || JudgeState::new(&policy),
+                |mut state| {
+                    for tick in &ticks {
+                        std::hint::black_box(state.observe(&policy, tick));
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, observe);
+criterion_main!(benches);

@@ -1,0 +1,322 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "serin", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The daemon's address
+    #[arg(
+        long,
+        global = true,
+        env = "SERIN_SERVER",
+        default_value = "http://127.0.0.1:7423",
+        value_name = "URL"
+    )]
+    pub server: url::Url,
+    /// How to write what is found
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How to write what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// All commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Serve(ServeArgs),
+    /// Show a bad release being rolled back and its fix being promoted, all in this process
+    Demo(DemoArgs),
+    /// Commands that need no engine in this process.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Commands that need no engine in this process.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Check and show policies
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Start, watch and command rollouts
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Show what is steered
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Write a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Options of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// What the first release does wrong
+    #[arg(long, value_enum, default_value_t = DemoScenario::Errors)]
+    pub scenario: DemoScenario,
+}
+
+/// What the demo's first release does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoScenario {
+    /// It answers with more errors
+    Errors,
+    /// It answers more slowly
+    Latency,
+    /// Nothing
+    Healthy,
+}
+
+/// Commands on policies.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check policy files and say everything that is wrong with them; exit 1 if anything is
+    Check {
+        /// Files, or folders of them
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Show a policy in full, from a file or as the daemon has it
+    Show {
+        /// A file, or the name of a policy that the daemon has
+        #[arg(value_name = "NAME_OR_PATH")]
+        policy: String,
+    },
+}
+
+/// Commands on targets.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TargetCommand {
+    /// All targets
+    List,
+    /// One target with its proxies
+    Show {
+        /// Its name
+        target: String,
+    },
+}
+
+/// Commands on rollouts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RolloutCommand {
+    /// Start a rollout
+    Start(StartArgs),
+    /// List rollouts, newest first
+    List(ListArgs),
+    /// Show one rollout
+    Show {
+        /// Its id
+        id: String,
+        /// Write its stored observations as JSON lines, to be judged again
+        #[arg(long)]
+        observations: bool,
+    },
+    /// Follow a rollout to its end; exit 0 if it succeeded, 1 if it went back, 4 if the wait ended first
+    Watch {
+        /// Its id
+        id: String,
+        /// Wait no longer than this, such as 30m
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        wait_for: Option<Duration>,
+    },
+    /// Do not advance until resumed; it is judged on and can roll back
+    Pause(CommandArgs),
+    /// Let it go on: drops the holds that a person can drop
+    Resume(CommandArgs),
+    /// Go to the next step without waiting for proof
+    Advance(CommandArgs),
+    /// Give the new version all traffic without waiting for proof
+    Promote(CommandArgs),
+    /// Take the canary back: its weight becomes 0 at once
+    Rollback(CommandArgs),
+}
+
+/// Options of `rollout start`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArgs {
+    /// The target
+    pub target: String,
+    /// The policy's name
+    #[arg(long, value_name = "NAME")]
+    pub policy: String,
+    /// The version to release
+    #[arg(id = "release", long = "version", value_name = "VERSION")]
+    pub version: String,
+    /// Go back to an earlier version after a success
+    #[arg(long)]
+    pub revert: bool,
+    /// Take the target from a running rollout; its canary goes to 0 first
+    #[arg(long)]
+    pub supersede: bool,
+    /// Follow it to its end; exit 0 if it succeeded, 1 if it went back, 4 if the wait ended first
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait no longer than this, such as 30m (implies --wait)
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    pub wait_for: Option<Duration>,
+    /// Who starts it
+    #[arg(long, env = "SERIN_BY", value_name = "NAME")]
+    pub by: Option<String>,
+    /// The same key again gives the same rollout, so that a job can be run again
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Options of `rollout list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only of this target
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only in this phase, such as progressing
+    #[arg(long)]
+    pub phase: Option<String>,
+    /// Only those that are not at their end
+    #[arg(long)]
+    pub active: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// Options of the commands that change a rollout.
+#[derive(Clone, Debug, Args)]
+pub struct CommandArgs {
+    /// The rollout's id
+    pub id: String,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Who asks
+    #[arg(long, env = "SERIN_BY", value_name = "NAME")]
+    pub by: Option<String>,
+    /// Refuse if the rollout has changed since this revision
+    #[arg(long, value_name = "N")]
+    pub expected_revision: Option<u64>,
+    /// The same key again asks for the result of the same command
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Reads `30s`, `5m`, `1h` or `2d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time; write a whole number and a unit, such as 30s, 5m or 1h");
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    match number.checked_mul(seconds) {
+        Some(seconds) if (1..=31_536_000).contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("{text:?} must be between 1s and 365d")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for text in ["", "5", "m", "-5m", "5 m", "1.5h", "0s", "99999999999999999999d", "400d", "5ms", "5é"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn start_takes_what_the_interface_promises() {
+        let cli = Cli::try_parse_from([
+            "serin",
+            "rollout",
+            "start",
+            "checkout",
+            "--policy",
+            "standard",
+            "--version",
+            "v2",
+            "--supersede",
+            "--wait",
+            "--wait-for",
+            "30m",
+            "--by",
+            "ci",
+            "--idempotency-key",
+            "k1",
+            "--server",
+            "http://127.0.0.1:1",
+            "--output",
+            "json",
+        ])
+        .unwrap();
+        let Command::Client(ClientCommand::Rollout(RolloutCommand::Start(args))) = cli.command else {
+            panic!("another command")
+        };
+        assert_eq!((args.target.as_str(), args.version.as_str()), ("checkout", "v2"));
+        assert_eq!(args.wait_for, Some(Duration::from_secs(1800)));
+        assert_eq!(cli.global.output, Output::Json);
+    }
+
+    #[test]
+    fn wrong_use_is_told_with_exit_code_2() {
+        for args in [
+            vec!["serin", "rollout", "start", "checkout"],
+            vec!["serin", "rollout", "explode", "r1"],
+            vec!["serin", "rollout", "watch", "r1", "--wait-for", "soon"],
+            vec!["serin", "--server", "not a url", "target", "list"],
+            vec!["serin", "serve"],
+        ] {
+            let error = Cli::try_parse_from(&args).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{args:?}");
+        }
+    }
+}

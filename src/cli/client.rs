@@ -1,0 +1,281 @@
+//! The daemon's API, as a client sees it.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use url::Url;
+
+use super::Exit;
+use crate::api::problem::Problem;
+use crate::api::views::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
+use crate::core::metric::TickObservation;
+
+/// Longest answer that is read, in bytes.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// Why a call gave nothing.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No connection, or it broke off.
+    #[error("the daemon at {server} cannot be reached: {detail}")]
+    Unreachable {
+        /// The address.
+        server: Url,
+        /// Why.
+        detail: String,
+    },
+    /// The daemon said no.
+    #[error("{}", sentence(.0))]
+    Problem(Box<Problem>),
+    /// Something answered that is not Serin.
+    #[error("the answer from {server} is not one of Serin's: {detail}")]
+    Strange {
+        /// The address.
+        server: Url,
+        /// What came.
+        detail: String,
+    },
+    /// The address cannot be used.
+    #[error("{0} is not an address of a daemon; it must begin with http:// or https://")]
+    Address(Url),
+}
+
+fn sentence(problem: &Problem) -> String {
+    problem.detail.clone()
+}
+
+impl ClientError {
+    /// The exit code's meaning.
+    pub fn exit(&self) -> Exit {
+        match self {
+            ClientError::Unreachable { .. } | ClientError::Strange { .. } => Exit::Unreachable,
+            ClientError::Address(_) => Exit::Usage,
+            ClientError::Problem(problem) => match problem.status {
+                409 => Exit::No,
+                400..500 => Exit::Usage,
+                _ => Exit::Unreachable,
+            },
+        }
+    }
+
+    /// True if the daemon may be there again in a moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Problem(problem) => problem.status == 503,
+            _ => false,
+        }
+    }
+}
+
+/// A client of one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    server: Url,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client of the daemon at `server`.
+    ///
+    /// # Errors
+    /// If the address is not one of HTTP.
+    pub fn new(server: &Url) -> Result<Client, ClientError> {
+        if !matches!(server.scheme(), "http" | "https") || server.cannot_be_a_base() {
+            return Err(ClientError::Address(server.clone()));
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none());
+        let local = match server.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        };
+        if local {
+            // A proxy for the world cannot reach this machine's own loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|e| ClientError::Unreachable { server: server.clone(), detail: e.to_string() })?;
+        Ok(Client { server: server.clone(), http })
+    }
+
+    fn url(&self, segments: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.server.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ClientError> {
+        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
+            server: self.server.clone(),
+            detail: causes(&error.without_url()),
+        };
+        let mut answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > LONGEST {
+                return Err(self.strange(format!("it is longer than {LONGEST} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok((status, body));
+        }
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(_) => self.strange(format!("status {status}")),
+        })
+    }
+
+    fn strange(&self, detail: String) -> ClientError {
+        ClientError::Strange { server: self.server.clone(), detail }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|e| self.strange(e.to_string()))
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ClientError> {
+        let (_, body) = self.send(self.http.get(self.url(segments, query))).await?;
+        self.read(&body)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        key: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, ClientError> {
+        let request = self
+            .http
+            .request(Method::POST, self.url(segments, &[]))
+            .header("Idempotency-Key", key)
+            .json(body);
+        let (_, body) = self.send(request).await?;
+        self.read(&body)
+    }
+
+    /// Starts a rollout.
+    pub async fn start(&self, key: &str, body: &serde_json::Value) -> Result<RolloutView, ClientError> {
+        self.post(&["rollouts"], key, body).await
+    }
+
+    /// Puts a command into a rollout's inbox.
+    pub async fn command(
+        &self,
+        id: &str,
+        key: &str,
+        body: &serde_json::Value,
+    ) -> Result<CommandView, ClientError> {
+        self.post(&["rollouts", id, "commands"], key, body).await
+    }
+
+    /// One rollout.
+    pub async fn rollout(&self, id: &str) -> Result<RolloutView, ClientError> {
+        self.get(&["rollouts", id], &[]).await
+    }
+
+    /// A page of rollouts, newest first.
+    pub async fn rollouts(&self, query: &[(&str, String)]) -> Result<Page<RolloutView>, ClientError> {
+        self.get(&["rollouts"], query).await
+    }
+
+    /// Log lines after `after`.
+    pub async fn events(&self, id: &str, after: u64) -> Result<Page<EventView>, ClientError> {
+        self.get(&["rollouts", id, "events"], &[("after", after.to_string())]).await
+    }
+
+    /// Observations after tick `after`.
+    pub async fn observations(&self, id: &str, after: u64) -> Result<Page<TickObservation>, ClientError> {
+        self.get(&["rollouts", id, "observations"], &[("after", after.to_string())]).await
+    }
+
+    /// All targets.
+    pub async fn targets(&self) -> Result<Page<TargetView>, ClientError> {
+        self.get(&["targets"], &[]).await
+    }
+
+    /// One target.
+    pub async fn target(&self, name: &str) -> Result<TargetView, ClientError> {
+        self.get(&["targets", name], &[]).await
+    }
+
+    /// One policy of the daemon.
+    pub async fn policy(&self, name: &str) -> Result<PolicyView, ClientError> {
+        self.get(&["policies", name], &[]).await
+    }
+}
+
+/// An error with what caused it, since the outermost sentence alone says little.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(server: &str) -> Client {
+        Client::new(&server.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn names_are_escaped_and_a_prefix_is_kept() {
+        let url = client("http://127.0.0.1:7423").url(&["targets", "a/b?c"], &[]);
+        assert_eq!(url.as_str(), "http://127.0.0.1:7423/api/v1/targets/a%2Fb%3Fc");
+        let url = client("https://ops.example/serin/").url(&["rollouts"], &[("target", "a&b".into())]);
+        assert_eq!(url.as_str(), "https://ops.example/serin/api/v1/rollouts?target=a%26b");
+    }
+
+    #[test]
+    fn other_schemes_are_refused() {
+        for server in ["ftp://example.org", "mailto:x@example.org"] {
+            let error = Client::new(&server.parse().unwrap()).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{server}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_of_answers() {
+        for (status, exit) in [
+            (409, Exit::No),
+            (400, Exit::Usage),
+            (404, Exit::Usage),
+            (422, Exit::Usage),
+            (500, Exit::Unreachable),
+            (503, Exit::Unreachable),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let problem = Problem::new(status, "code", "title", "detail");
+            assert_eq!(ClientError::Problem(Box::new(problem)).exit(), exit, "{status}");
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! A rollout's stored observations as JSON lines, one tick a line, to be judged again.
+//!
+//! The form is that of recorded data: `{"stream":…,"t":…,"weight":…,"metrics":{name:{"canary":…,
+//! "baseline":…}}}`, with `t` in seconds, `weight` in percent, and an arm left out where it had no data.
+//! The further fields `seq`, `step`, `usage`, `window`, `no_data` and `values` carry the rest of what is
+//! stored: [`Line::new`] and [`Line::tick`] are inverse to each other, bit for bit.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::core::metric::{
+    Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
+};
+use crate::core::target::Weight;
+use crate::core::time::Timestamp;
+
+/// One tick of one stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// Which stream; of a daemon the rollout's id.
+    pub stream: String,
+    /// Seconds since any fixed point; of a daemon since 1970.
+    pub t: f64,
+    /// The canary's weight in force, in percent.
+    pub weight: f64,
+    /// Counts the stream's ticks from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Index of the step in the policy, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// The metrics, in the policy's order.
+    #[serde(default)]
+    pub metrics: Ordered<MetricLine>,
+    /// The values of the guardrails' queries, in the policy's order.
+    #[serde(default, skip_serializing_if = "Ordered::is_empty")]
+    pub values: Ordered<ValueLine>,
+}
+
+/// One metric of one tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricLine {
+    /// What the canary showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<ArmLine>,
+    /// What the baseline showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ArmLine>,
+    /// Whether the tests use the window; left out: they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Start and end of the window, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<[i64; 2]>,
+    /// Why an arm is left out.
+    #[serde(default, skip_serializing_if = "NoDataLine::is_empty")]
+    pub no_data: NoDataLine,
+}
+
+/// Why arms are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoDataLine {
+    /// Why the canary is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<NoData>,
+    /// Why the baseline is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<NoData>,
+}
+
+impl NoDataLine {
+    fn is_empty(&self) -> bool {
+        self.canary.is_none() && self.baseline.is_none()
+    }
+}
+
+/// The counts of one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ArmLine {
+    /// Of a proportion.
+    Proportion {
+        /// All requests.
+        total: u64,
+        /// The bad ones.
+        bad: u64,
+    },
+    /// Of a latency.
+    Latency {
+        /// Upper bounds in seconds; the last one is `+Inf`.
+        le: Vec<Bound>,
+        /// Requests in each bucket, not cumulative.
+        counts: Vec<u64>,
+        /// The sum of all durations in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sum: Option<f64>,
+    },
+}
+
+/// The upper bound of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Bound {
+    /// In seconds.
+    Seconds(f64),
+    /// Of the last bucket.
+    Infinite(Infinite),
+}
+
+/// The word for no bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Infinite {
+    /// `"+Inf"`
+    #[serde(rename = "+Inf")]
+    Inf,
+}
+
+/// The value of a guardrail's query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueLine {
+    /// Of the canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<f64>,
+    /// Of the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
+    /// Why an arm is left out.
+    #[serde(default, skip_serializing_if = "NoDataLine::is_empty")]
+    pub no_data: NoDataLine,
+}
+
+/// A JSON object whose fields keep their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ordered<T>(pub Vec<(String, T)>);
+
+impl<T> Default for Ordered<T> {
+    fn default() -> Ordered<T> {
+        Ordered(Vec::new())
+    }
+}
+
+impl<T> Ordered<T> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Why a line is not a tick.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{field}: {detail}")]
+pub struct RecordError {
+    /// Where in the line.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub detail: String,
+}
+
+impl Line {
+    /// The line of a stored tick of the rollout `stream`.
+    pub fn new(stream: &str, tick: &TickObservation) -> Line {
+        Line {
+            stream: stream.to_owned(),
+            t: tick.at.seconds(),
+            weight: f64::from(tick.weight.0) / 100.0,
+            seq: Some(tick.seq),
+            step: Some(tick.step),
+            metrics: Ordered(
+                tick.metrics.iter().map(|metric| (metric.metric.clone(), MetricLine::new(metric))).collect(),
+            ),
+            values: Ordered(
+                tick.values.iter().map(|value| (value.guardrail.clone(), ValueLine::new(value))).collect(),
+            ),
+        }
+    }
+
+    /// The tick of a line; `seq` is taken where the line has none.
+    ///
+    /// # Errors
+    /// [`RecordError`] if a number is out of its range or buckets do not fit their bounds.
+    pub fn tick(&self, seq: u64) -> Result<TickObservation, RecordError> {
+        let metrics = self.metrics.0.iter().map(|(name, metric)| metric.observation(name));
+        let values = self.values.0.iter().map(|(name, value)| value.observation(name));
+        Ok(TickObservation {
+            seq: self.seq.unwrap_or(seq),
+            at: milliseconds(self.t)?,
+            step: self.step.unwrap_or(0),
+            weight: weight(self.weight)?,
+            metrics: metrics.collect::<Result<_, _>>()?,
+            values: values.collect(),
+        })
+    }
+}
+
+fn wrong(field: impl Into<String>, detail: impl Into<String>) -> RecordError {
+    RecordError { field: field.into(), detail: detail.into() }
+}
+
+fn milliseconds(t: f64) -> Result<Timestamp, RecordError> {
+    // Beyond this, milliseconds are not exact in a double.
+    if t.is_finite() && t.abs() <= 1e12 {
+        Ok(Timestamp((t * 1000.0).round() as i64))
+    } else {
+        Err(wrong("t", format!("{t} is not a time in seconds")))
+    }
+}
+
+fn weight(percent: f64) -> Result<Weight, RecordError> {
+    if (0.0..=100.0).contains(&percent) {
+        Ok(Weight((percent * 100.0).round() as u16))
+    } else {
+        Err(wrong("weight", format!("{percent} is not a percentage from 0 to 100")))
+    }
+}
+
+impl MetricLine {
+    fn new(metric: &MetricObservation) -> MetricLine {
+        let arm = |reading: &Reading<Counts>| reading.as_ref().ok().map(ArmLine::new);
+        MetricLine {
+            canary: arm(&metric.canary),
+            baseline: arm(&metric.baseline),
+            usage: Some(metric.usage),
+            window: metric.window.map(|window| [window.start.0, window.end.0]),
+            no_data: NoDataLine {
+                canary: metric.canary.as_ref().err().cloned(),
+                baseline: metric.baseline.as_ref().err().cloned(),
+            },
+        }
+    }
+
+    fn observation(&self, name: &str) -> Result<MetricObservation, RecordError> {
+        let arm = |arm: &Option<ArmLine>, missing: &Option<NoData>, word: &str| match arm {
+            Some(arm) => arm
+                .counts()
+                .map(Ok)
+                .map_err(|error| wrong(format!("metrics.{name}.{word}.{}", error.field), error.detail)),
+            None => Ok(Err(missing.clone().unwrap_or(NoData::Empty))),
+        };
+        Ok(MetricObservation {
+            metric: name.to_owned(),
+            window: self.window.map(|[start, end]| Window { start: Timestamp(start), end: Timestamp(end) }),
+            canary: arm(&self.canary, &self.no_data.canary, "canary")?,
+            baseline: arm(&self.baseline, &self.no_data.baseline, "baseline")?,
+            usage: self.usage.unwrap_or(Usage::Used),
+        })
+    }
+}
+
+impl ArmLine {
+    fn new(counts: &Counts) -> ArmLine {
+        match counts {
+            Counts::Proportion { total, bad } => ArmLine::Proportion { total: *total, bad: *bad },
+            Counts::Latency { le, counts, sum } => ArmLine::Latency {
+                le: le.iter().copied().map(Bound::Seconds).chain([Bound::Infinite(Infinite::Inf)]).collect(),
+                counts: counts.clone(),
+                sum: *sum,
+            },
+        }
+    }
+
+    fn counts(&self) -> Result<Counts, RecordError> {
+        match self {
+            ArmLine::Proportion { total, bad } if bad > total => {
+                Err(wrong("bad", format!("{bad} bad of {total} requests cannot be")))
+            }
+            ArmLine::Proportion { total, bad } => Ok(Counts::Proportion { total: *total, bad: *bad }),
+            ArmLine::Latency { le, counts, sum } => {
+                let Some((Bound::Infinite(_), bounds)) = le.split_last() else {
+                    return Err(wrong("le", "the last bound must be \"+Inf\""));
+                };
+                let bounds: Vec<f64> = bounds
+                    .iter()
+                    .map(|bound| match bound {
+                        Bound::Seconds(seconds) => Ok(*seconds),
+                        Bound::Infinite(_) => Err(wrong("le", "only the last bound may be \"+Inf\"")),
+                    })
+                    .collect::<Result<_, _>>()?;
+                if bounds.windows(2).any(|pair| pair[0] >= pair[1]) {
+                    return Err(wrong("le", "the bounds must rise strictly"));
+                }
+                if counts.len() != le.len() {
+                    let detail =
+                        format!("{} buckets for {} bounds; one each is right", counts.len(), le.len());
+                    return Err(wrong("counts", detail));
+                }
+                Ok(Counts::Latency { le: bounds, counts: counts.clone(), sum: *sum })
+            }
+        }
+    }
+}
+
+impl ValueLine {
+    fn new(value: &ValueObservation) -> ValueLine {
+        ValueLine {
+            canary: value.canary.as_ref().ok().copied(),
+            baseline: value.baseline.as_ref().ok().copied(),
+            no_data: NoDataLine {
+                canary: value.canary.as_ref().err().cloned(),
+                baseline: value.baseline.as_ref().err().cloned(),
+            },
+        }
+    }
+
+    fn observation(&self, name: &str) -> ValueObservation {
+        let arm = |value: Option<f64>, missing: &Option<NoData>| {
+            value.ok_or_else(|| missing.clone().unwrap_or(NoData::Empty))
+        };
+        ValueObservation {
+            guardrail: name.to_owned(),
+            canary: arm(self.canary, &self.no_data.canary),
+            baseline: arm(self.baseline, &self.no_data.baseline),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Ordered<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Ordered<T>, D::Error> {
+        struct InOrder<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Ordered<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered<T>, A::Error> {
+                let mut entries: Vec<(String, T)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, T>()? {
+                    if entries.iter().any(|(known, _)| *known == name) {
+                        return Err(serde::de::Error::custom(format!("`{name}` is there twice")));
+                    }
+                    entries.push((name, value));
+                }
+                Ok(Ordered(entries))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn there_and_back(tick: &TickObservation) -> TickObservation {
+        let text = serde_json::to_string(&Line::new("r1", tick)).unwrap();
+        assert!(!text.contains('\n'));
+        serde_json::from_str::<Line>(&text).unwrap().tick(0).unwrap()
+    }
+
+    fn example() -> TickObservation {
+        TickObservation {
+            seq: 7,
+            at: Timestamp(1_700_000_010_250),
+            step: 1,
+            weight: Weight(2_500),
+            metrics: vec![
+                MetricObservation {
+                    metric: "latency".into(),
+                    window: Some(Window {
+                        start: Timestamp(1_700_000_000_000),
+                        end: Timestamp(1_700_000_010_000),
+                    }),
+                    canary: Ok(Counts::Latency {
+                        le: vec![0.1, 0.25, 1.0],
+                        counts: vec![400, 80, 15, 5],
+                        sum: Some(41.300_000_000_000_004),
+                    }),
+                    baseline: Err(NoData::Stale { age_seconds: 31 }),
+                    usage: Usage::Used,
+                },
+                MetricObservation {
+                    metric: "errors".into(),
+                    window: None,
+                    canary: Ok(Counts::Proportion { total: u64::MAX, bad: 3 }),
+                    baseline: Ok(Counts::Proportion { total: 9500, bad: 48 }),
+                    usage: Usage::WarmUp,
+                },
+            ],
+            values: vec![ValueObservation {
+                guardrail: "queue".into(),
+                canary: Ok(0.1 + 0.2),
+                baseline: Err(NoData::Status(502)),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_form_of_recorded_data() {
+        let text = serde_json::to_string(&Line::new("r1", &example())).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"stream":"r1","t":1700000010.25,"weight":25.0,"seq":7,"step":1,"metrics":{"#,
+                r#""latency":{"canary":{"le":[0.1,0.25,1.0,"+Inf"],"counts":[400,80,15,5],"#,
+                r#""sum":41.300000000000004},"usage":"used","window":[1700000000000,1700000010000],"#,
+                r#""no_data":{"baseline":{"reason":"stale","detail":{"age_seconds":31}}}},"#,
+                r#""errors":{"canary":{"total":18446744073709551615,"bad":3},"#,
+                r#""baseline":{"total":9500,"bad":48},"usage":"warm_up"}},"#,
+                r#""values":{"queue":{"canary":0.30000000000000004,"#,
+                r#""no_data":{"baseline":{"reason":"status","detail":502}}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_is_lost() {
+        assert_eq!(there_and_back(&example()), example());
+    }
+
+    #[test]
+    fn recorded_data_without_our_own_fields_is_read() {
+        let text = r#"{"stream":"a","t":10.0,"weight":5,"metrics":{
+            "errors":{"canary":{"total":500,"bad":3},"baseline":{"total":9500,"bad":48}},
+            "latency":{"canary":{"le":[0.1,0.25,1,"+Inf"],"counts":[400,80,15,5]}}}}"#;
+        let tick = serde_json::from_str::<Line>(text).unwrap().tick(3).unwrap();
+        assert_eq!((tick.seq, tick.at, tick.weight), (3, Timestamp(10_000), Weight(500)));
+        assert_eq!(tick.metrics[0].canary, Ok(Counts::Proportion { total: 500, bad: 3 }));
+        assert_eq!(tick.metrics[1].baseline, Err(NoData::Empty));
+        assert_eq!(tick.metrics[1].usage, Usage::Used);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_place() {
+        let cases = [
+            (r#""weight":5,"metrics":{"e":{"canary":{"total":3,"bad":5}}}"#, "metrics.e.canary.bad"),
+            (r#""weight":5,"metrics":{"l":{"canary":{"le":[0.1],"counts":[1]}}}"#, "metrics.l.canary.le"),
+            (
+                r#""weight":5,"metrics":{"l":{"baseline":{"le":[0.2,0.1,"+Inf"],"counts":[1,2,3]}}}"#,
+                "metrics.l.baseline.le",
+            ),
+            (
+                r#""weight":5,"metrics":{"l":{"canary":{"le":[0.1,"+Inf"],"counts":[1]}}}"#,
+                "metrics.l.canary.counts",
+            ),
+            (r#""weight":101,"metrics":{}"#, "weight"),
+        ];
+        for (rest, field) in cases {
+            let text = format!(r#"{{"stream":"a","t":1,{rest}}}"#);
+            let line: Line = serde_json::from_str(&text).unwrap();
+            assert_eq!(line.tick(1).unwrap_err().field, field, "{text}");
+        }
+        for text in [
+            r#"{"stream":"a","t":1,"weight":5,"metrics":{"e":{"canary":{"total":-1,"bad":0}}}}"#,
+            r#"{"stream":"a","t":1,"weight":5,"metrics":{"e":{},"e":{}}}"#,
+            r#"{"stream":"a","t":1,"weight":5,"metrics":{},"colour":"red"}"#,
+        ] {
+            assert!(serde_json::from_str::<Line>(text).is_err(), "{text}");
+        }
+    }
+
+    fn reading() -> impl Strategy<Value = Reading<Counts>> {
+        prop_oneof![
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(a, b)| Ok(Counts::Proportion { total: a.max(b), bad: a.min(b) })),
+            (
+                proptest::collection::btree_set(1_u32..1_000_000, 0..12),
+                any::<u32>(),
+                proptest::option::of(0.0_f64..1e9)
+            )
+                .prop_map(|(le, count, sum)| {
+                    let le: Vec<f64> = le.into_iter().map(|us| f64::from(us) / 1e6).collect();
+                    let counts = vec![u64::from(count); le.len() + 1];
+                    Ok(Counts::Latency { le, counts, sum })
+                }),
+            Just(Err(NoData::Timeout)),
+            ".*".prop_map(|detail| Err(NoData::Malformed(detail))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_tick_comes_back_bit_for_bit(
+            at in 0_i64..4_102_444_800_000,
+            weight in 0_u16..=10_000,
+            arms in proptest::collection::vec((reading(), reading()), 0..4),
+            value in -1e12_f64..1e12,
+        ) {
+            let metrics = arms.into_iter().enumerate().map(|(index, (canary, baseline))| MetricObservation {
+                metric: format!("metric {index} \"{}\"", 9 - index),
+                window: None,
+                canary,
+                baseline,
+                usage: Usage::Straddling,
+            });
+            let tick = TickObservation {
+                seq: 1,
+                at: Timestamp(at),
+                step: 0,
+                weight: Weight(weight),
+                metrics: metrics.collect(),
+                values: vec![ValueObservation {
+                    guardrail: "g".into(),
+                    canary: Ok(value),
+                    baseline: Err(NoData::Waiting),
+                }],
+            };
+            prop_assert_eq!(there_and_back(&tick), tick);
+        }
+    }
+}

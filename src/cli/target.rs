@@ -1,0 +1,117 @@
+//! `serin target`.
+
+use super::text::{table, weight};
+use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, print_json};
+use crate::api::views::TargetView;
+
+pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit, ClientError> {
+    let client = Client::new(&global.server)?;
+    match (command, global.output) {
+        (TargetCommand::List, Output::Json) => print_json(&client.targets().await?.items, true),
+        (TargetCommand::List, Output::Text) => print(&list(&client.targets().await?.items)),
+        (TargetCommand::Show { target }, Output::Json) => print_json(&client.target(&target).await?, true),
+        (TargetCommand::Show { target }, Output::Text) => print(&show(&client.target(&target).await?)),
+    }
+    Ok(Exit::Done)
+}
+
+fn seen(target: &TargetView) -> String {
+    match &target.seen {
+        Some(seen) => weight(seen.split.canary_percent),
+        None => "not yet".to_owned(),
+    }
+}
+
+fn list(targets: &[TargetView]) -> String {
+    let head = ["TARGET", "ROUTER", "STABLE", "CANARY WANTED", "SEEN", "PROXIES", "ROLLOUT"];
+    let mut rows: Vec<Vec<String>> = vec![head.iter().map(|text| (*text).to_owned()).collect()];
+    rows.extend(targets.iter().map(|target| {
+        vec![
+            target.name.clone(),
+            target.router.clone().unwrap_or_else(|| "(not configured)".to_owned()),
+            target.stable_version.clone().unwrap_or_else(|| "?".to_owned()),
+            weight(target.wanted.canary_percent),
+            seen(target),
+            match (target.nodes.len(), target.unconfirmed_nodes.len()) {
+                (0, _) => "-".to_owned(),
+                (all, missing) => format!("{} of {all}", all - missing),
+            },
+            target.active_rollout.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }));
+    table(&rows)
+}
+
+fn show(target: &TargetView) -> String {
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let row = |label: &str, text: String| vec![label.to_owned(), text];
+    let mut rows = vec![
+        row("Target", target.name.clone()),
+        row("Router", or_dash(&target.router)),
+        row("Route", or_dash(&target.route)),
+        row("Provider", or_dash(&target.provider)),
+        row("Stable", target.stable_version.clone().unwrap_or_else(|| "not known".to_owned())),
+        row(
+            "Weight",
+            format!(
+                "canary {} wanted, {} seen (generation {})",
+                weight(target.wanted.canary_percent),
+                seen(target),
+                target.generation
+            ),
+        ),
+        row("Rollout", or_dash(&target.active_rollout)),
+    ];
+    for node in &target.nodes {
+        let state = match (&node.refused, node.confirmed, node.connected) {
+            (Some(refused), ..) => format!("refused: {refused}"),
+            (None, true, true) => "follows".to_owned(),
+            (None, true, false) => format!("follows, cut off since {}", node.last_seen),
+            (None, false, true) => format!("behind, at generation {}", node.generation),
+            (None, false, false) => {
+                format!("not confirmed, cut off since {}, at generation {}", node.last_seen, node.generation)
+            }
+        };
+        rows.push(row("Proxy", format!("{}: {state}", node.id)));
+    }
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::target::{NodeRecord, SeenSplit, Split, Target, Weight};
+    use crate::core::time::Timestamp;
+
+    fn target() -> TargetView {
+        let mut target = Target::new("checkout");
+        target.want(Split::canary(Weight(2_500), false));
+        target.seen = Some(SeenSplit { split: Split::STABLE, generation: 1, at: Timestamp(0) });
+        let node = |generation, connected| NodeRecord {
+            generation,
+            last_seen: Timestamp(0),
+            connected,
+            refused: None,
+        };
+        target.nodes.insert("edge-1".into(), node(2, true));
+        target.nodes.insert("edge-2".into(), node(1, false));
+        TargetView::new(&target, None)
+    }
+
+    #[test]
+    fn a_list_says_wanted_and_seen() {
+        assert_eq!(
+            list(&[target()]),
+            "TARGET    ROUTER            STABLE  CANARY WANTED  SEEN  PROXIES  ROLLOUT\n\
+             checkout  (not configured)  ?       25%            0%    1 of 2   -\n"
+        );
+    }
+
+    #[test]
+    fn a_target_names_its_proxies() {
+        let text = show(&target());
+        assert!(text.contains("Weight    canary 25% wanted, 0% seen (generation 2)"), "{text}");
+        assert!(text.contains("edge-1: follows\n"), "{text}");
+        assert!(text.contains("edge-2: not confirmed, cut off since 1970"), "{text}");
+    }
+}

@@ -1,0 +1,68 @@
+//! What every store does. Each case gets an empty one.
+
+mod commits;
+mod queues;
+mod retention;
+mod rollouts;
+
+pub use commits::*;
+pub use queues::*;
+pub use retention::*;
+pub use rollouts::*;
+
+use std::sync::Arc;
+
+use serin::core::rollout::{Rollout, RolloutId};
+use serin::core::target::Target;
+use serin::ports::{Commit, OutboxEntry, Store, StoreError};
+
+use super::samples::{at, ended, event, notice, rollout};
+
+fn labels(entries: &[OutboxEntry]) -> Vec<String> {
+    entries.iter().map(|entry| format!("{} {}", entry.channel, entry.notice.key)).collect()
+}
+
+type AnyStore = Arc<dyn Store>;
+
+fn id(text: &str) -> RolloutId {
+    RolloutId(text.into())
+}
+
+fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>, what: &str) {
+    match result {
+        Err(StoreError::Conflict(name)) => assert!(name.contains(what), "{name:?} does not name {what:?}"),
+        other => panic!("a conflict of {what} was expected, not {other:?}"),
+    }
+}
+
+fn not_found<T: std::fmt::Debug>(result: Result<T, StoreError>, what: &str) {
+    match result {
+        Err(StoreError::NotFound(name)) => assert!(name.contains(what), "{name:?} does not name {what:?}"),
+        other => panic!("{what} should not be found, not {other:?}"),
+    }
+}
+
+async fn owned(store: &AnyStore, name: &str) -> Target {
+    store.own_targets(&[name.to_owned()]).await.unwrap().remove(0)
+}
+
+/// A stored rollout that occupies its new target.
+async fn begun(store: &AnyStore, name: &str, target: &str) -> Rollout {
+    owned(store, target).await;
+    store.create_rollout(rollout(name, target), event(1), None, false).await.unwrap()
+}
+
+/// Ends the rollout at `seconds` and frees its target.
+async fn end(store: &AnyStore, name: &str, seconds: i64) {
+    let last = store.rollout(&id(name)).await.unwrap();
+    let mut target = store.target(&last.target).await.unwrap();
+    target.active = None;
+    let commit =
+        Commit { target: Some(target), rollout: Some(ended(&last, at(seconds))), ..Commit::default() };
+    store.commit(&commit).await.unwrap();
+}
+
+async fn notify(store: &AnyStore, entries: &[(&str, u64)]) {
+    let outbox = entries.iter().map(|(channel, seq)| ((*channel).to_owned(), notice("r1", *seq))).collect();
+    store.commit(&Commit { outbox, ..Commit::default() }).await.unwrap();
+}

@@ -1,0 +1,262 @@
+//! What the store in memory holds, and the rules by which it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serin::core::judge::{Assessment, JudgeState};
+use serin::core::metric::{MetricCursor, TickObservation};
+use serin::core::rollout::{Command, EventRecord, Notice, Phase, Rollout, RolloutId};
+use serin::core::target::Target;
+use serin::core::time::Timestamp;
+use serin::ports::{Commit, InboxEntry, OutboxEntry, StoreError};
+
+/// Snapshots of the evidence that are kept of a rollout.
+const SNAPSHOTS: usize = 2;
+
+/// Everything that is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// By name.
+    pub targets: BTreeMap<String, Target>,
+    /// By id.
+    pub rollouts: BTreeMap<RolloutId, RolloutData>,
+    /// In the order of arrival; removed ones leave no gap in the keys.
+    pub inbox: BTreeMap<u64, InboxEntry>,
+    /// In the order of arrival.
+    pub outbox: BTreeMap<i64, OutboxData>,
+    /// Successful writes since the beginning, of all kinds.
+    pub writes: u64,
+    command_numbers: BTreeMap<String, u64>,
+    pub(super) pending_commands: BTreeMap<RolloutId, BTreeSet<u64>>,
+    notice_keys: BTreeSet<(String, String)>,
+    pub(super) pending_notices: BTreeMap<String, BTreeSet<i64>>,
+    next_command: u64,
+    next_notice: i64,
+}
+
+/// A rollout with all that belongs to it.
+#[derive(Clone, Debug)]
+pub struct RolloutData {
+    pub rollout: Rollout,
+    pub key: Option<String>,
+    pub cursors: BTreeMap<String, MetricCursor>,
+    pub snapshots: BTreeMap<u64, JudgeState>,
+    pub observations: BTreeMap<u64, (TickObservation, Assessment)>,
+    pub events: BTreeMap<u64, EventRecord>,
+    pub(super) slim: bool,
+}
+
+/// A notice in the outbox.
+#[derive(Clone, Debug)]
+pub struct OutboxData {
+    pub entry: OutboxEntry,
+    pub state: OutboxState,
+    /// What came back last.
+    pub detail: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxState {
+    Pending,
+    Done,
+    Dead,
+}
+
+impl Data {
+    /// One rollout.
+    pub fn rollout(&self, id: &RolloutId) -> Result<&RolloutData, StoreError> {
+        self.rollouts.get(id).ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))
+    }
+
+    pub(super) fn target(&self, name: &str) -> Result<&Target, StoreError> {
+        self.targets.get(name).ok_or_else(|| StoreError::NotFound(format!("target {name}")))
+    }
+
+    /// Rollouts of the target that are not at an end, oldest first.
+    pub(super) fn open<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a Rollout> {
+        self.rollouts
+            .values()
+            .map(|data| &data.rollout)
+            .filter(move |rollout| rollout.target == target && !rollout.phase.is_terminal())
+    }
+
+    pub(super) fn enqueue(&mut self, rollout: &RolloutId, command: Command, at: Timestamp) -> InboxEntry {
+        let number = self.next_command;
+        self.next_command += 1;
+        self.command_numbers.insert(command.key.clone(), number);
+        self.pending_commands.entry(rollout.clone()).or_default().insert(number);
+        let entry = InboxEntry { rollout: rollout.clone(), at, command, result: None };
+        self.inbox.insert(number, entry.clone());
+        entry
+    }
+
+    pub(super) fn command(&self, key: &str) -> Option<&InboxEntry> {
+        self.inbox.get(self.command_numbers.get(key)?)
+    }
+
+    pub(super) fn insert(&mut self, rollout: Rollout, first: EventRecord, key: Option<&str>) {
+        let data = RolloutData {
+            key: key.map(str::to_owned),
+            cursors: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            observations: BTreeMap::new(),
+            events: BTreeMap::from([(first.seq, first)]),
+            slim: false,
+            rollout,
+        };
+        self.rollouts.insert(data.rollout.id.clone(), data);
+    }
+
+    pub(super) fn notify(&mut self, channel: &str, notice: &Notice) {
+        if !self.notice_keys.insert((channel.to_owned(), notice.key.clone())) {
+            return;
+        }
+        self.next_notice += 1;
+        let id = self.next_notice;
+        let entry = OutboxEntry {
+            id,
+            channel: channel.to_owned(),
+            notice: notice.clone(),
+            attempts: 0,
+            due: Timestamp(0),
+        };
+        self.outbox.insert(id, OutboxData { entry, state: OutboxState::Pending, detail: None });
+        self.pending_notices.entry(channel.to_owned()).or_default().insert(id);
+    }
+
+    pub(super) fn has_pending_notice(&self, rollout: &RolloutId) -> bool {
+        self.pending_notices
+            .values()
+            .flatten()
+            .any(|id| self.outbox.get(id).is_some_and(|data| data.entry.notice.rollout == rollout.0))
+    }
+
+    /// Every reason to refuse a commit, before anything is changed.
+    pub(super) fn check(&self, commit: &Commit) -> Result<(), StoreError> {
+        if let Some(target) = &commit.target {
+            let stored = self.target(&target.name)?;
+            if stored.epoch != target.epoch {
+                return Err(StoreError::Conflict(format!("the owner of target {}", target.name)));
+            }
+            if stored.revision != target.revision {
+                return Err(StoreError::Conflict(format!("target {}", target.name)));
+            }
+        }
+        if let Some(rollout) = &commit.rollout {
+            self.check_rollout(rollout, commit)?;
+        } else if !commit.events.is_empty()
+            || !commit.cursors.is_empty()
+            || commit.observation.is_some()
+            || commit.snapshot.is_some()
+        {
+            return Err(StoreError::NotFound(
+                "the rollout that a commit's events or observations are of".to_owned(),
+            ));
+        }
+        let mut settled = BTreeSet::new();
+        for (key, _) in &commit.commands {
+            let entry = self.command(key).ok_or_else(|| StoreError::NotFound(format!("command {key}")))?;
+            if entry.result.is_some() || !settled.insert(key) {
+                return Err(StoreError::Conflict(format!("command {key}")));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_rollout(&self, rollout: &Rollout, commit: &Commit) -> Result<(), StoreError> {
+        let id = &rollout.id;
+        let stored = self.rollout(id)?;
+        if stored.rollout.revision != rollout.revision {
+            return Err(StoreError::Conflict(format!("rollout {id}")));
+        }
+        self.check_occupation(rollout)?;
+        if let Some((tick, _)) = &commit.observation
+            && stored.observations.contains_key(&tick.seq)
+        {
+            return Err(StoreError::Conflict(format!(
+                "the observation of tick {} of rollout {id}",
+                tick.seq
+            )));
+        }
+        let mut seen = BTreeSet::new();
+        for event in &commit.events {
+            if stored.events.contains_key(&event.seq) || !seen.insert(event.seq) {
+                return Err(StoreError::Conflict(format!("event {} of rollout {id}", event.seq)));
+            }
+        }
+        Ok(())
+    }
+
+    /// At most one rollout occupies a target, whatever the caller believes.
+    pub(super) fn check_occupation(&self, rollout: &Rollout) -> Result<(), StoreError> {
+        let occupies = |rollout: &Rollout| !rollout.phase.is_terminal() && rollout.phase != Phase::Scheduled;
+        let mut others = self.open(&rollout.target).filter(|other| other.id != rollout.id);
+        if occupies(rollout) && others.any(occupies) {
+            return Err(StoreError::Conflict(format!("the occupation of target {}", rollout.target)));
+        }
+        Ok(())
+    }
+
+    /// Carries out a commit that [`Data::check`] has let pass.
+    pub(super) fn apply(&mut self, commit: &Commit) {
+        if let Some(target) = &commit.target {
+            let next = Target { revision: target.revision + 1, ..target.clone() };
+            self.targets.insert(next.name.clone(), next);
+        }
+        if let Some(rollout) = &commit.rollout
+            && let Some(data) = self.rollouts.get_mut(&rollout.id)
+        {
+            data.rollout = Rollout { revision: rollout.revision + 1, ..rollout.clone() };
+            data.cursors.extend(commit.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())));
+            if let Some((tick, assessment)) = &commit.observation {
+                data.observations.insert(tick.seq, (tick.clone(), assessment.clone()));
+            }
+            if let Some((seq, state)) = &commit.snapshot {
+                data.snapshots.insert(*seq, state.clone());
+                while data.snapshots.len() > SNAPSHOTS {
+                    data.snapshots.pop_first();
+                }
+            }
+            data.events.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
+        }
+        for (channel, notice) in &commit.outbox {
+            self.notify(channel, notice);
+        }
+        for (key, result) in &commit.commands {
+            let Some(number) = self.command_numbers.get(key) else { continue };
+            let Some(entry) = self.inbox.get_mut(number) else { continue };
+            entry.result = Some(result.clone());
+            if let Some(pending) = self.pending_commands.get_mut(&entry.rollout) {
+                pending.remove(number);
+            }
+        }
+    }
+
+    /// Ended before `before` and not held by its target.
+    pub(super) fn ended_before(&self, before: Timestamp) -> Vec<RolloutId> {
+        let mut ended: Vec<_> = self
+            .rollouts
+            .values()
+            .map(|data| &data.rollout)
+            .filter(|rollout| rollout.phase.is_terminal())
+            .filter_map(|rollout| Some((rollout.ended_at?, rollout)))
+            .filter(|(at, rollout)| {
+                let held = self.targets.get(&rollout.target).and_then(|target| target.active.as_ref());
+                *at < before && held != Some(&rollout.id)
+            })
+            .map(|(at, rollout)| (at, rollout.id.clone()))
+            .collect();
+        ended.sort();
+        ended.into_iter().map(|(_, id)| id).collect()
+    }
+
+    pub(super) fn remove(&mut self, id: &RolloutId) {
+        self.rollouts.remove(id);
+        self.pending_commands.remove(id);
+        self.inbox.retain(|_, entry| entry.rollout != *id);
+        let inbox = &self.inbox;
+        self.command_numbers.retain(|_, number| inbox.contains_key(number));
+        self.outbox.retain(|_, data| data.entry.notice.rollout != id.0);
+        self.notice_keys =
+            self.outbox.values().map(|d| (d.entry.channel.clone(), d.entry.notice.key.clone())).collect();
+    }
+}

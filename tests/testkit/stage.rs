@@ -1,0 +1,208 @@
+//! The whole stage of a rollout on real parts: two services, a router in front of them, a Prometheus that
+//! scrapes them, a webhook receiver, bounded load, and the daemon.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serin::demo::fault::{Behaviour, Fault};
+use serin::demo::load::{Load, LoadOptions};
+use serin::demo::service::{Service, ServiceOptions};
+use tempfile::TempDir;
+
+use super::envoy::{Envoy, EnvoyOptions};
+use super::haproxy::{Haproxy, HaproxyBackend};
+use super::process::free_port;
+use super::prometheus::{Job, Prometheus};
+use super::serin::{Daemon, Hook};
+
+/// What the stage is made of.
+pub struct Plan {
+    /// Requests per second.
+    pub rate: f64,
+    /// How a healthy version works.
+    pub behaviour: Behaviour,
+    /// What is wrong with the canary.
+    pub canary: Fault,
+    /// What is wrong with stable.
+    pub stable: Fault,
+    /// The policy `test`, whole.
+    pub policy: String,
+    /// Prometheus' scrape intervals of stable and canary, in seconds.
+    pub scrape_seconds: [u32; 2],
+    /// HAProxy instead of Envoy.
+    pub haproxy: bool,
+    /// Traffic ends after this time at the latest.
+    pub longest: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            rate: 600.0,
+            behaviour: Behaviour { error_rate: 0.005, median: Duration::from_millis(10), sigma: 0.35 },
+            canary: Fault::None,
+            stable: Fault::None,
+            policy: policy(""),
+            scrape_seconds: [1, 1],
+            haproxy: false,
+            longest: Duration::from_secs(400),
+        }
+    }
+}
+
+/// The short policy of these tests: real tests with real bounds; what is short are the durations. The
+/// load's requests are independent, so φ is 1; the floor of no harm fits this traffic.
+pub fn policy(more: &str) -> String {
+    policy_with("{after: 60s, then: hold}", "errors, latency", more)
+}
+
+/// The same, with what happens when blind, and which metrics.
+pub fn policy_with(blind: &str, metrics: &str, more: &str) -> String {
+    let mut text = format!(
+        "name: test
+description: For tests with real parts.
+steps:
+  - {{weight: 5%, min: 5s, max: 10m, at_max: hold}}
+  - {{weight: 25%, min: 5s, max: 10m, at_max: hold}}
+  - {{weight: 100%}}
+analysis:
+  interval: 1s
+  lag: 0s
+  warm_up: 2s
+  dispersion: 1
+  blind: {blind}
+  silent: {{after: 8s, then: roll_back}}
+  confirm_within: 10s
+bake: {{duration: 4s}}
+metrics:
+"
+    );
+    for metric in metrics.split(", ") {
+        let template = if metric == "latency" { "http_latency" } else { "http_errors" };
+        text += &format!("  - {{name: {metric}, template: {template}, no_harm_floor: 0.8%}}\n");
+    }
+    text + more
+}
+
+/// The router in front of the services.
+pub enum Proxy {
+    Envoy(Envoy),
+    Haproxy(Haproxy),
+}
+
+/// A stage with everything running.
+pub struct Stage {
+    pub daemon: Daemon,
+    pub stable: Service,
+    pub canary: Service,
+    pub proxy: Proxy,
+    pub prometheus: Prometheus,
+    pub hook: Hook,
+    pub load: Load,
+    pub rtds: SocketAddr,
+    pub folder: TempDir,
+}
+
+impl Stage {
+    /// Starts everything; returns when the daemon is ready, the proxy answers and Prometheus scrapes.
+    pub async fn start(plan: Plan) -> Stage {
+        let folder = tempfile::tempdir().expect("a folder");
+        let service = |version: &str, seed, fault| {
+            let options = ServiceOptions::new(version, seed);
+            Service::start(ServiceOptions { fault, behaviour: plan.behaviour, ..options })
+        };
+        let stable = service("v1", 1, plan.stable).await.expect("a service");
+        let canary = service("v2", 2, plan.canary).await.expect("a service");
+        let hook = Hook::start().await;
+        let prometheus = Prometheus::start(&jobs(&plan, &stable, &canary)).await;
+        let rtds = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        std::fs::write(folder.path().join("policy.yaml"), &plan.policy).expect("the policy is written");
+        let ports = [stable.addr().port(), canary.addr().port()];
+        let (proxy, daemon) = if plan.haproxy {
+            let servers = [("shop-a", ports[0]), ("shop-b", ports[1])];
+            let backend = HaproxyBackend::new("/", "shop", &servers);
+            let haproxy = Haproxy::start(folder.path(), &[backend]).await;
+            let router = format!("{{type: haproxy, socket: {}}}", haproxy.socket.display());
+            let config = config(&prometheus.url(), &router, "shop", &hook.url);
+            (Proxy::Haproxy(haproxy), Daemon::start(folder.path(), &config).await)
+        } else {
+            let router = format!("{{type: envoy, listen: \"{rtds}\", layer: serin}}");
+            let config = config(&prometheus.url(), &router, "routing.shop", &hook.url);
+            let daemon = Daemon::start(folder.path(), &config).await;
+            let clusters = [("shop-a", ports[0]), ("shop-b", ports[1])];
+            let options = EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters);
+            (Proxy::Envoy(Envoy::start(folder.path(), &options).await), daemon)
+        };
+        let entry = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
+        let load = Load::start(LoadOptions {
+            max_requests: (plan.rate * plan.longest.as_secs_f64()) as u64,
+            max_duration: plan.longest,
+            ..LoadOptions::new(entry, plan.rate)
+        });
+        Stage { daemon, stable, canary, proxy, prometheus, hook, load, rtds, folder }
+    }
+
+    /// Requests that stable and canary have counted so far.
+    pub fn requests(&self) -> [u64; 2] {
+        [self.stable.requests(), self.canary.requests()]
+    }
+}
+
+impl Proxy {
+    /// Where requests go in.
+    pub fn port(&self) -> u16 {
+        match self {
+            Proxy::Envoy(envoy) => envoy.port,
+            Proxy::Haproxy(haproxy) => haproxy.port,
+        }
+    }
+
+    /// The Envoy.
+    pub fn envoy(&mut self) -> &mut Envoy {
+        match self {
+            Proxy::Envoy(envoy) => envoy,
+            Proxy::Haproxy(_) => panic!("the stage has an HAProxy"),
+        }
+    }
+
+    /// The HAProxy.
+    pub fn haproxy(&mut self) -> &mut Haproxy {
+        match self {
+            Proxy::Haproxy(haproxy) => haproxy,
+            Proxy::Envoy(_) => panic!("the stage has an Envoy"),
+        }
+    }
+}
+
+fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> [Job; 2] {
+    let job = |name: &str, seconds: u32, service: &Service| {
+        let interval = Duration::from_secs(u64::from(seconds));
+        Job::new(name, interval, &[service.addr().to_string()]).label("service", "shop")
+    };
+    let [a, b] = plan.scrape_seconds;
+    [job("stable", a, stable), job("canary", b, canary)]
+}
+
+fn config(prometheus: &str, router: &str, route: &str, hook: &str) -> String {
+    format!(
+        "policies: [policy.yaml]
+providers:
+  prometheus: {{type: prometheus, url: \"{prometheus}\", deadline: 3s}}
+routers:
+  edge: {router}
+targets:
+  shop:
+    router: edge
+    provider: prometheus
+    route: {route}
+    labels: {{service: shop}}
+    stable: {{backend: shop-a, labels: {{version: \"{{version}}\"}}}}
+    canary: {{backend: shop-b, labels: {{version: \"{{version}}\"}}}}
+    stable_version: v1
+notifiers:
+  log: {{type: log}}
+  hook: {{type: webhook, url: \"{hook}\", deadline: 5s}}
+engine: {{reconcile_interval: 1s, call_deadline: 5s}}
+"
+    )
+}
