@@ -166,7 +166,7 @@ impl Run {
         self.process.is_some()
             && self.store.inspect(|data| {
                 data.rollouts.values().all(|data| data.rollout.phase.is_terminal())
-                    && data.targets.values().all(|target| target.active.is_none() && target.is_seen())
+                    && data.targets.values().all(|t| t.active.is_none() && (t.is_seen() || t.generation == 1))
                     && data.inbox.values().all(|entry| entry.result.is_some())
             })
     }
