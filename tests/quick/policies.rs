@@ -583,7 +583,7 @@ fn piece() -> impl Strategy<Value = String> {
         "null",
         "<<",
     ];
-    prop_oneof![8 => proptest::sample::select(&pieces[..]).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
+    prop_oneof![8 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
 }
 
 proptest! {
