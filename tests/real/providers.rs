@@ -89,6 +89,7 @@ impl Looks {
         baseline: ArmSelector,
     ) -> Looks {
         let request = CountsRequest {
+            required: serin::ports::Required::Both,
             metric: "errors".to_owned(),
             source,
             canary,
