@@ -246,6 +246,7 @@ fn durations_are_within_bounds() {
     refused("10m", "5s", &format!("{min}5s is too little; expected a duration from 10s to 30d"));
     refused("10m", "400d", &format!("{min}400d is too much"));
     refused("10m", "99999999999999999999h", &format!("{min}`99999999999999999999h` is too long"));
+    refused("10m", "1\n\n    2m", &format!("{min}`1\\n2m` is not a duration"));
     refused("10m", "soon", &format!("{min}`soon` is not a duration"));
     refused("10m", "10m, max: 5m", "x.yaml:3:33: steps[0].max: 5m is less than `min`; expected at least 10m");
     refused("10m", "30s, max: 60s", "x.yaml:3:33: steps[0].max: 1m is over before the warm-up of 1m is");
