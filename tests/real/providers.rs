@@ -117,7 +117,9 @@ impl Looks {
 
     async fn look_until(&mut self, what: &str, is_enough: impl Fn(&CountsAnswer, &Looks) -> bool) {
         let begun = tokio::time::Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
         loop {
+            ticks.tick().await;
             let answer = self.look().await;
             if is_enough(&answer, self) {
                 return;
@@ -128,7 +130,6 @@ impl Looks {
                 self.canary,
                 self.baseline
             );
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 }
@@ -180,7 +181,10 @@ async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
             service.request(404, 1);
         }
     };
+    // The pace of the traffic; nothing depends on it.
+    let mut rounds = tokio::time::interval(Duration::from_millis(300));
     for round in 0..40 {
+        rounds.tick().await;
         traffic(5 + round % 3);
         looks.look().await;
         match round {
@@ -206,7 +210,6 @@ async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
             }
             _ => {}
         }
-        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
     // With the traffic over, everything is scraped once more and then counted.
