@@ -340,7 +340,8 @@ async fn buckets_become_counts_of_their_own() {
 async fn histograms_that_cannot_be_compared_are_reasons() {
     let good = [("0.1", 1.0), ("+Inf", 1.0)];
     let text = str::to_owned;
-    let cases: [(&str, &[(&str, f64)], NoData); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, f64)], NoData);
+    let cases: [Case; 6] = [
         ("no +Inf", &[("0.1", 1.0), ("0.2", 1.0)], NoData::Malformed(text("+Inf"))),
         ("no le", &[("", 1.0)], NoData::Malformed(text("no number"))),
         ("no number", &[("fast", 1.0)], NoData::Malformed(text("fast"))),

@@ -76,7 +76,12 @@ impl Service {
 
     /// Another process at the same address; it answers.
     pub fn restart(&self) {
-        *self.process.lock().unwrap() = Process::new(true);
+        self.replace(true);
+    }
+
+    /// Another process at the same address, which may not answer yet.
+    pub fn replace(&self, is_up: bool) {
+        *self.process.lock().unwrap() = Process::new(is_up);
     }
 
     /// Whether its page can be read.
