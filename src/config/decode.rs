@@ -337,7 +337,7 @@ pub(super) fn suggest<W: AsRef<str>>(found: &str, known: &[W]) -> String {
     let words = known.iter().map(AsRef::as_ref).collect::<Vec<_>>();
     let nearest = words.iter().map(|word| (distance(found, word), *word)).min();
     match nearest {
-        Some((distance, word)) if distance <= (word.chars().count() / 3).max(1) => {
+        Some((changes, word)) if changes <= (word.chars().count() / 3).max(1) && changes < found.len() => {
             format!("`{word}`, perhaps ({})", one_of_words(&words))
         }
         _ => one_of_words(&words),

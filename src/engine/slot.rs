@@ -120,10 +120,10 @@ impl Engine {
     pub(super) async fn step(&self, slot: &mut Slot) -> Result<(), Died> {
         if slot.unsaved.is_some() && !self.save_unsaved(slot).await? {
             // Nothing is decided before the way back is stored, but it is driven.
-            return self.drive(slot).await;
+            return self.drive_later(slot).await;
         }
         if slot.outdated && !self.reload(slot).await {
-            return self.drive(slot).await;
+            return self.drive_later(slot).await;
         }
         if std::mem::take(&mut slot.asked) {
             self.take_commands(slot).await?;
@@ -133,6 +133,15 @@ impl Engine {
         self.tick(slot).await?;
         self.workload(slot).await?;
         self.drive(slot).await
+    }
+
+    /// Drives the router while the store is away; everything else is put off a little.
+    async fn drive_later(&self, slot: &mut Slot) -> Result<(), Died> {
+        let soon = self.clock().monotonic() + self.parts.options.confirm_interval;
+        self.drive(slot).await?;
+        slot.next_tick = slot.next_tick.max(soon);
+        slot.next_observe = slot.next_observe.max(soon);
+        Ok(())
     }
 
     /// Looks at the metrics, if that is due.

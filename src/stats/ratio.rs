@@ -15,22 +15,54 @@ pub const LOWEST: f64 = 0.05;
 /// The largest ratio that is told apart from larger ones.
 pub const HIGHEST: f64 = 50.0;
 const POINTS: usize = 121;
-/// This far below the top a ratio is given up at any α > 10⁻¹⁴, and adds nothing to a mean.
-const GIVEN_UP: f64 = 40.0;
+/// This far below the top a ratio is given up at any α > 10⁻⁶, and adds nothing to a mean.
+const GIVEN_UP: f64 = 20.0;
 
 static RATIOS: LazyLock<([f64; POINTS], [f64; POINTS])> = LazyLock::new(|| {
-    let step = ln(HIGHEST / LOWEST) / (POINTS - 1) as f64;
-    let ln_r = std::array::from_fn(|j| ln(LOWEST) + j as f64 * step);
+    let ln_r = std::array::from_fn(|j| ln(LOWEST) + j as f64 * spacing());
     (ln_r.map(exp), ln_r)
 });
 
-/// ln1p(κ r_j) of a window: the costly part, which all thresholds of a histogram share.
+/// ln(1 + e^v) at multiples of the grid's spacing, from −HALF_TABLE to HALF_TABLE of them: |v| ≤ 28.
+static SOFTPLUS: LazyLock<Vec<f64>> =
+    LazyLock::new(|| (-HALF_TABLE..=HALF_TABLE).map(|k| ln_1p(exp(k as f64 * spacing()))).collect());
+const HALF_TABLE: i32 = 500;
+
+fn spacing() -> f64 {
+    ln(HIGHEST / LOWEST) / (POINTS - 1) as f64
+}
+
+/// ln1p(κ r_j) of a window, which all thresholds of a histogram share.
+///
+/// The r_j are evenly spaced in the logarithm, so ln(1 + e^(ln κ + ln r_j)) lies at the same place
+/// between two points of a table for every j, and cubic interpolation costs four products a point. Its
+/// error is below 4·10⁻⁸ (h⁴·max|f⁗|·9/384, with h = 0.0576 and |f⁗| ≤ 1/8), a thousandth of what tells
+/// neighbouring ratios apart.
 pub struct Denominators([f64; POINTS]);
 
 impl Denominators {
-    /// For windows with this κ.
+    /// For windows with this κ, above 0.
     pub fn new(kappa: f64) -> Denominators {
-        Denominators(RATIOS.0.map(|r| ln_1p(kappa * r)))
+        let place = (ln(kappa) + ln(LOWEST)) / spacing();
+        let below = place.floor();
+        let first = below as i64 + i64::from(HALF_TABLE) - 1;
+        let table = usize::try_from(first).ok().and_then(|first| SOFTPLUS.get(first..first + POINTS + 3));
+        let Some(table) = table else {
+            return Denominators(RATIOS.0.map(|r| ln_1p(kappa * r)));
+        };
+        let t = place - below;
+        let weights = [
+            -t * (t - 1.0) * (t - 2.0) / 6.0,
+            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+            -(t + 1.0) * t * (t - 2.0) / 2.0,
+            (t + 1.0) * t * (t - 1.0) / 6.0,
+        ];
+        let mut values = [0.0; POINTS];
+        for (value, near) in values.iter_mut().zip(table.windows(4)) {
+            *value =
+                weights[0] * near[0] + weights[1] * near[1] + weights[2] * near[2] + weights[3] * near[3];
+        }
+        Denominators(values)
     }
 }
 
@@ -108,6 +140,16 @@ mod tests {
             (low, high) = (low.max(now.0), high.min(now.1));
             assert!((low - lows[i]).abs() < 1e-6, "low {low}, expected {}", lows[i]);
             assert!((high - highs[i]).abs() < 1e-6, "high {high}, expected {}", highs[i]);
+        }
+    }
+
+    #[test]
+    fn interpolated_denominators_are_close_enough() {
+        for kappa in [1e-13, 1e-9, 3e-4, 1.0 / 19.0, 0.333, 1.0, 7.7, 1e4, 1e9, 1e14] {
+            for (r, value) in RATIOS.0.iter().zip(Denominators::new(kappa).0) {
+                let exact = ln_1p(kappa * r);
+                assert!((value - exact).abs() < 4e-8, "κ = {kappa}, r = {r}: {value}, exactly {exact}");
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl Repository {
 
 /// The program's own definition of its command line.
 fn command_line() -> clap::Command {
-    clap::Command::new("serin") // <serin::cli::Cli as clap::CommandFactory>::command()
+    <serin::cli::Cli as clap::CommandFactory>::command()
 }
 
 /// What is wrong in a document, a line each.

@@ -18,7 +18,7 @@ use serin::core::arms::ArmSelector;
 use serin::core::metric::{Counts, MetricCursor, NoData, Reading};
 use serin::core::policy::{MatchOp, Matcher, MetricSource, Selector};
 use serin::core::time::Timestamp;
-use serin::ports::CountsRequest;
+use serin::ports::{CountsRequest, Required};
 use serin::providers::prometheus::PrometheusConfig;
 
 /// 2023-11-14, in the past: nothing here reads the clock.
@@ -83,6 +83,7 @@ fn request(source: MetricSource, cursor: Option<MetricCursor>, now: Timestamp) -
         canary: arm("new"),
         baseline: arm("old"),
         cursor,
+        required: Required::Both,
         rollout_started: at(-1.0),
         now,
         lag: Duration::ZERO,

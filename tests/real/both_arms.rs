@@ -28,8 +28,7 @@ fn guarded(more: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_before_the_step_holds_and_alerts_and_does_not_roll_back() {
-    let stage =
-        Stage::start(Plan { canary: BAD, stable: BAD, policy: guarded(""), ..Plan::default() }).await;
+    let stage = Stage::start(Plan { canary: BAD, stable: BAD, policy: guarded(""), ..Plan::default() }).await;
     let id = stage.daemon.rollout("shop", "test", "v2").await;
     let held = |view: &serde_json::Value| view["holds"].to_string().contains("both_bad");
     let first = stage.daemon.until(&id, "held because both arms are bad", 120, held).await;

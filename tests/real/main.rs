@@ -2,9 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod both_arms;
+mod counts;
 mod envoy;
 mod haproxy;
 mod kill;
+mod outage;
 mod providers;
 mod rollouts;
 mod routers;

@@ -44,7 +44,8 @@ async fn blind_for_too_long_does_what_the_policy_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_receiver_delays_no_rollback() {
-    let stage = Stage::start(Plan { rate: 800.0, canary: Fault::Errors { rate: 0.1 }, ..Plan::default() }).await;
+    let stage =
+        Stage::start(Plan { rate: 800.0, canary: Fault::Errors { rate: 0.1 }, ..Plan::default() }).await;
     stage.hook.answer(0);
     let id = stage.daemon.rollout("shop", "test", "v2").await;
     let view = stage.daemon.ended(&id, 120).await;

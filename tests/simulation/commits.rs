@@ -302,12 +302,15 @@ fn window(
         }
     }
     ledger(world, rollout).windows.insert(metric.metric.clone(), (window.end, ends));
-    let inside = |change: &&i64| {
-        let at = Timestamp(T0.0 + **change);
-        window.start < at && at < window.end
+    // When a split was seen stands in Serin's own time: with a wall clock that was wrong since the change,
+    // nobody can tell which samples came before it.
+    let skewed = world.last_skewed;
+    let inside = |change: &i64| {
+        let at = Timestamp(T0.0 + *change);
+        window.start < at && at < window.end && skewed < *change
     };
     let changes = world.services.get(&target.name).map(|service| service.changes.clone()).unwrap_or_default();
-    if metric.usage == Usage::Used && changes.iter().any(|change| inside(&change)) {
+    if metric.usage == Usage::Used && changes.iter().any(inside) {
         violated(world, format!("{what}: a window is used though the split changed in it"));
     }
 }

@@ -226,5 +226,6 @@ fn cursor_at(sample: &Sample, until: Timestamp) -> Cursor {
         })
         .collect();
     let process = InstanceCursor { at: sample.at, started: Some(sample.started as f64) };
-    Cursor { until, series, instances: BTreeMap::from([("process".to_owned(), process)]) }
+    let instances = BTreeMap::from([("process".to_owned(), process)]);
+    Cursor { until, series, instances, ..Cursor::default() }
 }

@@ -82,6 +82,10 @@ impl TrafficRouter for FakeRouter {
             }
             RouterKind::Serving => served_split(service, route),
         };
+        if observed.split != Some(route.split) {
+            let found = observed.split.map_or("nothing certain".to_owned(), |split| split.to_string());
+            world.tell(format!("seen of {}: {found}", route.target));
+        }
         invariants::reported_by_router(&mut world, route, &observed);
         Ok(observed)
     }
@@ -117,8 +121,10 @@ impl FakeRouter {
         }
         world.served.insert(route.target.clone(), (route.generation, wanted.clone()));
         let (now, generation) = (world.now, route.generation);
+        let broken = world.ledger.store_known_broken;
         let Some(service) = world.services.get_mut(&route.target) else { return };
         let before = service.share(&route.pools[&Role::Canary].backend);
+        let tampered = service.proxies.values().any(|proxy| proxy.tampered);
         for proxy in service.proxies.values_mut().filter(|proxy| proxy.connected) {
             match delay {
                 _ if proxy.in_force == wanted && !proxy.tampered => proxy.generation = generation,
@@ -131,7 +137,8 @@ impl FakeRouter {
                 None => proxy.come_into_force(generation, wanted.clone()),
             }
         }
-        if service.share(&route.pools[&Role::Canary].backend) != before {
+        // What is set right without a store cannot be remembered: that window is let pass.
+        if service.share(&route.pools[&Role::Canary].backend) != before && !(tampered && broken) {
             service.changes.push(now);
         }
     }

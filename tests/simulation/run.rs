@@ -20,6 +20,9 @@ use crate::world::{Service, Shared, World, default_weights};
 /// The target's name.
 pub const TARGET: &str = "shop";
 
+/// Work that is due at once, so often in a row, is a loop that eats a processor.
+const MOST_IN_THE_PAST: u32 = 10;
+
 /// What a run was like.
 pub struct Report {
     pub violations: Vec<String>,
@@ -52,6 +55,8 @@ struct Run {
     down_until: i64,
     started: u64,
     commands: u64,
+    /// How often in a row the next work was due before the last was done.
+    in_the_past: u32,
     deaths: Vec<String>,
     passed: BTreeMap<&'static str, u64>,
     steps: u64,
@@ -102,6 +107,7 @@ impl Run {
             down_until: 0,
             started: 0,
             commands: 0,
+            in_the_past: 0,
             deaths: Vec::new(),
             passed: BTreeMap::new(),
             steps: 0,
@@ -160,7 +166,7 @@ impl Run {
         self.process.is_some()
             && self.store.inspect(|data| {
                 data.rollouts.values().all(|data| data.rollout.phase.is_terminal())
-                    && data.targets.values().all(|target| target.active.is_none() && target.is_seen())
+                    && data.targets.values().all(|t| t.active.is_none() && (t.is_seen() || t.generation == 1))
                     && data.inbox.values().all(|entry| entry.result.is_some())
             })
     }
@@ -203,7 +209,14 @@ impl Run {
         let Some(process) = &self.process else { return };
         self.steps += 1;
         if process.work().await == Worked::Died {
-            self.stop();
+            return self.stop();
+        }
+        let due = process.next_due().await;
+        let mut world = self.world.lock();
+        let now = world.monotonic_offset + Duration::from_millis(world.now.unsigned_abs());
+        self.in_the_past = if due.is_some_and(|due| due < now) { self.in_the_past + 1 } else { 0 };
+        if self.in_the_past == MOST_IN_THE_PAST {
+            invariants::violated(&mut world, format!("Serin spins: it is done, and was due at {due:?}"));
         }
     }
 

@@ -37,6 +37,8 @@ pub struct World {
     pub now: i64,
     /// What Serin's wall clock is off by, in milliseconds.
     pub wall_offset: i64,
+    /// When Serin's wall clock was last off.
+    pub last_skewed: i64,
     /// What Serin's monotonic clock is off by; another value in each process.
     pub monotonic_offset: Duration,
     pub dice: Dice,
@@ -188,6 +190,7 @@ impl World {
         World {
             now: 0,
             wall_offset: 0,
+            last_skewed: -1,
             monotonic_offset: Duration::ZERO,
             dice: Dice::new(seed),
             services: BTreeMap::new(),
@@ -246,6 +249,9 @@ impl World {
             _ => None,
         });
         self.wall_offset = wrong.unwrap_or(0);
+        if wrong.is_some() {
+            self.last_skewed = self.now;
+        }
         self.settle_proxies();
     }
 

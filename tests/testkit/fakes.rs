@@ -17,7 +17,8 @@ use serin::ports::{
     Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
-use self::data::{Data, OutboxState};
+pub use self::data::Data;
+use self::data::OutboxState;
 
 /// A store in memory. Clones share what is stored.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,8 @@ pub struct Assessment {
     pub metrics: Vec<MetricAssessment>,
     /// In the policy's order.
     pub guardrails: Vec<GuardrailAssessment>,
-    /// Analysed time that this tick adds: the shortest used window of all metrics.
+    /// Analysed time that this tick adds: by how much the shortest sum of used windows in this step, of
+    /// all metrics, has grown.
     pub analysed: Duration,
     /// Expected further time until every metric is `not_worse`, at this traffic; `None` if unknown.
     pub remaining: Option<Duration>,
@@ -76,7 +77,8 @@ pub struct MetricAssessment {
     /// ln of its burst gate.
     pub ln_e_gate: f64,
     /// Canary over baseline in this step: low, estimate, high (proportion: of the bad shares; latency:
-    /// of the shares above the bound with the most evidence).
+    /// of the shares above the bound with the most evidence). A 95% interval at every look, of a
+    /// confidence sequence; ends of 0.05 and 50 (where higher is better 0.02 and 20) are open.
     pub ratio: Option<[f64; 3]>,
     /// In this step's used windows: bad share of the canary, in [0, 1] (latency: above that bound).
     pub canary_share: Option<f64>,

@@ -35,6 +35,8 @@ pub struct JudgeState {
     metrics: Vec<MetricEvidence>,
     /// Windows in a row that spoke for a catastrophe and after which the lane was over its bound.
     lane_streak: u32,
+    /// ln of the lane's evidence after the last tick.
+    ln_e_catastrophe: f64,
     guardrails: Vec<GuardrailState>,
     last_at: Option<Timestamp>,
 }
@@ -56,6 +58,7 @@ impl JudgeState {
             step: None,
             metrics: policy.metrics.iter().map(|metric| MetricEvidence::new(metric, policy)).collect(),
             lane_streak: 0,
+            ln_e_catastrophe: ln(LANE_SHARE),
             guardrails: policy.guardrails.iter().map(|_| GuardrailState::new()).collect(),
             last_at: None,
         }
@@ -72,17 +75,15 @@ impl JudgeState {
         let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
 
         let mut in_lane = false;
-        let ln_e_before = self.ln_e_catastrophe();
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
                 in_lane |= evidence.take(metric, demand, seen);
             }
         }
-        let ln_e_catastrophe = self.ln_e_catastrophe();
         if in_lane {
-            let over = ln_e_catastrophe >= ln_bound_harm && ln_e_catastrophe >= ln_e_before;
-            self.lane_streak = if over { self.lane_streak.saturating_add(1) } else { 0 };
+            self.advance_lane(ln_bound_harm);
         }
+        let ln_e_catastrophe = self.ln_e_catastrophe;
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick);
 
@@ -107,12 +108,15 @@ impl JudgeState {
         }
     }
 
-    /// ln of 0.2 times the mean over the lanes; without a lane, 0.2 that is never bet.
-    fn ln_e_catastrophe(&self) -> f64 {
+    /// The lane's evidence is 0.2 times the mean over the metrics that have one; without any, 0.2 that
+    /// is never bet.
+    fn advance_lane(&mut self, ln_bound: f64) {
         let lanes: Vec<f64> =
             self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(|lane| lane.ln_e()).collect();
-        let mean = if lanes.is_empty() { 0.0 } else { ln_sum_exp(&lanes) - ln(lanes.len() as f64) };
-        ln(LANE_SHARE) + mean
+        let ln_e = ln(LANE_SHARE) + ln_sum_exp(&lanes) - ln(lanes.len().max(1) as f64);
+        let speaks_for_it = ln_e >= ln_bound && ln_e >= self.ln_e_catastrophe;
+        self.lane_streak = if speaks_for_it { self.lane_streak.saturating_add(1) } else { 0 };
+        self.ln_e_catastrophe = ln_e;
     }
 
     /// What all metrics have analysed by now and was not told before. Metrics may be seen at different
@@ -171,18 +175,17 @@ impl Harm {
         };
         let leading = most(&shares.iter().copied().enumerate().collect::<Vec<_>>()).map(|(i, _)| i);
         let gate_open = |i: usize| judged[i].assessed.ln_e_gate >= ln(GATE);
-        let lanes: Vec<(usize, f64)> = judged
-            .iter()
-            .enumerate()
-            .filter_map(|(i, one)| Some((i, one.evidence.lane.as_ref()?.ln_e())))
-            .collect();
+        let lanes = || -> Vec<(usize, f64)> {
+            let lane = |i: usize| judged[i].evidence.lane.as_ref();
+            (0..judged.len()).filter_map(|i| Some((i, lane(i)?.ln_e()))).collect()
+        };
         Harm {
             ln_e,
             ln_bound,
             ln_e_catastrophe,
             leading,
             found: ln_e >= ln_bound && leading.is_some_and(gate_open),
-            catastrophe: most(&lanes).map(|(i, _)| i).filter(|_| streak >= LANE_WINDOWS),
+            catastrophe: (streak >= LANE_WINDOWS).then(lanes).and_then(|l| most(&l)).map(|(i, _)| i),
             alone: (0..judged.len()).filter(|i| shares[*i] >= ln_bound && gate_open(*i)).collect(),
         }
     }

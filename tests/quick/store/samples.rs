@@ -238,6 +238,7 @@ pub fn cursor(value: f64) -> MetricCursor {
         until: at(9),
         series: BTreeMap::from([("requests_total{code=\"200\",path=\"/ä\"}".into(), series)]),
         instances: BTreeMap::from([("10.0.0.1:80".into(), instance)]),
+        ..Cursor::default()
     };
     MetricCursor { canary: arm.clone(), baseline: arm }
 }
