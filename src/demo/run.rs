@@ -333,3 +333,18 @@ impl Drop for Folder {
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_goes_with_all_that_is_in_it() {
+        let folder = Folder::new().unwrap();
+        let path = folder.path.clone();
+        std::fs::write(path.join("serin.db-wal"), b"something").unwrap();
+        assert!(path.starts_with(std::env::temp_dir()));
+        drop(folder);
+        assert!(!path.exists());
+    }
+}

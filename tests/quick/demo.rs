@@ -7,16 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serin::clock::SystemClock;
 use serin::demo::fault::{Behaviour, Fault};
 use serin::demo::load::{Load, LoadOptions};
-use serin::demo::run::{Surroundings, run};
-use serin::demo::scenario::Scenario;
 use serin::demo::service::{Service, ServiceOptions};
-use serin::demo::summary::Report;
 use tokio::net::TcpStream;
 
 use crate::testkit::wait::until;
+
+mod story;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -286,44 +284,4 @@ async fn load_stops_when_told_and_when_dropped() {
         (still.get() == 10).then_some(())
     })
     .await;
-}
-
-/// The whole demo, without a terminal; its summary.
-async fn play(scenario: Scenario) -> Report {
-    let surroundings = Surroundings {
-        clock: Arc::new(SystemClock::new()),
-        serve_api: Box::new(|handle, listener, shutdown| {
-            Box::pin(async move {
-                let router = serin::api::router(handle, Arc::new(String::new));
-                let _ = serin::api::serve(listener, router, shutdown.cancelled_owned()).await;
-            })
-        }),
-        watch: Box::new(|api, id| {
-            Box::pin(async move {
-                let view =
-                    reqwest::get(format!("{api}/api/v1/rollouts/{id}")).await.expect("the API answers");
-                assert_eq!(view.status().as_u16(), 200);
-            })
-        }),
-        tell: Box::new(|_| {}),
-    };
-    run(scenario, surroundings).await.expect("the demo runs")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_release_is_rolled_back_and_its_fix_promoted() {
-    let report = play(Scenario::Errors).await;
-    let summary = report.render(100);
-    println!("{summary}");
-    assert!(report.is_as_told(), "{summary}");
-    assert!(summary.contains("✓ v2") && summary.contains("✓ v3"), "{summary}");
-    assert!(!summary.contains('✗'), "{summary}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore]
-async fn zz_all() {
-    for scenario in [Scenario::Latency, Scenario::Healthy, Scenario::Errors] {
-        println!("{}", play(scenario).await.render(110));
-    }
 }
