@@ -97,11 +97,13 @@ fn a_canary_that_breaks_both_arms_is_taken_back() {
 
 #[test]
 fn a_healthy_release_is_promoted() {
-    let healthy = Behaviour::errors(0.001);
+    let healthy = Behaviour::errors(0.005);
+    let mut policy = limited();
+    policy.analysis.dispersion = 1.0;
     check(
         "a healthy canary",
         20,
-        |seed| calm(seed, limited(), healthy, healthy),
+        |seed| calm(seed, policy.clone(), healthy, healthy),
         |report| report.rollouts().first().is_some_and(|rollout| rollout.phase == Phase::Succeeded),
     );
 }
@@ -139,7 +141,7 @@ fn without_a_store_a_bad_canary_still_goes_to_zero() {
         };
         // At 0 within a minute, though the store is away for two more; recorded when it is back.
         let until = scenario(1).hostile_until;
-        exposed(breaks_at - 3000, breaks_at)
+        exposed(breaks_at / 2, breaks_at)
             && !exposed(breaks_at + 60_000, i64::MAX)
             && until > breaks_at + 60_000
             && matches!(
