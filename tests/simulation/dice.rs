@@ -9,12 +9,6 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
     }
 
-    /// Dice of their own for one part of the world, so that a change in one part leaves the others as
-    /// they are.
-    pub fn fork(&mut self) -> Dice {
-        Dice(self.next())
-    }
-
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -3,6 +3,7 @@
 //! `SEEDS=N` chooses how many seeds are run, `SEED=N` plays one of them again and tells its story.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod checks;
 mod commits;
 mod dice;
 mod drive;
@@ -17,4 +18,5 @@ mod seeds;
 mod store;
 #[path = "../testkit/mod.rs"]
 mod testkit;
+mod truths;
 mod world;

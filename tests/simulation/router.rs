@@ -127,7 +127,7 @@ impl FakeRouter {
         let tampered = service.proxies.values().any(|proxy| proxy.tampered);
         for proxy in service.proxies.values_mut().filter(|proxy| proxy.connected) {
             match delay {
-                _ if proxy.in_force == wanted && !proxy.tampered => proxy.generation = generation,
+                _ if proxy.in_force == wanted => proxy.come_into_force(generation, wanted.clone()),
                 Some(looks) => {
                     let again = proxy.pending.as_ref().is_some_and(|(_, known, _)| *known == generation);
                     if !again {

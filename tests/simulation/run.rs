@@ -14,7 +14,8 @@ use crate::life::Life;
 use crate::router::RouterKind;
 use crate::scenario::{Happening, Revision, Scenario, patience};
 use crate::testkit::builders::{command, created, rollout, target_spec};
-use crate::testkit::fakes::{Data, MemoryStore};
+use crate::testkit::fakes::MemoryStore;
+use crate::testkit::fakes::data::Data;
 use crate::world::{Service, Shared, World, default_weights};
 
 /// The target's name.
@@ -35,6 +36,8 @@ pub struct Report {
     pub passed: BTreeMap<&'static str, u64>,
     /// Pieces of work that processes did.
     pub steps: u64,
+    /// The true share of the second pool, which is the first canary: at each piece of work.
+    pub exposure: Vec<(i64, f64)>,
 }
 
 impl Report {
@@ -60,6 +63,7 @@ struct Run {
     deaths: Vec<String>,
     passed: BTreeMap<&'static str, u64>,
     steps: u64,
+    exposure: Vec<(i64, f64)>,
 }
 
 /// Plays a scenario.
@@ -78,6 +82,7 @@ pub async fn run(scenario: Scenario) -> Report {
         deaths: run.deaths,
         passed: run.passed,
         steps: run.steps,
+        exposure: run.exposure,
     }
 }
 
@@ -111,6 +116,7 @@ impl Run {
             deaths: Vec::new(),
             passed: BTreeMap::new(),
             steps: 0,
+            exposure: Vec::new(),
             scenario,
         }
     }
@@ -213,6 +219,8 @@ impl Run {
         }
         let due = process.next_due().await;
         let mut world = self.world.lock();
+        let share = world.services[TARGET].share(&self.targets[TARGET].canary.backend);
+        self.exposure.push((world.now, share));
         let now = world.monotonic_offset + Duration::from_millis(world.now.unsigned_abs());
         self.in_the_past = if due.is_some_and(|due| due < now) { self.in_the_past + 1 } else { 0 };
         if self.in_the_past == MOST_IN_THE_PAST {
