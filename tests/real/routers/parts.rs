@@ -106,10 +106,15 @@ pub fn assert_share(found: u64, of: u64, share: f64) {
     assert!(p >= 1e-6, "{found} of {of} requests, where {share} was wanted: p = {p:e}");
 }
 
+/// Waits until the route's split is in force.
 pub async fn seen(router: &dyn TrafficRouter, route: &Route) -> ObservedSplit {
     let what = format!("{} of {}", route.split, route.target);
+    let asked = AtomicU64::new(0);
     wait::until(&what, DEADLINE, || async {
         let observed = router.observe(route).await.unwrap();
+        if asked.fetch_add(1, Ordering::Relaxed) == 400 {
+            eprintln!("long not seen: {what}; there is {observed:?}");
+        }
         (observed.split == Some(route.split)).then_some(observed)
     })
     .await
