@@ -4,6 +4,7 @@
 
 mod failpoints;
 mod wire;
+mod wire_demo;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             Command::Serve(args) => wire::serve(&args.config).await,
-            Command::Demo(_) => ExitCode::from(2),
+            Command::Demo(args) => wire_demo::run(&args).await,
             Command::Client(command) => serin::cli::run(command, &cli.global).await,
         }
     });

@@ -4,6 +4,8 @@
 //! fields. Every error is a [`problem::Problem`].
 
 mod health;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
 pub mod problem;

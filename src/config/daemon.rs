@@ -113,7 +113,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         .and_then(|f| policies(&f, base));
     let providers =
         named(&fields, "providers", "sources of metrics by name", |f| adapters::provider(f, base));
-    let routers = named(&fields, "routers", "routers by name", |f| adapters::router(f));
+    let routers = named(&fields, "routers", "routers by name", adapters::router);
     let targets = match fields.need("targets", "what is steered, by name") {
         Some(field) => targets::targets(&field, providers.as_ref(), routers.as_ref()),
         None => None,

@@ -337,7 +337,7 @@ pub(super) fn suggest<W: AsRef<str>>(found: &str, known: &[W]) -> String {
     let words = known.iter().map(AsRef::as_ref).collect::<Vec<_>>();
     let nearest = words.iter().map(|word| (distance(found, word), *word)).min();
     match nearest {
-        Some((distance, word)) if distance <= (word.chars().count() / 3).max(1) => {
+        Some((changes, word)) if changes <= (word.chars().count() / 3).max(1) && changes < found.len() => {
             format!("`{word}`, perhaps ({})", one_of_words(&words))
         }
         _ => one_of_words(&words),
@@ -414,6 +414,9 @@ mod tests {
         assert_eq!(told[1], "x.yaml:1:4: a: `30` has no unit; expected 30s, 30m or another unit");
         assert_eq!(told[3], "x.yaml:3:1: c: there is no value; expected text");
         assert_eq!(told[4], "x.yaml:4:4: d: -1 is too little; expected a number from 0 to 1");
-        assert!(told[6].starts_with("x.yaml:6:1: f: there is no field `f` here; expected `a`, perhaps"));
+        assert!(
+            told[6]
+                .starts_with("x.yaml:6:1: f: there is no field `f` here; expected one of a, b, c, d, e, g")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Reads files from disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -23,12 +23,13 @@ pub fn load_policy(path: impl AsRef<Path>) -> Result<Policy, Problems> {
 /// result; the second of two policies with one name is refused.
 pub fn check_policies<P: AsRef<Path>>(paths: &[P]) -> Vec<(PathBuf, Result<Policy, Problems>)> {
     let mut results: Vec<(PathBuf, Result<Policy, Problems>)> = Vec::new();
+    let mut known = BTreeSet::new();
     for path in paths.iter().map(AsRef::as_ref) {
         match files_of(path) {
             Ok(files) => {
                 for file in files {
                     // A file that is named twice, or in a directory that is named too, is read once.
-                    if !results.iter().any(|(known, _)| *known == file) {
+                    if known.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
                         let policy = load_policy(&file);
                         results.push((file, policy));
                     }

@@ -90,9 +90,9 @@ impl Report {
             file: self.file.clone(),
             line: mark.line,
             column: mark.column,
-            field: field.into(),
-            message: message.into(),
-            expected: expected.into(),
+            field: one_line(field.into()),
+            message: one_line(message.into()),
+            expected: one_line(expected.into()),
         });
     }
 
@@ -118,6 +118,26 @@ impl Report {
     }
 }
 
+/// What a file holds may go into a problem: it must not break the line, or fill the screen.
+fn one_line(text: String) -> String {
+    const MOST: usize = 1000;
+    if text.chars().count() <= MOST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::new();
+    for c in text.chars().take(MOST) {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    if text.chars().count() > MOST {
+        line.push('…');
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,5 +153,13 @@ mod tests {
             "policies/x.yaml: the file is empty\n\
              policies/x.yaml:12:5: steps[1].weight: 10% is too little; expected more than 25%"
         );
+    }
+    #[test]
+    fn what_stands_in_the_file_cannot_break_the_line() {
+        let report = Report::new("x.yaml");
+        report.add(Mark { line: 1, column: 1 }, "a\nb", "`1\r\n2` is wrong", "é".repeat(2000));
+        let told = report.finish::<()>(None).unwrap_err().to_string();
+        assert!(told.starts_with("x.yaml:1:1: a\\nb: `1\\r\\n2` is wrong; expected éé"), "{told}");
+        assert!(told.lines().count() == 1 && told.chars().count() < 1100);
     }
 }

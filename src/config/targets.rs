@@ -25,7 +25,7 @@ pub(super) fn targets(
         let good = field.check_name(name);
         let spec = target(name, &field, providers, routers)?;
         let key = (spec.router.clone(), spec.route.clone());
-        if let Some(other) = routes.get(&key) {
+        if let Some(other) = routes.get(&key).filter(|_| !spec.route.is_empty()) {
             let message = format!("the target {other} has the same route `{}` on that router", spec.route);
             field.problem(message, "one target a route");
             return None;
@@ -57,27 +57,32 @@ fn target(
     let provider_kind =
         provider.as_ref().zip(providers).and_then(|(name, providers)| providers.get(name)?.as_ref());
     let router_kind = router.as_ref().zip(routers).and_then(|(name, routers)| routers.get(name)?.as_ref());
-    let spec = TargetSpec {
-        name: name.to_owned(),
-        router: router.unwrap_or_default(),
-        provider: provider.unwrap_or_default(),
-        route: route.unwrap_or_default(),
-        labels: labels_of_all.unwrap_or_default(),
-        stable: stable?,
-        canary: canary?,
-        baseline: baseline?,
-        stable_version: stable_version?,
-    };
-    let pools = named_pools(&fields, &spec);
-    if let Some(router) = router_kind {
-        check_backends(router, &pools);
+    let spec = stable.zip(canary).zip(baseline).zip(stable_version).map(
+        |(((stable, canary), baseline), stable_version)| TargetSpec {
+            name: name.to_owned(),
+            // What is missing here has its problem told, which refuses the whole file.
+            router: router.unwrap_or_default(),
+            provider: provider.unwrap_or_default(),
+            route: route.unwrap_or_default(),
+            labels: labels_of_all.unwrap_or_default(),
+            stable,
+            canary,
+            baseline,
+            stable_version,
+        },
+    );
+    if let Some(spec) = &spec {
+        let pools = named_pools(&fields, spec);
+        if let Some(router) = router_kind {
+            check_backends(router, &pools);
+        }
+        if let Some(provider) = provider_kind {
+            check_arms(provider, spec, &pools);
+        }
+        check_versions(spec, &pools);
     }
-    if let Some(provider) = provider_kind {
-        check_arms(provider, &spec, &pools);
-    }
-    check_versions(&spec, &pools);
     fields.close();
-    Some(spec)
+    spec
 }
 
 /// The name of a thing that is configured elsewhere in the file.

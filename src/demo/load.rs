@@ -1,8 +1,8 @@
 //! A bounded generator of HTTP traffic: open-loop at a chosen rate, over connections that are kept.
 //!
 //! Open-loop: requests are due at their times whether or not earlier ones have been answered, as with
-//! real users, so a slow backend gets no fewer of them. When more than the bound are in flight, the ones
-//! that are due are not sent, and counted as shed.
+//! real users, so a slow backend gets no fewer of them. When more than the bound are in flight or overdue,
+//! the others that are due are not sent, and counted as shed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,6 +46,8 @@ pub struct LoadOptions {
     pub max_duration: Duration,
     /// No more than so many at once.
     pub max_in_flight: usize,
+    /// When the generator itself was held up, it sends at most so many of those that are overdue at once.
+    pub max_burst: u64,
     /// A request that is not answered in this time has failed.
     pub timeout: Duration,
     /// Seed of the numbers that [`Pick`] gets.
@@ -63,6 +65,7 @@ impl LoadOptions {
             max_requests: 1_000_000,
             max_duration: Duration::from_secs(600),
             max_in_flight: 1_000,
+            max_burst: u64::MAX,
             timeout: Duration::from_secs(10),
             seed: 1,
         }
@@ -80,7 +83,7 @@ pub struct LoadCounts {
     pub answered: BTreeMap<u16, u64>,
     /// Refused, cut off, or not answered in time.
     pub failed: u64,
-    /// Due, but not sent because too many were in flight.
+    /// Due, but not sent because too many were in flight or overdue.
     pub shed: u64,
 }
 
@@ -162,6 +165,11 @@ async fn generate(options: LoadOptions, sender: Arc<Sender>, mut stopped: watch:
             break;
         }
         let due = ((options.rate * elapsed.as_secs_f64()) as u64).min(options.max_requests);
+        let overdue = (due - issued).saturating_sub(options.max_burst);
+        if overdue > 0 {
+            issued += overdue;
+            lock(&sender.counts).shed += overdue;
+        }
         while issued < due {
             issued += 1;
             if in_flight.len() >= options.max_in_flight {

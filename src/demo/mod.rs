@@ -9,3 +9,10 @@ pub mod scenario;
 pub mod service;
 pub mod summary;
 pub mod tally;
+
+pub use fault::{Behaviour, Fault};
+pub use load::{Load, LoadCounts, LoadOptions};
+pub use run::{Surroundings, run};
+pub use scenario::Scenario;
+pub use service::{Life, Service, ServiceOptions};
+pub use summary::Report;

@@ -149,6 +149,9 @@ impl Stage {
                 POOLS.iter().position(|name| pool.as_deref() == Some(*name)).unwrap_or(0)
             })),
             max_requests: 2_000_000,
+            // Where the machine was too busy, the users of that moment are gone; they do not all come at
+            // once afterwards.
+            max_burst: (RATE / 20.0) as u64,
             seed: rand::random(),
             ..LoadOptions::new(services[0].addr(), RATE)
         });
@@ -328,5 +331,20 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // There is nobody left to tell; the system cleans its temporary folder too.
         let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_goes_with_all_that_is_in_it() {
+        let folder = Folder::new().unwrap();
+        let path = folder.path.clone();
+        std::fs::write(path.join("serin.db-wal"), b"something").unwrap();
+        assert!(path.starts_with(std::env::temp_dir()));
+        drop(folder);
+        assert!(!path.exists());
     }
 }

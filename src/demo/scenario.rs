@@ -7,10 +7,10 @@ use crate::core::rollout::{Phase, ReasonCode, Rollout};
 
 /// Requests per second. With [`BASE`] it gives the tests what they need at each step: see
 /// `policies/demo.yaml`.
-pub const RATE: f64 = 3_000.0;
+pub const RATE: f64 = 5_000.0;
 
 /// How every version works when nothing is wrong with it.
-pub const BASE: Behaviour = Behaviour { error_rate: 0.025, median: Duration::from_millis(12), sigma: 0.35 };
+pub const BASE: Behaviour = Behaviour { error_rate: 0.02, median: Duration::from_millis(12), sigma: 0.35 };
 
 /// What runs before the first release.
 pub const RUNNING: &str = "v1";
@@ -69,8 +69,8 @@ impl Scenario {
             Scenario::Errors => vec![
                 Release {
                     version: "v2",
-                    fault: Fault::Errors { rate: 0.1 },
-                    about: "fails four times as many requests as v1 (10% instead of 2.5%)",
+                    fault: Fault::Errors { rate: 0.08 },
+                    about: "fails four times as many requests as v1 (8% instead of 2%)",
                     expected: Expected::RolledBack { by: "errors" },
                 },
                 good("v3", "is v2 with its fault mended"),

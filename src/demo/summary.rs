@@ -66,24 +66,35 @@ impl Report {
             release(&mut page, report);
         }
         page.line("");
-        let answers = self.traffic.answers();
-        let lost = self.traffic.sent.saturating_sub(answers) + self.traffic.shed;
-        page.paragraph(
-            "",
-            &format!(
-                "{} requests in {:.0} s ({:.0}/s), {} without an answer. {}",
-                thousands(answers),
-                self.seconds,
-                answers as f64 / self.seconds.max(0.001),
-                thousands(lost),
-                if self.is_as_told() {
-                    "Everything went as the scenario says."
-                } else {
-                    "It did NOT go as the scenario says."
-                }
-            ),
-        );
+        page.paragraph("", &self.traffic());
+        page.line("");
+        page.line(if self.is_as_told() {
+            "Everything went as the scenario says."
+        } else {
+            "It did NOT go as the scenario says."
+        });
         page.text
+    }
+
+    /// All traffic in a sentence.
+    fn traffic(&self) -> String {
+        let answers = self.traffic.answers();
+        let mut sentence = format!(
+            "{} requests were answered in {:.0} s ({:.0} per second)",
+            thousands(answers),
+            self.seconds,
+            answers as f64 / self.seconds.max(0.001)
+        );
+        let failed = self.traffic.sent.saturating_sub(answers);
+        if failed > 0 {
+            sentence.push_str(&format!("; {} got no answer", thousands(failed)));
+        }
+        if self.traffic.shed > 0 {
+            let shed = thousands(self.traffic.shed);
+            sentence.push_str(&format!("; {shed} more were not sent because this machine was too busy"));
+        }
+        sentence.push('.');
+        sentence
     }
 }
 

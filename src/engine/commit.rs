@@ -115,7 +115,7 @@ impl Engine {
         Ok(())
     }
 
-    fn store_failed(&self, target: &str, error: &StoreError) {
+    pub(super) fn store_failed(&self, target: &str, error: &StoreError) {
         self.parts.handle.set_storing(false);
         telemetry::store_writable(false);
         telemetry::store_fault(match error {
@@ -301,6 +301,9 @@ impl Engine {
             Ok((target, active)) => {
                 if target.epoch != slot.target.epoch {
                     tracing::error!(target_name = %target.name, "another process owns the target now");
+                    if let Some(router) = self.parts.routers.get(&slot.spec.router) {
+                        router.authority(false).await;
+                    }
                 }
                 let same = active.as_ref().map(|active| &active.rollout.id)
                     == slot.active.as_ref().map(|active| &active.rollout.id);

@@ -260,6 +260,14 @@ impl Engine {
             return Ok(());
         }
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };
+        let in_force = slot.target.seen.map_or(Weight::ZERO, |seen| seen.split.canary);
+        if slot.target.wanted.canary > in_force
+            && let Err(error) = self.store().ping().await
+        {
+            // Invariant 14: what was stored before the store went away does not rise now.
+            self.store_failed(&slot.target.name, &error);
+            return Ok(());
+        }
         self.pass("before_apply")?;
         if let Err(error) = self.apply(router, slot).await {
             telemetry::split_apply_fault(&slot.target.name);

@@ -14,6 +14,7 @@ use crate::ports::MetricsProvider;
 
 /// The configuration of a provider; its variant names the backend.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there are a few of them in a process, made once")]
 pub enum ProviderConfig {
     /// Anything that speaks the Prometheus HTTP API.
     Prometheus(prometheus::PrometheusConfig),

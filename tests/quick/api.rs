@@ -1,9 +1,13 @@
 //! The HTTP interface through its router: what it answers, what it refuses, and how.
 
+#[path = "api_bad_input.rs"]
+mod bad_input;
 #[path = "api_client.rs"]
 mod client;
 #[path = "api_example.rs"]
 mod example;
+#[path = "api_health.rs"]
+mod health;
 #[path = "api_store.rs"]
 mod store;
 #[path = "api_words.rs"]
@@ -11,12 +15,11 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{Request, header};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -27,7 +30,7 @@ use serin::core::target::Weight;
 use serin::engine::Handle;
 use tower::ServiceExt;
 
-use example::{NOW, assessment, policy, rollout, seconds, spec, target};
+use example::{NOW, assessment, policy, rollout, spec, target};
 use store::{Memory, Standing};
 
 struct World {
@@ -226,106 +229,6 @@ async fn promql_in_a_version_is_data() {
     let stored = world.store.with(|inner| inner.rollouts[&id].version.clone());
     let (canary, _) = serin::core::arms::arms(&spec(), &target(), &stored).unwrap();
     assert_eq!(canary.labels["version"], version);
-}
-
-// ----------------------------------------------------------------------------------------------- bad input
-
-#[tokio::test]
-async fn a_body_of_10_mb_is_refused() {
-    let world = world();
-    let body = format!(r#"{{"target": "{}"}}"#, "x".repeat(10_000_000));
-    let problem = world.post_raw("/api/v1/rollouts", None, body).await.problem(413, "body_too_large");
-    assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
-    // The same without a length that is told beforehand.
-    let chunks =
-        futures::stream::repeat_with(|| Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; 8192])));
-    let body = Body::from_stream(futures::StreamExt::take(chunks, 1280));
-    world.post_raw("/api/v1/rollouts", None, body).await.problem(413, "body_too_large");
-    // One that is just small enough is read.
-    let body = format!("{}{}", asked(), " ".repeat(65_536 - asked().to_string().len()));
-    assert_eq!(world.post_raw("/api/v1/rollouts", None, body).await.status, 201);
-}
-
-#[tokio::test]
-async fn wrong_types_and_unknown_fields_are_named_all_at_once() {
-    let world = world();
-    let body = json!({ "target": ["checkout"], "policy": 7, "version": "", "supersede": 1, "colour": "red" });
-    let problem = world.start(None, &body).await.problem(422, "invalid_field");
-    let fields: Vec<&str> =
-        problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["target", "policy", "version", "supersede", "colour"]);
-    assert_eq!(problem["field"], "target");
-    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
-}
-
-#[tokio::test]
-async fn what_is_not_json_is_refused() {
-    let world = world();
-    for body in ["", "{", "target=checkout", "[1]", "null", "\u{0}", "{\"target\": 1e999}"] {
-        let answer = world.post_raw("/api/v1/rollouts", None, body.to_owned()).await;
-        answer.problem(400, "invalid_json");
-    }
-    let bytes = world.post_raw("/api/v1/rollouts", None, vec![0xff, 0xfe, 0x00]).await;
-    bytes.problem(400, "invalid_json");
-    let deep = "[".repeat(60_000);
-    world.post_raw("/api/v1/rollouts", None, deep).await.problem(400, "invalid_json");
-    // A form of another site cannot send JSON.
-    let request = Request::post("/api/v1/rollouts")
-        .header(header::CONTENT_TYPE, "text/plain")
-        .body(Body::from(asked().to_string()))
-        .unwrap();
-    Answer::of(world.send(request).await).await.problem(415, "unsupported_media_type");
-    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
-}
-
-#[tokio::test]
-async fn versions_that_cannot_be_are_refused() {
-    let world = world();
-    for version in [String::new(), "x".repeat(201), "v1\u{1b}[2J".to_owned(), "v1\n".to_owned()] {
-        let mut body = asked();
-        body["version"] = json!(version);
-        let problem = world.start(None, &body).await.problem(422, "invalid_field");
-        assert_eq!(problem["field"], "version");
-    }
-}
-
-#[tokio::test]
-async fn unknown_paths_and_wrong_methods() {
-    let world = world();
-    for path in ["/", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/rollouts", "/api/v1/rollouts/a/b/c"] {
-        world.get(path).await.problem(404, "no_such_path");
-    }
-    for (method, path) in [
-        ("DELETE", "/api/v1/rollouts"),
-        ("POST", "/api/v1/targets"),
-        ("PUT", "/api/v1/rollouts/r1"),
-        ("GET", "/api/v1/rollouts/r1/commands"),
-        ("POST", "/livez"),
-    ] {
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        let answer = Answer::of(world.send(request).await).await;
-        answer.problem(405, "method_not_allowed");
-        assert!(answer.allow.is_some(), "{method} {path}");
-    }
-}
-
-#[tokio::test]
-async fn queries_are_checked() {
-    let world = world().with_rollout();
-    for (query, field) in [
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=-1", "limit"),
-        ("limit=many", "limit"),
-        ("active=yes", "active"),
-        ("phase=dancing", "phase"),
-        ("colour=red", "colour"),
-        ("limit=1&limit=2", "limit"),
-    ] {
-        let problem = world.get(&format!("/api/v1/rollouts?{query}")).await.problem(400, "invalid_parameter");
-        assert_eq!(problem["field"], field, "{query}");
-    }
-    world.get("/api/v1/rollouts/0195c1a8/events?after=-1").await.problem(400, "invalid_parameter");
 }
 
 // ------------------------------------------------------------------------------------------------- reading
@@ -545,79 +448,4 @@ async fn commands_that_are_none_are_refused() {
         .await
         .problem(404, "not_found");
     assert!(world.store.with(|inner| inner.inbox.is_empty()));
-}
-
-// -------------------------------------------------------------------------------------------------- health
-
-#[tokio::test]
-async fn ready_only_when_loaded_and_writable() {
-    let world = world_with(Limits { health: Duration::from_millis(50), ..Limits::default() });
-    assert_eq!(world.get("/livez").await.status, 200);
-    let problem = world.get("/readyz").await.problem(503, "not_ready");
-    assert!(problem["detail"].as_str().unwrap().contains("not loaded"), "{problem}");
-    world.start(None, &asked()).await.problem(503, "not_ready");
-    world.handle.set_loaded();
-    assert_eq!(world.get("/readyz").await.status, 200);
-    world.handle.set_storing(false);
-    world.get("/readyz").await.problem(503, "not_ready");
-    world.handle.set_storing(true);
-    world.store.broken.store(true, Ordering::SeqCst);
-    let problem = world.get("/readyz").await.problem(503, "not_ready");
-    assert!(problem["detail"].as_str().unwrap().contains("the disk is full"), "{problem}");
-    world.store.broken.store(false, Ordering::SeqCst);
-    world.store.stuck.store(true, Ordering::SeqCst);
-    world.get("/readyz").await.problem(503, "not_ready");
-    assert_eq!(world.get("/livez").await.status, 200);
-}
-
-#[tokio::test]
-async fn a_store_that_fails_is_told_with_when_to_try_again() {
-    let world = world().with_rollout();
-    world.store.broken.store(true, Ordering::SeqCst);
-    let command = json!({ "command": "pause" });
-    for answer in [
-        world.get("/api/v1/rollouts").await,
-        world.get("/api/v1/targets").await,
-        world.get("/api/v1/rollouts/0195c1a8").await,
-        world.start(None, &asked()).await,
-        world.post(COMMANDS, None, &command).await,
-    ] {
-        answer.problem(503, "store_unavailable");
-        assert_eq!(answer.retry_after.as_deref(), Some("2"));
-    }
-}
-
-#[tokio::test]
-async fn metrics_come_even_if_the_store_is_stuck() {
-    let world = world_with(Limits { health: Duration::from_millis(50), ..Limits::default() });
-    for stuck in [false, true] {
-        world.store.stuck.store(stuck, Ordering::SeqCst);
-        let answer = world.get("/metrics").await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "serin_up 1\n"));
-        assert!(answer.kind.starts_with("text/plain; version=0.0.4"), "{}", answer.kind);
-    }
-}
-
-#[tokio::test]
-async fn requests_are_bounded_in_time_and_in_number() {
-    let world = world_with(Limits { request: Duration::from_millis(50), concurrent: 1, ..Limits::default() });
-    world.store.stuck.store(true, Ordering::SeqCst);
-    let problem = world.get("/api/v1/targets").await.problem(503, "timeout");
-    assert_eq!(problem["retry_after_seconds"], 1);
-    let world = world_with(Limits { request: seconds(600), concurrent: 1, ..Limits::default() });
-    world.store.stuck.store(true, Ordering::SeqCst);
-    let router = world.router.clone();
-    let first = tokio::spawn(async move {
-        let request = Request::get("/api/v1/targets").body(Body::empty()).unwrap();
-        router.oneshot(request).await.map(|response| response.status())
-    });
-    let busy = || async {
-        // Until the first one is under way, this one is stuck itself and is given up.
-        let answer = tokio::time::timeout(Duration::from_millis(200), world.get("/api/v1/policies")).await;
-        answer.ok().filter(|answer| answer.status == 503).map(|answer| answer.problem(503, "busy"))
-    };
-    crate::testkit::wait::until("the only place is taken", Duration::from_secs(60), busy).await;
-    // Health is not bounded with the rest.
-    assert_eq!(world.get("/livez").await.status, StatusCode::OK.as_u16());
-    first.abort();
 }

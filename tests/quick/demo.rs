@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 
 use crate::testkit::wait::until;
 
+mod story;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn quick(version: &str) -> ServiceOptions {
@@ -255,7 +257,7 @@ async fn the_pick_chooses_the_backend() {
     let turn = AtomicUsize::new(0);
     let options = LoadOptions {
         backends: vec![one.addr(), two.addr()],
-        pick: Some(Arc::new(move |_| usize::from(turn.fetch_add(1, Ordering::Relaxed) % 4 == 0))),
+        pick: Some(Arc::new(move |_| usize::from(turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(4)))),
         max_requests: 400,
         ..LoadOptions::new(one.addr(), 1_000.0)
     };

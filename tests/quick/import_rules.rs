@@ -17,7 +17,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &["core", "secrets", "telemetry", "providers", "routers", "notifiers", "store"]),
     ("engine", &["core", "ports", "telemetry"]),
     ("api", &["core", "ports", "config", "engine", "telemetry"]),
-    ("cli", &["core", "ports", "config", "engine", "telemetry"]),
+    // The client reads what the API writes: its views are the shape of both.
+    ("cli", &["core", "ports", "config", "engine", "telemetry", "api"]),
+    ("clock", &["core", "ports"]),
     (
         "demo",
         &["core", "ports", "config", "engine", "telemetry", "providers", "routers", "notifiers", "store"],

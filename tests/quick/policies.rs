@@ -240,16 +240,17 @@ fn weights() {
 
 #[test]
 fn durations_are_within_bounds() {
-    let min = "x.yaml:3:24: steps[0].min: ";
+    let min = "x.yaml:3:23: steps[0].min: ";
     refused("10m", "10", &format!("{min}`10` has no unit; expected 10s, 10m"));
     refused("10m", "-10m", &format!("{min}`-10m` is negative"));
     refused("10m", "5s", &format!("{min}5s is too little; expected a duration from 10s to 30d"));
     refused("10m", "400d", &format!("{min}400d is too much"));
     refused("10m", "99999999999999999999h", &format!("{min}`99999999999999999999h` is too long"));
+    refused("10m", "1\n\n    2m", &format!("{min}`1\\n2m` is not a duration"));
     refused("10m", "soon", &format!("{min}`soon` is not a duration"));
-    refused("10m", "10m, max: 5m", "x.yaml:3:34: steps[0].max: 5m is less than `min`; expected at least 10m");
-    refused("10m", "30s, max: 60s", "x.yaml:3:34: steps[0].max: 1m is over before the warm-up of 1m is");
-    refused("10m", "10m, at_max: hold", "x.yaml:3:37: steps[0].at_max: `at_max` has no effect without `max`");
+    refused("10m", "10m, max: 5m", "x.yaml:3:33: steps[0].max: 5m is less than `min`; expected at least 10m");
+    refused("10m", "30s, max: 60s", "x.yaml:3:33: steps[0].max: 1m is over before the warm-up of 1m is");
+    refused("10m", "10m, at_max: hold", "x.yaml:3:36: steps[0].at_max: `at_max` has no effect without `max`");
     refused("100%", "100%, min: 5m", "x.yaml:4:25: steps[1].min: `min` has no effect at 100%");
 }
 
@@ -530,7 +531,7 @@ fn directories_are_read_and_a_name_belongs_to_one_policy() {
 
 /// Pieces of which policies are made, and some of which YAML is.
 fn piece() -> impl Strategy<Value = String> {
-    let pieces = [
+    const PIECES: &[&str] = &[
         "name",
         "steps",
         "weight",
@@ -583,7 +584,7 @@ fn piece() -> impl Strategy<Value = String> {
         "null",
         "<<",
     ];
-    prop_oneof![8 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
+    prop_oneof![8 => proptest::sample::select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,4}"]
 }
 
 proptest! {

@@ -100,6 +100,7 @@ async fn told_delays(stage: &Stage, id: &str) -> String {
     match decided.zip(seen) {
         Some((decided, seen)) => {
             let last = stage.canary.last_request().map(|at| at.elapsed());
+            #[allow(clippy::disallowed_methods)] // A figure for people; nothing is decided by it.
             let since = jiff::Timestamp::now() - decided;
             format!(
                 "decision to ACK: {:#}; last canary request {:?} ago, decision {since:#} ago",

@@ -156,6 +156,14 @@ impl Envoy {
     }
 }
 
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of Envoy:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
 fn bootstrap(options: &EnvoyOptions, port: u16, admin_port: u16) -> String {
     let EnvoyOptions { node_id, layer, .. } = options;
     let api = if options.delta { "DELTA_GRPC" } else { "GRPC" };

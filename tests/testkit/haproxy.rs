@@ -78,13 +78,19 @@ impl Haproxy {
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(&self.config);
         self.process = Some(Process::start(&mut command, &self.log));
-        let (port, log) = (self.metrics_port, self.log.clone());
+        let log = self.log.clone();
+        let (port, socket) = (self.metrics_port, self.socket.clone());
         let begun = std::cell::RefCell::new(self.process.as_mut().expect("just started"));
         wait::until("HAProxy is ready", Duration::from_secs(60), || {
             if !begun.borrow_mut().is_running() {
                 panic!("HAProxy has ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
             }
-            async move { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() }
+            let socket = socket.clone();
+            async move {
+                // The Unix sockets get their names after the ports are bound.
+                tokio::net::UnixStream::connect(socket).await.ok()?;
+                tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+            }
         })
         .await;
     }
@@ -139,5 +145,13 @@ impl Haproxy {
             }
         }
         text
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of HAProxy:\n{}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        }
     }
 }

@@ -41,14 +41,18 @@ impl Drop for Process {
     }
 }
 
-/// A port of 127.0.0.1 that was free a moment ago; each is given out once by this test process.
+/// A port of 127.0.0.1 that was free a moment ago; each is given out once by this test process. It lies
+/// below the range from which the kernel serves port 0 and connections, so that none of those can take
+/// it before the program that it is for has bound it.
 pub fn free_port() -> u16 {
     use std::collections::HashSet;
     use std::sync::Mutex;
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_err() {
+            continue;
+        }
         let mut given = GIVEN.lock().expect("not poisoned");
         if given.get_or_insert_default().insert(port) {
             return port;

@@ -131,12 +131,15 @@ impl Daemon {
         });
         match waited.await {
             Some(view) => view,
-            None => panic!(
-                "not seen within {seconds} s: {what}\nlast: {:#}\nevents: {:#?}\nlog: {}",
-                last.borrow(),
-                self.sentences(id).await,
-                self.log().lines().rev().take(30).collect::<Vec<_>>().join("\n")
-            ),
+            None => {
+                let sentences = self.sentences(id).await;
+                let last = last.take();
+                let log = self.log();
+                let log: Vec<&str> = log.lines().rev().take(30).collect();
+                panic!(
+                    "not seen within {seconds} s: {what}\nlast: {last:#}\nevents: {sentences:#?}\nlog: {log:#?}"
+                )
+            }
         }
     }
 

@@ -203,7 +203,7 @@ pub(super) fn time(duration: Duration) -> String {
     match seconds {
         0 if duration > Duration::ZERO => format!("{} ms", duration.as_millis()),
         0..=119 => format!("{seconds} s"),
-        120..=7199 if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        120..=7199 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),

@@ -141,27 +141,26 @@ impl Prometheus {
 
     async fn look(&self, request: &CountsRequest, arm: &ArmSelector, span: Span) -> Result<Look, NoData> {
         let selectors = selectors(&request.source);
-        let gauge = process_start(&request.source);
         let mut queries = Vec::new();
         for (_, selector) in &selectors {
             queries.push(query::raw_samples(selector, &arm.labels, &self.pin, span.range)?);
         }
-        if let Some(gauge) = gauge {
-            let selector = Selector { metric: gauge.to_owned(), matchers: Vec::new() };
-            queries.push(query::raw_samples(&selector, &arm.labels, &self.pin, span.range)?);
-        }
-        let mut answers =
-            try_join_all(queries.iter().map(|query| self.matrix(query, span.at))).await?.into_iter();
+        let answers = try_join_all(queries.iter().map(|query| self.matrix(query, span.at))).await?;
         let mut look = Look::default();
         let mut targets = Targets::default();
-        for ((used, _), series) in selectors.iter().zip(answers.by_ref()) {
+        for ((used, _), series) in selectors.iter().zip(answers) {
             for one in series {
                 targets.note(&one);
                 look.add(*used, Origin::Database, &one.name, &one.labels, one.samples, self.max_series)?;
             }
         }
-        if let Some(gauge) = gauge {
-            note_starts(&mut look, answers.next().unwrap_or_default());
+        // The gauge is read after the counters: a scrape that is stored between the two calls would
+        // otherwise give counters whose process's start is not known, and a new process's first
+        // requests would be taken for its base.
+        if let Some(gauge) = process_start(&request.source) {
+            let selector = Selector { metric: gauge.to_owned(), matchers: Vec::new() };
+            let of_arm = query::raw_samples(&selector, &arm.labels, &self.pin, span.range)?;
+            note_starts(&mut look, self.matrix(&of_arm, span.at).await?);
             self.find_starts(gauge, &mut look, targets, span).await?;
         }
         Ok(look)

@@ -52,6 +52,12 @@ impl Socket {
         for commands in commands.chunks(COMMANDS) {
             let text = self.ask(&commands.join(";")).await?;
             let answers = answers(&text);
+            for (command, answer) in commands.iter().zip(&answers) {
+                if !answer.is_empty() {
+                    let (said, hint) = (shown(answer), hint(answer));
+                    return Err(RouterError::Refused(format!("`{command}`: {said}{hint}")));
+                }
+            }
             if answers.len() != commands.len() {
                 return Err(RouterError::Malformed(format!(
                     "{} answers to {} commands: {:?}",
@@ -59,12 +65,6 @@ impl Socket {
                     commands.len(),
                     shown(&text)
                 )));
-            }
-            for (command, answer) in commands.iter().zip(answers) {
-                if !answer.is_empty() {
-                    let (said, hint) = (shown(&answer), hint(&answer));
-                    return Err(RouterError::Refused(format!("`{command}`: {said}{hint}")));
-                }
             }
         }
         Ok(())

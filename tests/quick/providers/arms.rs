@@ -213,21 +213,14 @@ async fn without_a_baseline_no_base_is_set() {
 #[tokio::test]
 async fn a_canary_with_old_series_at_the_first_look_goes_on_from_them() {
     let mut looks = Looks::of(proportion()).await;
-    looks.scrape("old", 0.0, 1000.0, 10.0, -500.0);
-    looks.scrape("new", -32.0, 100.0, 1.0, -400.0);
-    let answer = looks.look(0.0).await.observation;
-    // Samples at the very edge of the range are read by some servers and not by others.
-    assert!(matches!(answer.canary, Err(NoData::Stale { .. } | NoData::Empty)), "{answer:?}");
-    let mut looks = Looks::of(proportion()).await;
-    looks.scrape("old", 2.0, 1000.0, 10.0, -500.0);
+    looks.scrape("old", -0.5, 1000.0, 10.0, -500.0);
     looks.scrape("new", -29.5, 100.0, 1.0, -400.0);
-    let mut request = request(proportion(), None, at(2.0));
+    let mut request = request(proportion(), None, at(1.0));
     request.lag = Duration::from_secs(1);
-    looks.scrape("old", 0.5, 990.0, 10.0, -500.0);
-    request.stale_after = Duration::from_secs(31);
     let answer = looks.provider.counts(&[request]).await.remove(0);
-    assert_eq!(answer.observation.canary, Err(NoData::Stale { age_seconds: 31 }));
+    assert_eq!(answer.observation.canary, Err(NoData::Stale { age_seconds: 30 }));
     looks.cursor = answer.cursor;
+    looks.scrape("old", 2.5, 1000.0, 10.0, -500.0);
     looks.scrape("new", 3.0, 104.0, 1.0, -400.0);
     assert_eq!(looks.look(4.0).await.observation.canary, counted(4, 0));
 }
@@ -347,7 +340,8 @@ async fn buckets_become_counts_of_their_own() {
 async fn histograms_that_cannot_be_compared_are_reasons() {
     let good = [("0.1", 1.0), ("+Inf", 1.0)];
     let text = str::to_owned;
-    let cases: [(&str, &[(&str, f64)], NoData); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, f64)], NoData);
+    let cases: [Case; 6] = [
         ("no +Inf", &[("0.1", 1.0), ("0.2", 1.0)], NoData::Malformed(text("+Inf"))),
         ("no le", &[("", 1.0)], NoData::Malformed(text("no number"))),
         ("no number", &[("fast", 1.0)], NoData::Malformed(text("fast"))),

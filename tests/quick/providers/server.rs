@@ -138,10 +138,11 @@ async fn answer(
 /// Series of a database, by name and labels, with milliseconds and values.
 #[derive(Clone, Default)]
 pub struct Database {
-    series: Arc<Mutex<BTreeMap<Labels, Vec<(i64, f64)>>>>,
+    series: Arc<Mutex<BTreeMap<Labels, Samples>>>,
 }
 
 type Labels = BTreeMap<String, String>;
+type Samples = Vec<(i64, f64)>;
 
 impl Database {
     /// A sample of a series written as `name version=new,instance=a`.
