@@ -54,6 +54,8 @@ struct Run {
     targets: BTreeMap<String, TargetSpec>,
     dice: Dice,
     process: Option<Process>,
+    /// A process that does not know that another one has taken over.
+    old: Option<Process>,
     /// No process starts before this true time.
     down_until: i64,
     started: u64,
@@ -109,6 +111,7 @@ impl Run {
             targets: BTreeMap::from([(TARGET.to_owned(), spec)]),
             dice,
             process: None,
+            old: None,
             down_until: 0,
             started: 0,
             commands: 0,
@@ -148,6 +151,9 @@ impl Run {
             world.hostile = false;
             world.wall_offset = 0;
             world.tell("all faults have ended");
+        }
+        if let Some(old) = self.old.take() {
+            self.ended(&old.life);
         }
         if let Some(process) = &self.process {
             process.life.spare();
@@ -212,6 +218,12 @@ impl Run {
         if self.process.is_none() {
             self.start().await;
         }
+        if let Some(old) = self.old.take() {
+            match old.work().await {
+                Worked::Done => self.old = Some(old),
+                Worked::Died => self.ended(&old.life),
+            }
+        }
         let Some(process) = &self.process else { return };
         self.steps += 1;
         if process.work().await == Worked::Died {
@@ -240,7 +252,10 @@ impl Run {
         };
         {
             let mut world = self.world.lock();
-            world.monotonic_offset = Duration::from_millis(self.dice.between(0, 1_000_000_000));
+            // Every process has its own monotonic clock; the world has room for one of them.
+            if self.old.is_none() {
+                world.monotonic_offset = Duration::from_millis(self.dice.between(0, 1_000_000_000));
+            }
             world.served.clear();
             world.serving = false;
             world.settle_proxies();
@@ -294,6 +309,12 @@ impl Run {
                 self.by_hand(|weight| weight.checked_div(divisor).unwrap_or(0))
             }
             Happening::RaisedByHand(by) => self.by_hand(|weight| (weight + by).min(10_000)),
+            Happening::SecondProcess => {
+                if let Some(first) = self.process.take() {
+                    self.old = Some(first);
+                    self.down_until = self.now();
+                }
+            }
             Happening::ProxyRestarts => self.restart_proxy(),
             Happening::PoolRestarts(which) => {
                 let spec = &self.targets[TARGET];

@@ -52,6 +52,8 @@ pub enum Happening {
     ProxyRestarts,
     /// The processes of the first or the second pool start anew.
     PoolRestarts(usize),
+    /// A second process of Serin takes over, and the first does not know.
+    SecondProcess,
 }
 
 /// Which revision a command says it has seen.
@@ -229,7 +231,8 @@ fn some_happenings(dice: &mut Dice, router: RouterKind, until: i64, calm: bool) 
 
 fn some_happening(dice: &mut Dice, router: RouterKind) -> Happening {
     let by_hand = router == RouterKind::External;
-    match dice.between(0, 11) {
+    match dice.between(0, 12) {
+        12 if by_hand => Happening::SecondProcess,
         0 => Happening::Start { supersede: true },
         1 => Happening::Start { supersede: false },
         2 | 3 if by_hand => Happening::LoweredByHand(dice.between(2, 4) as u16 * (dice.next() % 2) as u16),
