@@ -37,7 +37,7 @@ async fn bad_before_the_step_holds_and_alerts_and_does_not_roll_back() {
     });
     told.await.expect("the hold is told");
     // A dozen more looks change nothing.
-    let ticks = |view: &serde_json::Value| view["assessment"]["seq"].as_u64().unwrap_or(0);
+    let ticks = |view: &serde_json::Value| view["assessment"]["tick"].as_u64().unwrap_or(0);
     let from = ticks(&first);
     let later = stage.daemon.until(&id, "more looks", 120, |view| ticks(view) >= from + 12).await;
     assert_eq!(later["state"], "progressing", "{later:#}");

@@ -100,12 +100,13 @@ pub(super) fn finish_way_back(change: &mut Change) {
     let target = &change.state.target;
     let timers = &change.state.rollout.timers;
     let analysis = &change.state.rollout.policy.analysis;
-    if !target.is_seen() || target.wanted.canary > Weight::ZERO || !target.unconfirmed_nodes().is_empty() {
+    // A rollout that never gave its canary traffic has nothing to wait for.
+    let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
+    let confirmed = target.is_seen() && target.unconfirmed_nodes().is_empty();
+    if target.wanted.canary > Weight::ZERO || (!confirmed && !never) {
         return;
     }
     let quiet = timers.quiet >= analysis.interval;
-    // A target that never gave the canary traffic has nothing to wait for.
-    let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
     if !quiet && !never && timers.in_phase < analysis.confirm_within {
         return;
     }
