@@ -192,7 +192,9 @@ impl Engine {
         let elapsed = slot.last_observe.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         slot.last_observe = Some(now);
         let observed = self.ask_router(slot).await;
-        slot.was_raised = observed.split.is_some_and(|found| found != slot.target.wanted);
+        slot.was_raised = observed
+            .split
+            .is_some_and(|found| found != slot.target.wanted && found.canary >= slot.target.wanted.canary);
         if slot.unsaved.is_some() {
             slot.target.observe(&observed, self.clock().wall());
             return Ok(());
@@ -266,6 +268,10 @@ impl Engine {
         }
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };
         let in_force = slot.target.seen.map_or(Weight::ZERO, |seen| seen.split.canary);
+        if slot.outdated && slot.target.wanted.canary > Weight::ZERO {
+            // Somebody has stored something newer: that is driven, once it is loaded.
+            return Ok(());
+        }
         if slot.target.wanted.canary > in_force
             && let Err(error) = self.store().ping().await
         {

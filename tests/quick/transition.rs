@@ -76,6 +76,7 @@ fn state(phase: &str) -> State {
     }
     target.want(Split::canary(percent(canary), false));
     target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: T0 });
+    target.certain = true;
     if matches!(phase, Phase::Progressing { stage: Stage::Settling, .. }) {
         target.generation += 1;
     }

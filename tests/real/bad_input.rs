@@ -50,8 +50,10 @@ targets:
 async fn refused(stable: &str, canary: &str, words: &[&str]) {
     let (daemon, _services, _prometheus, _folder) = small(stable, canary).await;
     let id = daemon.rollout("shop", "test", "v2").await;
-    let view = daemon.ended(&id, 120).await;
-    assert_eq!(view["state"], "cancelled", "{view:#}");
+    // There is no proxy here, so the way back to 0% cannot be confirmed, and nothing ever rose.
+    let view = daemon.until(&id, "refused", 120, |view| view["state"] == json!("rolling_back")).await;
+    assert_eq!(view["reason"]["code"], "preflight", "{view:#}");
+    assert_eq!(view["wanted"]["canary_percent"], json!(0.0));
     let sentence = view["reason"]["sentence"].as_str().expect("a sentence");
     for word in words {
         assert!(sentence.contains(word), "no {word:?} in {sentence:?}");

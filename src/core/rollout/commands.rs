@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::{Command, CommandKind, Ending, EventKind, Hold, Illegal, Phase, Reason, ReasonCode};
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Split, Weight};
+use crate::core::target::Weight;
 
 /// Carries out a command.
 pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal> {
@@ -55,10 +55,19 @@ fn go_to(change: &mut Change, step: usize, why: &str, by: &str) {
 
 fn finish_bake(change: &mut Change, why: &str, by: &str) {
     change.state.rollout.holds.clear();
-    change.state.target.want(Split::canary(Weight::FULL, false));
+    if !has_all_traffic(change) {
+        // Somebody took traffic off it: it has to get all of it, and be seen to, before it has succeeded.
+        return go_to(change, change.state.rollout.policy.steps.len() - 1, why, by);
+    }
     let version = &change.state.rollout.version;
     let sentence = format!("{version} has all traffic; the bake was ended early: {why}");
     change.succeed(sentence, Some(by));
+}
+
+/// The canary was seen to have everything, and that is not in doubt.
+fn has_all_traffic(change: &Change) -> bool {
+    let target = &change.state.target;
+    target.wanted.canary == Weight::FULL && target.is_seen() && target.certain
 }
 
 /// Drops every hold (those whose cause lasts come again). After a drift, the step's weight is wanted
@@ -94,7 +103,7 @@ fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Res
             change.end(Phase::Cancelled { reason, superseded_by: Some(newer) });
             change.record(EventKind::Cancelled, None, sentence);
         }
-        Phase::Baking if change.state.target.wanted.canary == Weight::FULL => {
+        Phase::Baking if has_all_traffic(change) => {
             let version = &change.state.rollout.version;
             let sentence = format!("{version} has all traffic; the bake was cut short by rollout {newer}.");
             change.succeed(sentence, None);

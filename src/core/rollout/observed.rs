@@ -103,7 +103,7 @@ pub(super) fn finish_way_back(change: &mut Change) {
     // A rollout that never gave its canary traffic has nothing to wait for.
     let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
     let confirmed = target.is_seen() && target.unconfirmed_nodes().is_empty();
-    if target.wanted.canary > Weight::ZERO || (!confirmed && !never) {
+    if target.wanted.canary > Weight::ZERO || !confirmed {
         return;
     }
     let quiet = timers.quiet >= analysis.interval;
