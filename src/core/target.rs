@@ -170,6 +170,9 @@ pub struct Target {
     pub generation: u64,
     /// What the data plane was last seen to do.
     pub seen: Option<SeenSplit>,
+    /// Whether the last look at the router showed the wanted split: what was seen once may have changed.
+    #[serde(default)]
+    pub certain: bool,
     /// Whether stable and canary have changed pools (an odd number of promotions).
     pub swapped: bool,
     /// What runs as stable, as far as Serin knows.
@@ -249,6 +252,7 @@ impl Target {
             wanted: Split::STABLE,
             generation: 1,
             seen: None,
+            certain: false,
             swapped: false,
             stable_version: None,
             active: None,
@@ -297,8 +301,10 @@ impl Target {
     /// split was never in force and the old one still is; higher is to be set right.
     pub fn observe(&mut self, observed: &ObservedSplit, now: Timestamp) -> Finding {
         self.nodes.clone_from(&observed.nodes);
+        self.certain = false;
         let Some(found) = observed.split else { return Finding::Pending };
         if found == self.wanted {
+            self.certain = true;
             let newly = !self.is_seen();
             if newly {
                 self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
@@ -317,6 +323,7 @@ impl Target {
         }
         if found.canary < self.wanted.canary {
             self.want(found);
+            self.certain = true;
             self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
             return Finding::Lowered { found };
         }

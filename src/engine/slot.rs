@@ -129,6 +129,10 @@ impl Engine {
             self.take_commands(slot).await?;
             self.begin_scheduled(slot).await?;
         }
+        if slot.active.is_some() && self.clock().monotonic() >= slot.next_tick {
+            // What is decided at a tick is decided about the split that is there.
+            slot.next_observe = self.clock().monotonic();
+        }
         self.observe(slot).await?;
         self.tick(slot).await?;
         self.workload(slot).await?;
@@ -255,8 +259,9 @@ impl Engine {
 
     /// Drives the router to the wanted split until that is seen everywhere, and looks at once.
     async fn drive(&self, slot: &mut Slot) -> Result<(), Died> {
-        let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
-        if !slot.steers() || (settled && !slot.was_raised) {
+        // A proxy that is cut off matters on the way back; on the way up it merely lags.
+        let lags = slot.target.wanted.canary == Weight::ZERO && !slot.target.unconfirmed_nodes().is_empty();
+        if !slot.steers() || (slot.target.is_seen() && !lags && !slot.was_raised) {
             return Ok(());
         }
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };

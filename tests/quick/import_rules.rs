@@ -14,7 +14,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("routers", &["core", "ports", "secrets", "telemetry"]),
     ("notifiers", &["core", "ports", "secrets", "telemetry"]),
     ("store", &["core", "ports", "secrets", "telemetry"]),
-    ("config", &["core", "secrets", "telemetry", "providers", "routers", "notifiers", "store"]),
+    ("config", &["core", "ports", "secrets", "telemetry", "providers", "routers", "notifiers", "store"]),
     ("engine", &["core", "ports", "telemetry"]),
     ("api", &["core", "ports", "config", "engine", "telemetry"]),
     // The client reads what the API writes: its views are the shape of both.
@@ -41,7 +41,10 @@ const IMPURE: &[&str] = &[
     "std::io",
     "std::process",
     "std::thread",
-    "std::sync",
+    "std::sync::Mutex",
+    "std::sync::RwLock",
+    "std::sync::atomic",
+    "std::sync::mpsc",
     "tokio",
     "futures",
     "async_trait",
@@ -78,7 +81,9 @@ fn every_room_stands_in_the_table() {
     for file in rust_files(&root) {
         let inside = file.strip_prefix(&root).expect("inside src");
         let room = room(inside);
-        let known = ["main", "lib"].contains(&room.as_str()) || TABLE.iter().any(|(name, _)| *name == room);
+        // The program's own files: parse, wire, run.
+        let program = ["main", "lib", "wire", "wire_demo", "failpoints"];
+        let known = program.contains(&room.as_str()) || TABLE.iter().any(|(name, _)| *name == room);
         assert!(known, "the room `{room}` has no row in the table of tests/quick/import_rules.rs");
     }
 }

@@ -223,7 +223,7 @@ fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessmen
     }
     let blind = change.state.rollout.timers.in_phase;
     let missing = tick.metrics.iter().find_map(|m| {
-        let no = m.baseline.as_ref().err()?;
+        let no = m.baseline.as_ref().err().filter(|no| **no != NoData::Waiting)?;
         Some(format!("metric {} shows nothing of the baseline: {no}", m.metric))
     });
     if let Some(missing) = missing {
@@ -237,8 +237,11 @@ fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessmen
         }
         return;
     }
-    change.unhold(Hold::Blind, "the baseline is seen.");
-    let seen = tick.metrics.iter().all(|m| m.usage != Usage::Pending && m.window.is_some());
+    let fresh = |m: &MetricObservation| m.usage != Usage::Pending && m.baseline.is_ok();
+    let seen = tick.metrics.iter().all(|m| fresh(m) && m.window.is_some());
+    if seen {
+        change.unhold(Hold::Blind, "the baseline is seen.");
+    }
     let at_rest = match change.state.rollout.policy.mode {
         Mode::Act => change.state.target.is_seen() && change.state.target.wanted.canary == Weight::ZERO,
         Mode::Observe => true,
@@ -413,7 +416,7 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
             let done = analysed >= rollout.policy.bake.duration
                 && rollout.holds.is_empty()
                 && change.state.target.wanted.canary == Weight::FULL
-                && change.state.target.is_seen();
+                && in_force(change);
             if done {
                 let sentence = format!(
                     "{} has all traffic and has been watched for {} without a broken limit.",
@@ -427,9 +430,10 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
     }
 }
 
-/// Whether the split that was wanted is the one that was measured.
+/// Whether the split that is wanted is the one that is there: seen, and not in doubt since.
 fn in_force(change: &Change) -> bool {
-    change.state.rollout.policy.mode == Mode::Observe || change.state.target.is_seen()
+    let target = &change.state.target;
+    change.state.rollout.policy.mode == Mode::Observe || (target.is_seen() && target.certain)
 }
 
 fn at_max(change: &mut Change, step: usize, then: AtMax, why: &str) {
