@@ -99,7 +99,9 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     let Some(service) = world.services.get(name) else {
         return violated(world, format!("{how}: the target {name} is unknown"));
     };
-    let (spec, now_there) = (service.spec.clone(), service.share(&canary));
+    let spec = service.spec.clone();
+    // A proxy that is cut off stays behind: giving the others again what they have raises nothing.
+    let now_there = service.proxies.values().map(|proxy| proxy.weight(&canary)).max().unwrap_or(0);
     // Loading tells a router that keeps its weights by itself, and moves nothing there.
     let moves = how == "apply" || !service.external;
     let broken = world.ledger.store_known_broken;
@@ -115,7 +117,7 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
         ledger.lowered_unheard = false;
     }
     // A way back may run ahead of a store that is broken (invariant 14), by one generation.
-    let lowers = f64::from(weight) <= now_there * 10_000.0 + 1e-9;
+    let lowers = weight <= now_there;
     if !stored && (!lowers || route.generation != newest + 1) {
         violated(world, format!("invariant 4: {what}, which was never stored"));
     }
