@@ -7,7 +7,7 @@ use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
 use crate::core::rollout::{Action, Command, Event, EventKind, Illegal, Outcome, State, transition};
 use crate::core::target::{Target, Weight};
-use crate::ports::{Commit, Died, InboxEntry, StoreError};
+use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
 use crate::telemetry;
 
 /// A way back that is carried out though the store has not taken it.
@@ -212,6 +212,14 @@ impl Engine {
             return Ok(());
         };
         let mut ids = scheduled;
+        // A command that came in just before the end is refused, not left without an answer.
+        let ended = RolloutFilter {
+            target: Some(slot.target.name.clone()),
+            active: Some(false),
+            limit: 3,
+            ..RolloutFilter::default()
+        };
+        ids.extend(self.store().rollouts(&ended).await.unwrap_or_default().into_iter().map(|r| r.id));
         ids.extend(slot.active.as_ref().map(|active| active.rollout.id.clone()));
         if ids.is_empty() {
             return Ok(());
@@ -239,7 +247,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A command for a rollout that waits for the target.
+    /// A command for a rollout that waits for the target, or has ended.
     async fn command_scheduled(
         &self,
         slot: &mut Slot,
