@@ -3,7 +3,6 @@
 
 mod bad_input;
 mod both_arms;
-mod counts;
 mod envoy;
 mod haproxy;
 mod kill;
