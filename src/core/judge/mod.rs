@@ -12,11 +12,13 @@ mod guardrail;
 mod lane;
 mod latency;
 mod state;
+mod stream;
 mod trailing;
 mod words;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
 pub use state::JudgeState;
+pub use stream::{Decision, Stream};
 
 /// The version of the method. A change that can change a verdict raises it.
 pub const METHOD: u32 = 1;
