@@ -3,7 +3,7 @@
 #[path = "providers/protected.rs"]
 mod protected;
 #[path = "providers/service.rs"]
-mod service;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
