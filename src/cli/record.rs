@@ -103,6 +103,18 @@ pub enum ArmLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sum: Option<f64>,
     },
+    /// Of a rate.
+    Rate {
+        /// How often it happened.
+        events: u64,
+        /// What it is measured against, in the policy's unit (seconds, or counts).
+        exposure: f64,
+    },
+    /// Of a gauge.
+    Value {
+        /// In its own unit.
+        value: f64,
+    },
 }
 
 /// The upper bound of a bucket.
@@ -263,6 +275,10 @@ impl ArmLine {
                 counts: counts.clone(),
                 sum: *sum,
             },
+            Counts::Rate { events, exposure_millionths } => {
+                ArmLine::Rate { events: *events, exposure: *exposure_millionths as f64 / 1e6 }
+            }
+            Counts::Value { value } => ArmLine::Value { value: *value },
         }
     }
 
@@ -293,6 +309,18 @@ impl ArmLine {
                 }
                 Ok(Counts::Latency { le: bounds, counts: counts.clone(), sum: *sum })
             }
+            // Above this, millionths are not exact in a double.
+            ArmLine::Rate { exposure, .. } if !(0.0..=9e9).contains(exposure) => {
+                Err(wrong("exposure", format!("{exposure} is not between 0 and 9,000,000,000")))
+            }
+            ArmLine::Rate { events, exposure } => {
+                let exposure_millionths = (exposure * 1e6).round() as u64;
+                Ok(Counts::Rate { events: *events, exposure_millionths })
+            }
+            ArmLine::Value { value } if !value.is_finite() => {
+                Err(wrong("value", "it is not a finite number"))
+            }
+            ArmLine::Value { value } => Ok(Counts::Value { value: *value }),
         }
     }
 }

@@ -115,12 +115,13 @@ pub struct Metric {
     pub source: MetricSource,
     /// What counts as bad, in words, for explanations.
     pub bad_means: String,
-    /// How much worse is accepted: a proportion's ratio r0 = 1 + tolerance; a latency's factor on the
-    /// latency axis γ = 1 + tolerance. In [0, 10].
+    /// How much worse is accepted: a proportion's or rate's ratio r0 = 1 + tolerance; a latency's factor
+    /// on the latency axis γ = 1 + tolerance; of a gauge a part of the baseline's value. In [0, 10].
     pub tolerance: f64,
-    /// δ0: an absolute difference that is never called harm, as a proportion.
+    /// δ0: an absolute difference that is never called harm: a proportion; of a rate events per unit of
+    /// exposure; of a gauge in its own unit.
     pub harm_floor: f64,
-    /// δ_M > δ0: an absolute difference that still counts as no harm, as a proportion.
+    /// δ_M > δ0 (of a gauge ≥): an absolute difference that still counts as no harm, in the same unit.
     pub no_harm_floor: f64,
     /// Which direction is better.
     pub direction: Direction,
@@ -158,6 +159,61 @@ pub enum MetricSource {
         /// The gauge that says when a process began, where there is one.
         process_start: Option<String>,
     },
+    /// Events over time: requests, restarts, panics.
+    Rate {
+        /// Counters of the events.
+        events: Vec<Selector>,
+        /// What their number is measured against.
+        per: Exposure,
+        /// The gauge that says when a process began, where there is one.
+        process_start: Option<String>,
+    },
+    /// The mean of something that is no share: a size, a queue, a duration without a histogram.
+    Mean {
+        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
+        query: String,
+    },
+    /// How full something is: CPU, memory, connections of a pool.
+    Saturation {
+        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
+        query: String,
+    },
+}
+
+/// What the events of a rate are measured against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Exposure {
+    /// Seconds, times the arm's share of the traffic.
+    Share,
+    /// Seconds of each instance that has the counter.
+    Instance,
+    /// Counts of other counters.
+    Counter {
+        /// Their selectors, summed.
+        selectors: Vec<Selector>,
+    },
+}
+
+impl MetricSource {
+    /// PromQL, where the metric is a gauge.
+    pub fn query(&self) -> Option<&str> {
+        match self {
+            MetricSource::Mean { query } | MetricSource::Saturation { query } => Some(query),
+            _ => None,
+        }
+    }
+
+    /// The stable name of the metric's kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            MetricSource::Proportion { .. } => "proportion",
+            MetricSource::Latency { .. } => "latency",
+            MetricSource::Rate { .. } => "rate",
+            MetricSource::Mean { .. } => "mean",
+            MetricSource::Saturation { .. } => "saturation",
+        }
+    }
 }
 
 /// A structured selector of series: no PromQL text, so that labels can be added and escaped.

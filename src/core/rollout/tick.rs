@@ -8,8 +8,8 @@ use super::{
 };
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
-use crate::core::policy::{AtMax, GuardrailAction, LimitOutcome, Mode, Severity};
-use crate::core::target::{Target, Weight};
+use crate::core::policy::{AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity};
+use crate::core::target::{Split, Target, Weight};
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
@@ -60,9 +60,12 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         _ => 0,
     };
     let mut metrics = looked.metrics;
-    for metric in &mut metrics {
+    for (metric, policy) in metrics.iter_mut().zip(&rollout.policy.metrics) {
         if metric.usage != Usage::Pending {
             metric.usage = usage(rollout, target, metric.window);
+        }
+        if matches!(policy.source, MetricSource::Rate { per: Exposure::Share, .. }) {
+            share_exposure(metric, target.wanted);
         }
     }
     TickObservation {
@@ -72,6 +75,16 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.canary),
         metrics,
         values: looked.values,
+    }
+}
+
+/// A rate per share of the traffic: the provider knows the time, the target the arms' shares.
+fn share_exposure(metric: &mut MetricObservation, split: Split) {
+    let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
+    for (reading, weight) in [(&mut metric.canary, split.canary), (&mut metric.baseline, of_baseline)] {
+        if let Ok(Counts::Rate { exposure_millionths, .. }) = reading {
+            *exposure_millionths = exposure_millionths.saturating_mul(u64::from(weight.0)) / 10_000;
+        }
     }
 }
 
@@ -126,7 +139,8 @@ impl Seen {
         let hard = |reading: &Reading<Counts>| matches!(reading, Err(no) if *no != NoData::Waiting);
         let metrics = &tick.metrics;
         let any = metrics.iter().any(|m| m.canary.is_ok() || m.baseline.is_ok());
-        let requests = |reading: &Reading<Counts>| reading.as_ref().map_or(0, Counts::requests);
+        let requests =
+            |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests).unwrap_or(0);
         let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::WarmUp);
         let split = target.wanted;
         let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
@@ -197,7 +211,7 @@ fn count_time(
     let canary_zero = tick
         .metrics
         .iter()
-        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == 0));
+        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == Some(0)));
     if seen.canary_requests {
         timers.quiet = Duration::ZERO;
     } else if canary_zero {
