@@ -6,6 +6,7 @@ mod daemon;
 mod decode;
 mod files;
 mod guardrail;
+mod kinds;
 mod metric;
 mod policy;
 mod problem;
