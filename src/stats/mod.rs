@@ -14,4 +14,5 @@ pub mod mixture;
 pub mod planner;
 pub mod proportion;
 pub mod ratio;
+pub mod share;
 pub mod special;
