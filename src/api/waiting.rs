@@ -120,8 +120,9 @@ fn rolling_back(rollout: &Rollout, mine: Option<&Target>) -> WaitingFor {
         Some(target) if target.is_seen() => waiting(
             Awaited::Traffic,
             format!(
-                "Waiting for the canary's last requests: its weight is 0, and it has been quiet for {}.",
-                duration(rollout.timers.quiet)
+                "Waiting for the canary's last requests: its weight is 0, and it has been quiet for {} of {}.",
+                duration(rollout.timers.quiet),
+                duration(rollout.quiet_needed(target))
             ),
         ),
         _ => proxies(mine, "the canary at 0%"),

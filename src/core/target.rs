@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -183,6 +184,10 @@ pub struct Target {
     pub last_exposed: Option<RolloutId>,
     /// Whether there is a pool for a fresh copy of stable.
     pub has_baseline: bool,
+    /// The canary must be seen without requests for so long before a way back is over. Set by the
+    /// engine's options, like `has_baseline` by the configuration.
+    #[serde(default)]
+    pub drain: Duration,
     /// The proxies that were ever there and are not forgotten yet.
     pub nodes: BTreeMap<String, NodeRecord>,
 }
@@ -258,6 +263,7 @@ impl Target {
             active: None,
             last_exposed: None,
             has_baseline: false,
+            drain: Duration::ZERO,
             nodes: BTreeMap::new(),
         }
     }

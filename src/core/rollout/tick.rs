@@ -200,8 +200,10 @@ fn count_time(
         .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == 0));
     if seen.canary_requests {
         timers.quiet = Duration::ZERO;
+        timers.is_busy = true;
     } else if canary_zero {
         timers.quiet += seen.canary_window.min(most);
+        timers.is_busy = false;
     }
 }
 
