@@ -144,6 +144,7 @@ pub fn steered() -> Target {
     target.want(Split::canary(Weight(500), false));
     target.want(Split::canary(Weight(2_500), false));
     target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: NOW });
+    target.certain = true;
     for (name, generation, connected) in [("edge-1", 3, true), ("edge-2", 3, true), ("edge-3", 2, false)] {
         let node = NodeRecord { generation, last_seen: NOW, connected, refused: None };
         target.nodes.insert(name.to_owned(), node);

@@ -10,7 +10,7 @@ use serin::core::rollout::{
     Action, CommandKind, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode, RolloutId,
     Stage, State, Tick, transition,
 };
-use serin::core::target::{ObservedSplit, SeenSplit, Split, Weight};
+use serin::core::target::{NodeRecord, ObservedSplit, SeenSplit, Split, Weight};
 use serin::core::time::Timestamp;
 
 use crate::testkit::builders::{
@@ -326,6 +326,50 @@ fn last_sentence(outcome: &Outcome) -> String {
         _ => None,
     });
     records.last().unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_decided_about_a_split_while_the_router_does_not_answer() {
+    let look = |split| Event::Observed {
+        split: ObservedSplit { split, nodes: Default::default() },
+        elapsed: secs(1),
+    };
+    let fresh = || {
+        let metric = MetricObservation {
+            metric: "errors".to_owned(),
+            window: Some(Window { start: T0, end: at(10.0) }),
+            canary: Err(NoData::Empty),
+            baseline: proportion(1000, 1),
+            usage: Usage::Outside,
+        };
+        Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
+    };
+    let quiet = || canary_had(proportion(0, 0));
+    let cases: [(&str, &dyn Fn() -> Event, &str); 3] = [
+        ("preflight", &fresh, "preparing"),
+        ("finalizing", &|| Event::WorkloadReady, "baking"),
+        ("rolling_back", &quiet, "rolled_back"),
+    ];
+    for (phase, event, next) in cases {
+        let silent = take(&state(phase), look(None)).state;
+        let still = take(&silent, event()).state;
+        assert_eq!(name(&still.rollout.phase), phase);
+        let answered = take(&silent, look(Some(silent.target.wanted))).state;
+        assert_eq!(name(&take(&answered, event()).state.rollout.phase), next);
+    }
+}
+
+#[test]
+fn a_proxy_that_is_cut_off_holds_up_the_way_back_only() {
+    let cut_off = |mut state: State| {
+        let node = NodeRecord { generation: 0, last_seen: T0, connected: false, refused: None };
+        state.target.nodes.insert("edge-1".to_owned(), node);
+        state
+    };
+    let up = take(&cut_off(state("finalizing")), Event::WorkloadReady).state;
+    assert_eq!(name(&up.rollout.phase), "baking");
+    let back = take(&cut_off(state("rolling_back")), canary_had(proportion(0, 0))).state;
+    assert_eq!(name(&back.rollout.phase), "rolling_back");
 }
 
 #[test]

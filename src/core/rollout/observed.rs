@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change::{Change, time};
 use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Finding, ObservedSplit, Weight};
+use crate::core::target::{Finding, ObservedSplit, Proxies, Weight};
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;
@@ -55,16 +55,17 @@ fn seen(change: &mut Change) {
     }
 }
 
-/// Counts the time in which the wanted split is not seen everywhere, and pages when a way back takes too
+/// Counts the time in which the wanted split is not known to be in force, and pages when that takes too
 /// long.
 fn watch_unseen(change: &mut Change, elapsed: Duration) {
     let rolling_back = matches!(change.state.rollout.phase, Phase::RollingBack { .. });
-    let cut_off: Vec<String> =
-        change.state.target.unconfirmed_nodes().into_iter().map(str::to_owned).collect();
-    if change.state.target.is_seen() && (cut_off.is_empty() || !rolling_back) {
+    let proxies = if rolling_back { Proxies::All } else { Proxies::Reachable };
+    if change.state.target.in_force(proxies) {
         change.state.rollout.timers.unseen = Duration::ZERO;
         return;
     }
+    let cut_off: Vec<String> =
+        change.state.target.unconfirmed_nodes().into_iter().map(str::to_owned).collect();
     let limit = change.state.rollout.policy.analysis.confirm_within;
     let before = change.state.rollout.timers.unseen;
     let unseen = before + elapsed;
@@ -105,8 +106,7 @@ pub(super) fn finish_way_back(change: &mut Change) {
     let timers = &change.state.rollout.timers;
     // A rollout that never gave its canary traffic has nothing to wait for.
     let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
-    let confirmed = target.is_seen() && target.unconfirmed_nodes().is_empty();
-    if target.wanted.canary > Weight::ZERO || !confirmed {
+    if target.wanted.canary > Weight::ZERO || !target.in_force(Proxies::All) {
         return;
     }
     let quiet = timers.quiet >= change.state.rollout.quiet_needed(target);
