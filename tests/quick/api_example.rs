@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
 };
@@ -10,9 +11,28 @@ use serin::core::policy::*;
 use serin::core::rollout::{Phase, Rollout, RolloutId, RolloutKind, Stage, Timers};
 use serin::core::target::{NodeRecord, Pool, SeenSplit, Split, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
+use serin::ports::Clock;
 
 /// 2026-03-01T10:00:04.000Z
 pub const NOW: Timestamp = Timestamp(1_772_359_204_000);
+
+/// A clock that stands.
+pub struct Standing;
+
+#[async_trait]
+impl Clock for Standing {
+    fn wall(&self) -> Timestamp {
+        NOW
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep_until(&self, _until: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
 
 pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
