@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
 };
@@ -10,9 +11,28 @@ use serin::core::policy::*;
 use serin::core::rollout::{Phase, Rollout, RolloutId, RolloutKind, Stage, Timers};
 use serin::core::target::{NodeRecord, Pool, SeenSplit, Split, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
+use serin::ports::Clock;
 
 /// 2026-03-01T10:00:04.000Z
 pub const NOW: Timestamp = Timestamp(1_772_359_204_000);
+
+/// A clock that stands.
+pub struct Standing;
+
+#[async_trait]
+impl Clock for Standing {
+    fn wall(&self) -> Timestamp {
+        NOW
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep_until(&self, _until: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
 
 pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -144,6 +164,7 @@ pub fn steered() -> Target {
     target.want(Split::canary(Weight(500), false));
     target.want(Split::canary(Weight(2_500), false));
     target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: NOW });
+    target.certain = true;
     for (name, generation, connected) in [("edge-1", 3, true), ("edge-2", 3, true), ("edge-3", 2, false)] {
         let node = NodeRecord { generation, last_seen: NOW, connected, refused: None };
         target.nodes.insert(name.to_owned(), node);

@@ -29,7 +29,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use keys::{SeriesId, labels_text};
+pub use keys::{SeriesId, labels_text, quote};
 pub use scrapes::Scrapes;
 
 use super::metric::{Cursor, InstanceCursor, NoData, SeriesCursor};

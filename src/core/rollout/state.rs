@@ -154,6 +154,14 @@ pub enum Ending {
     },
 }
 
+impl Rollout {
+    /// For how long the canary must be seen without requests before a way back is over: what the
+    /// target asks for, and one look at least.
+    pub fn quiet_needed(&self, target: &Target) -> Duration {
+        target.drain.max(self.policy.analysis.interval)
+    }
+}
+
 impl Phase {
     /// The stable name, as in the API.
     pub fn name(&self) -> &'static str {
@@ -247,6 +255,9 @@ pub struct Timers {
     pub unseen: Duration,
     /// While the canary was seen to get no request on the way back.
     pub quiet: Duration,
+    /// Whether the canary had requests when it was last seen.
+    #[serde(default)]
+    pub is_busy: bool,
 }
 
 /// Why something was decided, in a sentence with its figures.

@@ -9,7 +9,7 @@ use super::{
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
 use crate::core::policy::{AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity};
-use crate::core::target::{Split, Target, Weight};
+use crate::core::target::{Proxies, Split, Target, Weight};
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
@@ -91,6 +91,8 @@ fn share_exposure(metric: &mut MetricObservation, split: Split) {
 fn usage(rollout: &Rollout, target: &Target, window: Option<Window>) -> Usage {
     let since = match (&rollout.phase, rollout.policy.mode) {
         (Phase::Progressing { stage: Stage::Analysing { since }, .. }, Mode::Observe) => *since,
+        // Not `in_force`: while a router does not answer, its proxies go on with the split that they have,
+        // and evidence of harm cannot wait for it.
         (Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking, Mode::Act) => match target.seen {
             Some(seen) if target.is_seen() => seen.at,
             _ => return Usage::Settling,
@@ -214,8 +216,10 @@ fn count_time(
         .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == Some(0)));
     if seen.canary_requests {
         timers.quiet = Duration::ZERO;
+        timers.is_busy = true;
     } else if canary_zero {
         timers.quiet += seen.canary_window.min(most);
+        timers.is_busy = false;
     }
 }
 
@@ -256,10 +260,10 @@ fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessmen
     if seen {
         change.unhold(Hold::Blind, "the baseline is seen.");
     }
-    let at_rest = match change.state.rollout.policy.mode {
-        Mode::Act => change.state.target.is_seen() && change.state.target.wanted.canary == Weight::ZERO,
-        Mode::Observe => true,
-    };
+    // A proxy that was cut off in an earlier rollout must not block this one until it is forgotten.
+    let at_rest = in_force(change)
+        && (change.state.rollout.policy.mode == Mode::Observe
+            || change.state.target.wanted.canary == Weight::ZERO);
     let health_known = assessment.guardrails.iter().all(|guardrail| {
         guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
     }) || blind >= patience(&change.state.rollout);
@@ -444,10 +448,9 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
     }
 }
 
-/// Whether the split that is wanted is the one that is there: seen, and not in doubt since.
+/// Whether the split that is wanted is the one that is there. Observe mode wants none.
 fn in_force(change: &Change) -> bool {
-    let target = &change.state.target;
-    change.state.rollout.policy.mode == Mode::Observe || (target.is_seen() && target.certain)
+    change.state.rollout.policy.mode == Mode::Observe || change.state.target.in_force(Proxies::Reachable)
 }
 
 fn at_max(change: &mut Change, step: usize, then: AtMax, why: &str) {

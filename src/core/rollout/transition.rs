@@ -5,7 +5,7 @@ use super::change::Change;
 use super::{Event, Illegal, Outcome, Phase, State, commands, observed, tick};
 use crate::core::policy::Severity;
 use crate::core::rollout::{EventKind, NoticeKind};
-use crate::core::target::Weight;
+use crate::core::target::{Proxies, Weight};
 use crate::core::time::Timestamp;
 
 /// Takes one event. `now` is for records only; measured time is in the events.
@@ -51,8 +51,8 @@ fn workload_ready(change: &mut Change) -> Option<()> {
             Some(())
         }
         Phase::Finalizing => {
-            let at_full = change.state.target.wanted.canary == Weight::FULL;
-            if change.state.target.is_seen() && at_full {
+            let target = &change.state.target;
+            if target.wanted.canary == Weight::FULL && target.in_force(Proxies::Reachable) {
                 change.set_phase(Phase::Baking);
                 let rollout = &change.state.rollout;
                 let sentence = format!(
