@@ -2,6 +2,7 @@
 //! starts before a file is read whole, and all of its problems are told at once.
 
 mod adapters;
+mod bake;
 mod daemon;
 mod decode;
 mod files;

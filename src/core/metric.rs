@@ -225,6 +225,9 @@ pub struct TickObservation {
     pub step: usize,
     /// The canary's weight in force.
     pub weight: Weight,
+    /// The weight of what it is compared with.
+    #[serde(default)]
+    pub baseline_weight: Weight,
     /// The metrics, in the policy's order.
     pub metrics: Vec<MetricObservation>,
     /// The guardrails' queries, in the policy's order.

@@ -77,14 +77,29 @@ pub struct Analysis {
     pub false_rollback_rate: f64,
     /// α of the no-harm tests, in (0, 0.5].
     pub no_harm_alpha: f64,
-    /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ).
+    /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ) where there is no history.
     pub dispersion: f64,
+    /// How much of the baseline's past is looked at when a rollout starts; zero: none.
+    #[serde(default)]
+    pub history: Duration,
+    /// Whether the canary's share of the requests is checked against its weight; `None`: not.
+    #[serde(default)]
+    pub traffic_share: Option<TrafficShare>,
     /// No data of both arms for so long, and what then.
     pub blind: Limit,
     /// No data of the canary while the baseline is seen for so long, and what then.
     pub silent: Limit,
     /// A rollback that is not seen in the data plane within this time pages.
     pub confirm_within: Duration,
+}
+
+/// How the canary's share of the requests is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrafficShare {
+    /// Relative: 0.1 allows 4.5% to 5.5% at a weight of 5%. At least 0.
+    pub margin: f64,
+    /// What follows: an alert, or a hold with an alert. Never a rollback.
+    pub action: GuardrailAction,
 }
 
 /// A time that must not be passed, and what happens if it is.
@@ -359,6 +374,20 @@ pub enum GuardrailAction {
 pub struct Bake {
     /// How long, in analysed seconds (of elapsed time while nothing is seen).
     pub duration: Duration,
+    /// Absolute limits, tested by one arm alone.
+    #[serde(default)]
+    pub limits: Vec<BakeLimit>,
+}
+
+/// An absolute limit of a proportion at 100%. It is outside the false-rollback budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BakeLimit {
+    /// The policy's metric, a proportion.
+    pub metric: String,
+    /// The bad share that must not be exceeded, in (0, 1).
+    pub above: f64,
+    /// What follows.
+    pub action: GuardrailAction,
 }
 
 impl Policy {

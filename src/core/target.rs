@@ -84,6 +84,11 @@ impl Split {
         Split { stable: Weight(rest - baseline), canary: Weight(canary), baseline: Weight(baseline) }
     }
 
+    /// The weight of what the canary is compared with: the fresh copy where it has traffic, else stable.
+    pub fn compared(&self) -> Weight {
+        if self.baseline > Weight::ZERO { self.baseline } else { self.stable }
+    }
+
     /// The weight of a role.
     pub fn weight(&self, role: Role) -> Weight {
         match role {

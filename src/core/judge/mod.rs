@@ -18,6 +18,7 @@ mod stream;
 #[cfg(test)]
 mod tests_support;
 mod trailing;
+mod watch;
 mod words;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};

@@ -13,6 +13,7 @@ use super::explain;
 use super::guardrail::GuardrailState;
 use super::history::History;
 use super::lane::Lane;
+use super::watch::{LimitWatch, ShareWatch};
 use crate::core::metric::{MetricObservation, TickObservation};
 use crate::core::policy::{GuardrailAction, Metric, Policy};
 use crate::core::rollout::{Reason, ReasonCode};
@@ -41,6 +42,9 @@ pub struct JudgeState {
     /// ln of the lane's evidence after the last tick.
     ln_e_catastrophe: f64,
     guardrails: Vec<GuardrailState>,
+    share: ShareWatch,
+    /// In the order of the bake's limits.
+    limits: Vec<LimitWatch>,
     last_at: Option<Timestamp>,
 }
 
@@ -75,6 +79,8 @@ impl JudgeState {
             lane_streak: 0,
             ln_e_catastrophe: ln(LANE_SHARE),
             guardrails: policy.guardrails.iter().map(|_| GuardrailState::new()).collect(),
+            share: ShareWatch::new(),
+            limits: policy.bake.limits.iter().map(|_| LimitWatch::new()).collect(),
             last_at: None,
         }
     }
@@ -133,6 +139,7 @@ impl JudgeState {
         if self.step != Some(tick.step) {
             self.step = Some(tick.step);
             self.metrics.iter_mut().for_each(MetricEvidence::enter_step);
+            self.share.enter_step();
         }
         let demand = demand(policy, tick.step);
         let mut in_lane = false;
@@ -170,7 +177,16 @@ impl JudgeState {
         let passed = passed.min(policy.analysis.interval * LONGEST_PASSED);
         self.last_at = Some(tick.at);
         let states = policy.guardrails.iter().zip(&mut self.guardrails);
-        states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect()
+        let mut told: Vec<GuardrailAssessment> =
+            states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect();
+        told.extend(self.share.take(policy, tick));
+        let ln_bound = -ln(policy.analysis.false_rollback_rate);
+        for (limit, watch) in policy.bake.limits.iter().zip(&mut self.limits) {
+            let at = policy.metrics.iter().position(|metric| metric.name == limit.metric);
+            let dispersion = at.and_then(|at| self.metrics.get(at)).map_or(1.0, |m| m.frozen.dispersion);
+            told.push(watch.take(limit, dispersion, ln_bound, tick));
+        }
+        told
     }
 
     fn judge<'a>(

@@ -73,6 +73,7 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         at: change.now,
         step,
         weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.canary),
+        baseline_weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.compared()),
         metrics,
         values: looked.values,
     }
@@ -80,8 +81,7 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
 
 /// A rate per share of the traffic: the provider knows the time, the target the arms' shares.
 fn share_exposure(metric: &mut MetricObservation, split: Split) {
-    let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
-    for (reading, weight) in [(&mut metric.canary, split.canary), (&mut metric.baseline, of_baseline)] {
+    for (reading, weight) in [(&mut metric.canary, split.canary), (&mut metric.baseline, split.compared())] {
         if let Ok(Counts::Rate { exposure_millionths, .. }) = reading {
             *exposure_millionths = exposure_millionths.saturating_mul(u64::from(weight.0)) / 10_000;
         }
@@ -145,8 +145,7 @@ impl Seen {
             |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests).unwrap_or(0);
         let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::WarmUp);
         let split = target.wanted;
-        let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
-        let ratio = match of_baseline.share() {
+        let ratio = match split.compared().share() {
             share if share > 0.0 => split.canary.share() / share,
             _ => 0.0,
         };
