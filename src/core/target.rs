@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::judge::MetricHistory;
+use super::policy::MetricSource;
 use super::rollout::RolloutId;
 use super::time::Timestamp;
 
@@ -195,6 +197,22 @@ pub struct Target {
     pub drain: Duration,
     /// The proxies that were ever there and are not forgotten yet.
     pub nodes: BTreeMap<String, NodeRecord>,
+    /// The past of its metrics as it was last measured, by their names; for rollouts that cannot ask for
+    /// it themselves.
+    #[serde(default)]
+    pub history: BTreeMap<String, KeptHistory>,
+}
+
+/// A metric's past, with what it was measured for: a metric of that name in another policy may count
+/// something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptHistory {
+    /// The counters.
+    pub source: MetricSource,
+    /// The tolerance, which the bounds of a latency depend on.
+    pub tolerance: f64,
+    /// What was measured.
+    pub history: MetricHistory,
 }
 
 /// A split that the data plane was seen to have.
@@ -280,6 +298,7 @@ impl Target {
             has_baseline: false,
             drain: Duration::ZERO,
             nodes: BTreeMap::new(),
+            history: BTreeMap::new(),
         }
     }
 

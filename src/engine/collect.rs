@@ -8,13 +8,17 @@ use tokio::time::timeout;
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::arms::{ArmSelector, arms};
+use crate::core::judge::{History, MetricHistory, Recorded};
 use crate::core::metric::{
     Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, Usage, ValueObservation, Window,
 };
-use crate::core::policy::Signal;
-use crate::core::rollout::{Phase, Tick};
+use crate::core::policy::{Metric, Signal};
+use crate::core::rollout::{Event, Phase, Tick, history_is_due};
 use crate::core::time::Timestamp;
-use crate::ports::{CountsAnswer, CountsRequest, Required, ValueRequest};
+use crate::ports::{CountsAnswer, CountsRequest, Died, HistoryRequest, Required, ValueRequest};
+
+/// So much of the time that a policy wants to look back on must be recorded.
+const ENOUGH_OF_PAST: f64 = 0.9;
 
 impl Engine {
     /// Asks the provider of a target for everything that its rollout looks at. A fault is an answer.
@@ -74,6 +78,43 @@ impl Engine {
         Some((Tick { elapsed, metrics, values: rails }, cursors))
     }
 
+    /// Asks for the metrics' pasts, once, before the first look. What the provider cannot tell is left to
+    /// what the target knows from earlier rollouts, and then to the policy.
+    pub(super) async fn history(&self, slot: &mut Slot) -> Result<(), Died> {
+        let Some(active) = &slot.active else { return Ok(()) };
+        let rollout = &active.rollout;
+        let over = rollout.policy.analysis.history;
+        if over.is_zero() || !history_is_due(rollout) {
+            return Ok(());
+        }
+        let Some(provider) = self.parts.providers.get(&slot.spec.provider) else { return Ok(()) };
+        let Ok((_, baseline)) = arms(&slot.spec, &slot.target, &rollout.version) else { return Ok(()) };
+        let metrics: Vec<_> = rollout.policy.metrics.iter().filter(|m| m.source.query().is_none()).collect();
+        let now = self.clock().wall();
+        let request = |metric: &&Metric| HistoryRequest {
+            metric: metric.name.clone(),
+            source: metric.source.clone(),
+            baseline: baseline.clone(),
+            now,
+            over,
+            window: rollout.policy.analysis.interval,
+        };
+        let requests: Vec<HistoryRequest> = metrics.iter().map(request).collect();
+        let answers = timeout(self.parts.options.call_deadline * 2, provider.history(&requests)).await;
+        let mut found = History::default();
+        for (metric, answer) in metrics.iter().zip(answers.unwrap_or_default()) {
+            match answer.map(|recorded| past(metric, &recorded, over)) {
+                Ok(Some(past)) => {
+                    found.metrics.insert(metric.name.clone(), past);
+                }
+                Ok(None) => {}
+                Err(why) => tracing::info!(metric = %metric.name, %why, "no history of the metric"),
+            }
+        }
+        self.take(slot, Event::History(found), BTreeMap::new(), None).await?;
+        Ok(())
+    }
+
     fn counts_requests(
         &self,
         active: &Active,
@@ -129,6 +170,12 @@ impl Engine {
         };
         queries.map(request).collect()
     }
+}
+
+/// The past of a metric, if nearly all of the wanted time was recorded.
+fn past(metric: &Metric, recorded: &Recorded, over: Duration) -> Option<MetricHistory> {
+    let past = MetricHistory::measure(metric, recorded)?;
+    (past.until.since(past.from) >= over.mul_f64(ENOUGH_OF_PAST)).then_some(past)
 }
 
 /// Names and queries of the policy's gauges, in its order.

@@ -155,6 +155,7 @@ impl Engine {
             return Ok(());
         }
         slot.plan_tick(now);
+        self.history(slot).await?;
         let elapsed = slot.last_tick.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         let Some((tick, cursors)) = self.collect(slot, elapsed).await else { return Ok(()) };
         let policy = slot.active.as_ref().map(|a| a.rollout.policy.name.clone()).unwrap_or_default();
@@ -316,7 +317,10 @@ impl Engine {
         let Some(id) = &target.active else { return Ok(None) };
         let stored = self.store().load(id).await?;
         let policy = &stored.rollout.policy;
-        let mut judge = stored.snapshot.map_or_else(|| JudgeState::new(policy), |(_, judge)| judge);
+        let mut judge = match stored.snapshot {
+            Some((_, judge)) => judge,
+            None => JudgeState::with_history(policy, stored.rollout.history.as_ref()),
+        };
         for tick in &stored.observations {
             judge.observe(policy, tick);
         }

@@ -23,6 +23,7 @@
 //! its base. So requests may go uncounted after so long a silence, but none is counted twice.
 
 mod keys;
+pub mod past;
 mod scrapes;
 mod walk;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::judge::{Assessment, JudgeState};
+use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -70,6 +70,9 @@ pub struct Rollout {
     /// Whether the baseline was within each guardrail before the current step: by guardrail; absent
     /// where that was not known (invariant 12).
     pub baseline_was_healthy: BTreeMap<String, bool>,
+    /// What the metrics' pasts told when it started; `None` before that is asked.
+    #[serde(default)]
+    pub history: Option<History>,
     /// What the last tick was judged as.
     pub last: Option<Assessment>,
     /// When it came to its end.
