@@ -123,7 +123,7 @@ mod tests {
     fn a_slow_drift_is_not_dispersion() {
         let mut random = Random(5);
         let drifting: Vec<Tally> =
-            (0..720).map(|i| (random.bad(2_000, 0.02 + 0.04 * f64::from(i) / 720.0, 1), 2_000)).collect();
+            (0..720).map(|i| (random.bad(2_000, 0.02 + 0.01 * f64::from(i) / 720.0, 1), 2_000)).collect();
         let phi = over_time(&drifting).unwrap();
         assert!(phi < 2.0, "{phi}");
     }

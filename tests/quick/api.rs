@@ -299,6 +299,7 @@ async fn observations_are_exactly_what_is_stored() {
         at: NOW,
         step: 1,
         weight: Weight(2_500),
+        baseline_weight: Weight(7_500),
         metrics: vec![MetricObservation {
             metric: "latency".into(),
             window: None,

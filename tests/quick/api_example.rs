@@ -68,6 +68,8 @@ pub fn policy() -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 3.0,
+            history: std::time::Duration::ZERO,
+            traffic_share: None,
             blind: Limit { after: seconds(600), then: LimitOutcome::Hold },
             silent: Limit { after: seconds(60), then: LimitOutcome::RollBack },
             confirm_within: seconds(30),
@@ -104,7 +106,7 @@ pub fn policy() -> Policy {
             action: GuardrailAction::RollBack,
             regardless_of_baseline: false,
         }],
-        bake: Bake { duration: seconds(1800) },
+        bake: Bake { duration: seconds(1800), limits: vec![] },
     }
 }
 
@@ -152,6 +154,7 @@ pub fn rollout() -> Rollout {
         event_seq: 6,
         phase_since: NOW,
         baseline_was_healthy: BTreeMap::new(),
+        history: None,
         last: Some(assessment()),
         ended_at: None,
     }
@@ -208,8 +211,11 @@ pub fn assessment() -> Assessment {
                 canary_requests: 36_140,
                 baseline_requests: 108_420,
                 bound_seconds: Some(0.25),
-                canary_quantiles: Some([0.072, 0.253, 0.530]),
-                baseline_quantiles: Some([0.071, 0.248, 1.512]),
+                canary_value: None,
+                baseline_value: None,
+                canary_quantiles: Some([0.072, 0.201, 0.253, 0.530].map(|q| [0.97 * q, q, 1.04 * q])),
+                baseline_quantiles: Some([0.071, 0.198, 0.248, 1.512].map(|q| [0.99 * q, q, 1.01 * q])),
+                dispersion_source: Default::default(),
                 dispersion: 3.0,
             },
         ],

@@ -221,7 +221,7 @@ mod tests {
         });
         let found = MetricHistory::measure(&latency(), &history).unwrap();
         let of = |bound: f64| found.bounds.iter().find(|b| b.threshold.bound == bound).unwrap().dispersion;
-        assert!(of(0.4) > 3.0 && of(0.1) < of(0.4), "{found:?}");
+        assert!(of(0.4) > 2.0 && of(0.1) < of(0.4), "{found:?}");
         assert_eq!(found.dispersion, of(0.4));
     }
 
