@@ -1,6 +1,7 @@
 //! The judge as a whole: ticks in, assessments out.
 
 mod guardrails;
+mod kinds;
 mod kit;
 mod latency;
 mod monte_carlo;
