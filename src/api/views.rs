@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::waiting::{Awaited, WaitingFor};
 pub use evidence::{
-    ArmView, AssessmentView, EvidenceView, GuardrailView, MetricView, RatioView, TickAssessmentView,
+    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, RatioView,
+    TickAssessmentView,
 };
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 
@@ -82,6 +83,9 @@ pub struct RolloutView {
     pub timers: TimersView,
     /// What the last tick was judged as.
     pub assessment: Option<AssessmentView>,
+    /// What the last step with requests of the canary was judged as when it was left; `None` before. At
+    /// 100%, on the way back and at the end this is what is known, as nothing is compared there.
+    pub last_compared: Option<ComparedView>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
     /// Why it goes, or went, back; `None` before and after a success.
@@ -215,6 +219,7 @@ impl RolloutView {
                 quiet_seconds: rollout.timers.quiet.as_secs_f64(),
             },
             assessment: rollout.last.as_ref().map(|last| AssessmentView::new(last, &rollout.policy)),
+            last_compared: rollout.last_compared.as_ref().map(|c| ComparedView::new(c, &rollout.policy)),
             waiting_for: super::waiting::waiting_for(rollout, target),
             reason: reason.map(ReasonView::new),
             superseded_by,

@@ -176,6 +176,7 @@ impl Handle {
             baseline_was_healthy: BTreeMap::new(),
             last: None,
             ended_at: None,
+            last_compared: None,
         };
         let first = EventRecord {
             seq: 1,

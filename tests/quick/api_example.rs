@@ -154,6 +154,7 @@ pub fn rollout() -> Rollout {
         baseline_was_healthy: BTreeMap::new(),
         last: Some(assessment()),
         ended_at: None,
+        last_compared: None,
     }
 }
 

@@ -289,6 +289,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         baseline_was_healthy: BTreeMap::new(),
         last: None,
         ended_at: None,
+        last_compared: None,
     }
 }
 

@@ -12,6 +12,6 @@ mod transition;
 pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
 pub use state::{
-    Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
+    Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
 };
 pub use transition::transition;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::judge::{Assessment, JudgeState};
 use crate::core::policy::Policy;
-use crate::core::target::Target;
+use crate::core::target::{Target, Weight};
 use crate::core::time::Timestamp;
 
 /// Names a rollout. Ids sort by the time of creation.
@@ -76,10 +76,23 @@ pub struct Rollout {
     pub ended_at: Option<Timestamp>,
 }
 
+    /// The last comparison of both arms that had requests of the canary, of the step that was left: at
+    /// 100%, and on the way back, nothing is compared any more.
+    #[serde(default)]
+    pub last_compared: Option<Compared>,
 /// Where a rollout is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Phase {
+/// What a step that was left was judged as at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The canary's weight in it.
+    pub weight: Weight,
+    /// What its last tick was judged as.
+    pub assessment: Assessment,
+}
+
     /// Waits for the target; does not occupy it.
     Scheduled,
     /// Occupies the target; the baseline must be seen before anything rises.

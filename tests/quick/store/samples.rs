@@ -127,6 +127,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         baseline_was_healthy: BTreeMap::new(),
         last: None,
         ended_at: None,
+        last_compared: None,
     }
 }
 
