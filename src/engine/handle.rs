@@ -174,9 +174,10 @@ impl Handle {
             event_seq: 1,
             phase_since: now,
             baseline_was_healthy: BTreeMap::new(),
+            first_ends: BTreeMap::new(),
             last: None,
-            ended_at: None,
             last_compared: None,
+            ended_at: None,
         };
         let first = EventRecord {
             seq: 1,

@@ -152,9 +152,10 @@ pub fn rollout() -> Rollout {
         event_seq: 6,
         phase_since: NOW,
         baseline_was_healthy: BTreeMap::new(),
+        first_ends: BTreeMap::new(),
         last: Some(assessment()),
-        ended_at: None,
         last_compared: None,
+        ended_at: None,
     }
 }
 

@@ -287,9 +287,10 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         event_seq: 1,
         phase_since: T0,
         baseline_was_healthy: BTreeMap::new(),
+        first_ends: BTreeMap::new(),
         last: None,
-        ended_at: None,
         last_compared: None,
+        ended_at: None,
     }
 }
 

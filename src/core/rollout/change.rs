@@ -133,7 +133,10 @@ impl Change {
         } else {
             let stage = match mode {
                 Mode::Act => Stage::Settling,
-                Mode::Observe => Stage::Analysing { since: self.now },
+                Mode::Observe => {
+                    self.state.rollout.first_ends.clear();
+                    Stage::Analysing { since: self.now }
+                }
             };
             self.set_phase(Phase::Progressing { step, stage });
         }
@@ -176,10 +179,10 @@ impl Change {
             self.end_observed(Reason::new(reason.code, sentence));
             return;
         }
+        self.keep_compared();
         self.state.target.want(Split::STABLE);
         self.state.rollout.holds.clear();
         let sentence = format!("The canary goes to 0%: {}", reason.sentence);
-        self.keep_compared();
         let severity = match (&ending, reason.code) {
             (Ending::Cancelled { .. }, _) | (_, ReasonCode::Command) => Severity::Medium,
             _ => Severity::Critical,

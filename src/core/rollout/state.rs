@@ -70,20 +70,20 @@ pub struct Rollout {
     /// Whether the baseline was within each guardrail before the current step: by guardrail; absent
     /// where that was not known (invariant 12).
     pub baseline_was_healthy: BTreeMap<String, bool>,
+    /// By metric: the end of the first window that was consumed since the split was seen (in observe
+    /// mode: since the step began). Which windows are used does not hang on Serin's clock alone by this.
+    #[serde(default)]
+    pub first_ends: BTreeMap<String, Timestamp>,
     /// What the last tick was judged as.
     pub last: Option<Assessment>,
-    /// When it came to its end.
-    pub ended_at: Option<Timestamp>,
-}
-
     /// The last comparison of both arms that had requests of the canary, of the step that was left: at
     /// 100%, and on the way back, nothing is compared any more.
     #[serde(default)]
     pub last_compared: Option<Compared>,
-/// Where a rollout is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
-pub enum Phase {
+    /// When it came to its end.
+    pub ended_at: Option<Timestamp>,
+}
+
 /// What a step that was left was judged as at its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
@@ -93,6 +93,10 @@ pub struct Compared {
     pub assessment: Assessment,
 }
 
+/// Where a rollout is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
     /// Waits for the target; does not occupy it.
     Scheduled,
     /// Occupies the target; the baseline must be seen before anything rises.
@@ -168,6 +172,13 @@ pub enum Ending {
 }
 
 impl Rollout {
+    /// A sample older than this is stale, and no window that ends with it is consumed. Half the silent
+    /// limit, so that a crash is acted on in one and a half times the limit, and scrape intervals of up to
+    /// one and a half times the limit give no alarm.
+    pub fn stale_after(&self) -> Duration {
+        (self.policy.analysis.interval * 3).max(self.policy.analysis.silent.after / 2)
+    }
+
     /// For how long the canary must be seen without requests before a way back is over: what the
     /// target asks for, and one look at least.
     pub fn quiet_needed(&self, target: &Target) -> Duration {

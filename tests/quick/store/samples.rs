@@ -125,9 +125,10 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         event_seq: 1,
         phase_since: at(0),
         baseline_was_healthy: BTreeMap::new(),
+        first_ends: BTreeMap::new(),
         last: None,
-        ended_at: None,
         last_compared: None,
+        ended_at: None,
     }
 }
 
