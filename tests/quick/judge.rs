@@ -4,6 +4,7 @@ mod guardrails;
 mod kinds;
 mod kit;
 mod latency;
+mod laws;
 mod monte_carlo;
 mod properties;
 mod verdicts;

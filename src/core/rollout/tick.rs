@@ -64,7 +64,8 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
     let mut first_ends = rollout.first_ends.clone();
     for (metric, policy) in metrics.iter_mut().zip(&rollout.policy.metrics) {
         if metric.usage != Usage::Pending {
-            metric.usage = usage(rollout, target, metric.window, first_ends.get(&metric.metric).copied());
+            let first_end = first_ends.get(&metric.metric).copied();
+            metric.usage = usage(rollout, target, metric.window, first_end, change.now);
             if let Some(window) = metric.window {
                 first_ends.entry(metric.metric.clone()).or_insert(window.end);
             }
@@ -98,10 +99,16 @@ fn share_exposure(metric: &mut MetricObservation, split: Split) {
 /// Whether the tests use a consumed window. When the split was seen stands in Serin's time, windows in that
 /// of the samples, and Serin's clock may have been wrong at that moment. So two things are taken from the
 /// order in which windows come: the first one that was consumed since (it ends at `first_end`) began
-/// before the split was seen, as windows follow each other without a gap; and its end was fresh when it was
-/// consumed, after the split was seen, so that what begins later than it by the age of a stale sample is
-/// measured under the new split, whatever the clock said.
-fn usage(rollout: &Rollout, target: &Target, window: Option<Window>, first_end: Option<Timestamp>) -> Usage {
+/// before the split was seen, as windows follow each other without a gap; and, where the clock has gone back
+/// since, its end was fresh when it was consumed, after the split was seen, so that what begins later than it
+/// by the age of a stale sample is measured under the new split.
+fn usage(
+    rollout: &Rollout,
+    target: &Target,
+    window: Option<Window>,
+    first_end: Option<Timestamp>,
+    now: Timestamp,
+) -> Usage {
     let since = match (&rollout.phase, rollout.policy.mode) {
         (Phase::Progressing { stage: Stage::Analysing { since }, .. }, Mode::Observe) => *since,
         // Not `in_force`: while a router does not answer, its proxies go on with the split that they have,
@@ -120,7 +127,11 @@ fn usage(rollout: &Rollout, target: &Target, window: Option<Window>, first_end: 
         return Usage::Baking;
     }
     let Some(window) = window else { return Usage::Settling };
-    let since = first_end.map_or(since, |end| since.min(end.plus(rollout.stale_after())));
+    // Serin's clock has gone back: by it the split would not be seen yet.
+    let since = match first_end {
+        Some(end) if now < since => since.min(end.plus(rollout.stale_after())),
+        _ => since,
+    };
     if window.end <= since {
         Usage::Settling
     } else if window.start < since || first_end.is_none() {
