@@ -127,6 +127,23 @@ proptest! {
         }
     }
 
+    /// What is advised without figures is what is advised with them.
+    #[test]
+    fn advice_alone_is_the_same_advice(
+        windows in vec((window(), vec(0..300_u64, 12), vec(0..9_000_u64, 12)), 1..60),
+        worse in 1..6_u64,
+    ) {
+        let policy = policy(vec![errors(), latency()]);
+        let mut bench = Bench::new(policy.clone());
+        let mut lean = serin::core::judge::JudgeState::new(&policy);
+        for (((x, n), (y, m)), canary, baseline) in windows {
+            let errors = (proportion((x * worse).min(n), n), proportion(y, m));
+            let tick = bench.observation(vec![errors, (histogram(&LE, &canary), histogram(&LE, &baseline))], vec![]);
+            let whole = bench.state.observe(&policy, &tick);
+            prop_assert_eq!(lean.advise(&policy, &tick), (whole.advice, whole.analysed));
+        }
+    }
+
     /// Up to 10^12 requests a window, or none: every figure is finite.
     #[test]
     fn no_count_is_too_large(
