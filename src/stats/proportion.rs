@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{ln, ln_1p};
+use super::special::{ln, ln_1p_of_positive};
 
 /// Alternatives of the harm tests. Larger ones would make tempering unsafe under bursts.
 pub static HARM: LazyLock<Grid<9>> =
@@ -115,11 +115,11 @@ impl<const K: usize> Grid<K> {
     /// What L needs of κ and r alone. Windows of several comparisons share it.
     pub fn prepare(&self, kappa: f64, ratio: f64) -> Prepared<K> {
         let kr = kappa * ratio;
-        let at_edge = ln_1p(kr);
+        let at_edge = ln_1p_of_positive(kr);
         Prepared {
             kappa,
             ratio,
-            conditional: std::array::from_fn(|i| at_edge - ln_1p(kr * self.g[i])),
+            conditional: self.g.map(|g| at_edge - ln_1p_of_positive(kr * g)),
             allowance: std::array::from_fn(|i| (self.g[i] - 1.0) / (1.0 + kr * self.g[i])),
         }
     }
