@@ -67,6 +67,8 @@ pub enum ClientCommand {
     /// Show what is steered
     #[command(subcommand)]
     Target(TargetCommand),
+    /// Judge recorded data: JSON lines in, JSON lines out
+    Judge(JudgeArgs),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -81,6 +83,34 @@ pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Options of `judge`.
+///
+/// A line is one tick of one stream: its name, the time in seconds, the canary's weight in percent (which says
+/// the policy's step), and by metric what each arm counted since the tick before. An arm or a metric that is
+/// left out has no data. The first window of a stream is taken to be one interval long; the policy's warm-up is
+/// kept at the beginning of each step.
+#[derive(Clone, Debug, Args)]
+pub struct JudgeArgs {
+    /// A file of JSON lines; without it, or `-`, standard input
+    #[arg(value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The policy to judge by; without it, the standard one
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Dispersion instead of the policy's
+    #[arg(long, value_name = "X")]
+    pub phi: Option<f64>,
+    /// What is known of the metrics' pasts, as JSON, for streams that do not bring their own
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// One line a stream, at the end, instead of one a tick
+    #[arg(long = "final")]
+    pub final_decisions: bool,
+    /// When a line is wrong, give up its stream only and judge the others on; the exit code is 2 all the same
+    #[arg(long)]
+    pub keep_going: bool,
 }
 
 /// Options of `demo`.

@@ -6,6 +6,8 @@
 
 mod args;
 mod client;
+mod judge;
+pub mod judged;
 mod policy;
 pub mod record;
 pub mod render;
@@ -18,8 +20,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::{
-    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, Output, PolicyCommand, RolloutCommand,
-    ServeArgs, TargetCommand,
+    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand,
+    RolloutCommand, ServeArgs, TargetCommand,
 };
 pub use client::{Client, ClientError};
 
@@ -60,6 +62,7 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
     let exit = match command {
         ClientCommand::Policy(command) => policy::run(command, global).await,
         ClientCommand::Rollout(command) => rollout::run(command, global).await,
+        ClientCommand::Judge(args) => Ok(judge::run(&args)),
         ClientCommand::Target(command) => target::run(command, global).await,
         ClientCommand::Completions { shell } => {
             let mut cli = <Cli as clap::CommandFactory>::command();

@@ -13,6 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::core::judge::History;
 use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
@@ -38,6 +39,9 @@ pub struct Line {
     /// Index of the step in the policy, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
+    /// In the first line of a stream: what was known of its metrics' pasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// The metrics, in the policy's order.
     #[serde(default)]
     pub metrics: Ordered<MetricLine>,
@@ -189,6 +193,7 @@ impl Line {
             baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0)
                 .filter(|_| tick.baseline_weight.0 != Weight::FULL.0 - tick.weight.0),
             seq: Some(tick.seq),
+            history: None,
             step: Some(tick.step),
             metrics: Ordered(
                 tick.metrics.iter().map(|metric| (metric.metric.clone(), MetricLine::new(metric))).collect(),

@@ -125,7 +125,7 @@ pub fn ln_add_exp(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY || low - high <= NEGLIGIBLE {
         return high;
     }
-    high + ln_1p(exp(low - high))
+    high + ln_1p_of_positive(exp_below(low - high))
 }
 
 #[cfg(test)]
