@@ -12,6 +12,7 @@ pub mod render;
 mod rollout;
 mod target;
 pub mod text;
+mod trial;
 mod watch;
 
 use std::io::Write;
@@ -22,6 +23,7 @@ pub use args::{
     ServeArgs, TargetCommand,
 };
 pub use client::{Client, ClientError};
+pub use trial::{PlanArgs, SimulateArgs};
 
 /// What a command ended as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
         ClientCommand::Policy(command) => policy::run(command, global).await,
         ClientCommand::Rollout(command) => rollout::run(command, global).await,
         ClientCommand::Target(command) => target::run(command, global).await,
+        ClientCommand::Plan(args) => Ok(trial::plan(&args, global.output)),
+        ClientCommand::Simulate(args) => Ok(trial::simulate(&args, global.output)),
         ClientCommand::Completions { shell } => {
             let mut cli = <Cli as clap::CommandFactory>::command();
             let mut script = Vec::new();
