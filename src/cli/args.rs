@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::trial::{PlanArgs, SimulateArgs};
+
 /// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "serin", version, arg_required_else_help = true)]
@@ -69,6 +71,10 @@ pub enum ClientCommand {
     Target(TargetCommand),
     /// Judge recorded data: JSON lines in, JSON lines out
     Judge(JudgeArgs),
+    /// Say what each step of a policy will find at a service's traffic, and how soon
+    Plan(PlanArgs),
+    /// Try a policy out on made-up traffic: false rollbacks, and how soon regressions are found
+    Simulate(Box<SimulateArgs>),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -264,7 +270,7 @@ pub struct CommandArgs {
 }
 
 /// Reads `30s`, `5m`, `1h` or `2d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write a whole number and a unit, such as 30s, 5m or 1h");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let number: u64 = digits.parse().map_err(|_| wrong())?;

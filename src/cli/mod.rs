@@ -14,6 +14,7 @@ pub mod render;
 mod rollout;
 mod target;
 pub mod text;
+mod trial;
 mod watch;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ pub use args::{
     RolloutCommand, ServeArgs, TargetCommand,
 };
 pub use client::{Client, ClientError};
+pub use trial::{PlanArgs, SimulateArgs};
 
 /// What a command ended as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
         ClientCommand::Rollout(command) => rollout::run(command, global).await,
         ClientCommand::Judge(args) => Ok(judge::run(&args)),
         ClientCommand::Target(command) => target::run(command, global).await,
+        ClientCommand::Plan(args) => Ok(trial::plan(&args, global.output)),
+        ClientCommand::Simulate(args) => Ok(trial::simulate(&args, global.output)),
         ClientCommand::Completions { shell } => {
             let mut cli = <Cli as clap::CommandFactory>::command();
             let mut script = Vec::new();

@@ -30,7 +30,8 @@ pub struct Line {
     pub t: f64,
     /// The canary's weight in force, in percent.
     pub weight: f64,
-    /// The weight of what the canary is compared with, in percent; left out: all the rest.
+    /// The weight of what the canary is compared with, in percent; left out: it is not known, and the
+    /// canary's share of the requests is not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_weight: Option<f64>,
     /// Counts the stream's ticks from 1.
@@ -190,8 +191,7 @@ impl Line {
             stream: stream.to_owned(),
             t: tick.at.seconds(),
             weight: f64::from(tick.weight.0) / 100.0,
-            baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0)
-                .filter(|_| tick.baseline_weight.0 != Weight::FULL.0 - tick.weight.0),
+            baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0),
             seq: Some(tick.seq),
             history: None,
             step: Some(tick.step),
@@ -216,10 +216,7 @@ impl Line {
             at: milliseconds(self.t)?,
             step: self.step.unwrap_or(0),
             weight: weight(self.weight)?,
-            baseline_weight: match self.baseline_weight {
-                Some(percent) => weight(percent)?,
-                None => Weight(Weight::FULL.0 - weight(self.weight)?.0),
-            },
+            baseline_weight: self.baseline_weight.map_or(Ok(Weight::ZERO), weight)?,
             metrics: metrics.collect::<Result<_, _>>()?,
             values: values.collect(),
         })

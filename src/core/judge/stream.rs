@@ -54,12 +54,12 @@ impl Stream {
         (assessment, decision)
     }
 
-    /// As [`Stream::observe`], and only the decision: for simulating many rollouts.
-    pub fn decide_on(&mut self, policy: &Policy, tick: &TickObservation) -> Decision {
+    /// As [`Stream::observe`], without figures and reasons: for simulating many rollouts.
+    pub fn decide_on(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Decision) {
         self.enter(tick.step);
         let (advice, analysed) = self.judge.advise(policy, tick);
         self.analysed += analysed;
-        self.decide(policy, advice)
+        (advice, self.decide(policy, advice))
     }
 
     /// How long the current step has been analysed.
