@@ -120,14 +120,15 @@ pub struct Found {
 /// # Errors
 /// Everything in the question that is out of its range, in words.
 pub fn plan(policy: &Policy, question: &Question) -> Result<Plan, Vec<String>> {
-    let traffic = traffic(question);
+    let mut traffic = traffic(question);
     let mut wrong = traffic.check().err().unwrap_or_default();
-    wrong.extend(
-        question
-            .dispersion
-            .filter(|phi| !(1.0..=1000.0).contains(phi))
-            .map(|phi| format!("the dispersion is {phi}; it must be between 1 and 1000")),
-    );
+    if let Some(phi) = question.dispersion {
+        if (1.0..=1000.0).contains(&phi) {
+            traffic.shapes.push(Shape::Bursts(Bursts::Gamma { variance_factor: phi }));
+        } else {
+            wrong.push(format!("the dispersion is {phi}; it must be between 1 and 1000"));
+        }
+    }
     if question.runs.runs == 0 {
         wrong.push("there must be at least one run".to_owned());
     }
@@ -159,9 +160,6 @@ fn traffic(question: &Question) -> Traffic {
     if let Some((median_seconds, sigma)) = question.latency {
         traffic.latency.median_seconds = median_seconds;
         traffic.latency.sigma = sigma;
-    }
-    if let Some(variance_factor) = question.dispersion {
-        traffic.shapes.push(Shape::Bursts(Bursts::Gamma { variance_factor }));
     }
     traffic
 }

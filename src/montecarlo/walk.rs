@@ -40,13 +40,14 @@ pub enum Left {
 pub(super) enum Looks {
     /// At the policy's interval.
     EachInterval,
-    /// At the policy's interval for the first half hour of a step, then every minute: that costs little,
-    /// and the tests of counts do not mind windows being merged.
+    /// The longer a step lasts the less often, but every thirtieth of the time that it has lasted: the
+    /// tests of counts do not mind windows being merged.
     FewerLater,
 }
 
-const OFTEN: Duration = Duration::from_secs(1800);
-const SELDOM: Duration = Duration::from_secs(60);
+/// Time in the step after which looks may be so far apart.
+const LATER: [(f64, Duration); 3] =
+    [(3600.0, Duration::from_secs(120)), (1800.0, Duration::from_secs(60)), (600.0, Duration::from_secs(20))];
 
 /// A rollout on its way.
 #[derive(Clone, Debug)]
@@ -123,8 +124,11 @@ impl<'a> Walk<'a> {
     fn look(&mut self) -> (TickObservation, Advice, Decision) {
         let interval = self.policy.analysis.interval;
         let length = match self.looks {
-            Looks::FewerLater if self.in_step() >= OFTEN.as_secs_f64() => interval.max(SELDOM),
-            _ => interval,
+            Looks::EachInterval => interval,
+            Looks::FewerLater => {
+                let apart = LATER.iter().find(|(from, _)| self.in_step() >= *from);
+                apart.map_or(interval, |(_, apart)| interval.max(*apart))
+            }
         };
         let tick = self.ticks.next_of(length);
         let (advice, decision) = self.stream.decide_on(self.policy, &tick);

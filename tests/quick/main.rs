@@ -8,6 +8,7 @@ mod demo;
 mod documents;
 mod import_rules;
 mod judge;
+mod montecarlo;
 mod policies;
 mod providers;
 mod recorded;

@@ -6,8 +6,8 @@ use crate::montecarlo::traffic::Truth;
 
 /// No regression above this is looked for.
 const LARGEST: f64 = 100.0;
-/// The search ends when the factor is known to this ratio.
-const PRECISE: f64 = 1.06;
+/// The search ends when the factor is known to this ratio; within it the share is taken to be linear.
+const PRECISE: f64 = 1.1;
 
 /// The plan of one metric.
 pub(super) fn metric(trial: &Trial<'_>, metric: &Metric, error_rate: f64) -> MetricPlan {
