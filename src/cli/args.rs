@@ -147,6 +147,8 @@ pub enum PolicyCommand {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// The JSON Schema of policies, for editors
+    Schema,
     /// Show a policy in full, from a file or as the daemon has it
     Show {
         /// A file, or the name of a policy that the daemon has

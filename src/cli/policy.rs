@@ -6,10 +6,20 @@ use super::{Client, ClientError, Exit, Global, Output, PolicyCommand, complain, 
 use crate::api::views::words::duration;
 use crate::api::views::{PolicyView, StepPlanView};
 use crate::config;
-use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Signal};
+use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
 
 pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit, ClientError> {
     match command {
+        PolicyCommand::Schema => match config::policy_schema() {
+            Ok(schema) => {
+                print_json(&schema, true);
+                Ok(Exit::Done)
+            }
+            Err(error) => {
+                complain(&format!("the schema cannot be written: {error}"));
+                Ok(Exit::Usage)
+            }
+        },
         PolicyCommand::Check { paths } => Ok(check(&paths, global.output)),
         PolicyCommand::Show { policy } if Path::new(&policy).exists() => {
             Ok(show_file(PathBuf::from(policy), global.output))
@@ -35,10 +45,14 @@ fn check(paths: &[PathBuf], output: Output) -> Exit {
             (Ok(policy), Output::Text) => {
                 print(&text::clean(&format!("{path}: right ({}@{})", policy.name, policy.version)));
                 print("\n");
+                for warning in warnings(policy) {
+                    print(&format!("  perhaps not meant: {}\n", text::clean(&warning)));
+                }
             }
             (Ok(policy), Output::Json) => print_json(
                 &serde_json::json!({
                     "path": path, "valid": true, "name": policy.name, "version": policy.version,
+                    "warnings": warnings(policy),
                 }),
                 false,
             ),
@@ -57,6 +71,14 @@ fn check(paths: &[PathBuf], output: Output) -> Exit {
         }
     }
     exit
+}
+
+/// What is legal, but perhaps not meant.
+fn warnings(policy: &Policy) -> Vec<String> {
+    let sentence = |problem: &config::Problem| {
+        format!("{}: {}; better: {}", problem.field, problem.message, problem.expected)
+    };
+    config::policy_warnings(policy).iter().map(sentence).collect()
 }
 
 fn show_file(path: PathBuf, output: Output) -> Exit {

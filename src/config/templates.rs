@@ -2,7 +2,10 @@
 //! error and what not; the words go into explanations and documents.
 //!
 //! The names and the behaviour of the Envoy and HAProxy templates were measured at Envoy 1.40 and
-//! HAProxy 2.6, with servers that answered, refused, reset, broke off and timed out.
+//! HAProxy 2.6, with servers that answered, refused, reset, broke off and timed out. Those of meshes and
+//! ingresses follow the documentation of their metrics.
+
+mod meshes;
 
 use std::collections::BTreeMap;
 
@@ -72,13 +75,15 @@ pub enum ParameterKind {
     MetricName,
     /// The name of a label.
     LabelName,
+    /// A value of a label: letters, digits, `_`, `-` and `.`.
+    LabelValue,
 }
 
 /// Values of parameters by name.
 type Arguments = BTreeMap<&'static str, String>;
 
 /// All templates.
-pub static TEMPLATES: [Template; 5] = [
+pub static TEMPLATES: [Template; 13] = [
     Template {
         name: "envoy_errors",
         kind: MetricKind::Proportion,
@@ -183,6 +188,14 @@ pub static TEMPLATES: [Template; 5] = [
             process_start: Some("process_start_time_seconds".to_owned()),
         },
     },
+    meshes::ISTIO_ERRORS,
+    meshes::ISTIO_LATENCY,
+    meshes::LINKERD_ERRORS,
+    meshes::LINKERD_LATENCY,
+    meshes::NGINX_INGRESS_ERRORS,
+    meshes::NGINX_INGRESS_LATENCY,
+    meshes::GRPC_ERRORS,
+    meshes::GRPC_LATENCY,
 ];
 
 /// The template of that name.
@@ -208,6 +221,10 @@ impl ParameterKind {
         match self {
             ParameterKind::MetricName => is_metric_name(value),
             ParameterKind::LabelName => is_label_name(value),
+            ParameterKind::LabelValue => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+                !value.is_empty() && value.len() <= 200 && value.bytes().all(plain)
+            }
         }
     }
 }

@@ -54,7 +54,10 @@ fn the_example_is_read() {
     let config = load_config(root().join("serin.example.yaml")).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(config.listen.to_string(), "127.0.0.1:7423");
     assert_eq!(config.store.path, root().join("serin.db"));
-    assert_eq!(config.policies.keys().collect::<Vec<_>>(), ["demo", "hotfix", "standard"]);
+    assert_eq!(
+        config.policies.keys().collect::<Vec<_>>(),
+        ["cautious", "demo", "hotfix", "low-traffic", "standard"]
+    );
     let target = &config.targets["checkout"];
     assert_eq!(target.stable.labels["envoy_cluster_name"], "checkout-a");
     assert_eq!(target.stable_version.as_deref(), Some("1.4.2"));

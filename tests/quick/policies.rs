@@ -2,6 +2,7 @@
 
 mod bounds;
 mod files;
+mod kinds;
 mod soup;
 
 use std::time::Duration;

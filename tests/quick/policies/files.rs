@@ -22,6 +22,15 @@ fn the_shipped_policies_are_read_without_a_warning() {
         let warnings = policy_warnings(&policy);
         assert!(warnings.is_empty(), "{warnings:#?}");
     }
+    for (name, weights) in [
+        ("cautious", &[100, 500, 1000, 2500, 5000, 9500, 10_000][..]),
+        ("low-traffic", &[2500, 5000, 10_000]),
+    ] {
+        let policy = load_policy(shipped(&format!("{name}.yaml"))).unwrap_or_else(|p| panic!("{p}"));
+        assert_eq!(policy.name, name);
+        assert_eq!(policy.steps.iter().map(|s| s.weight.0).collect::<Vec<_>>(), weights, "holdback included");
+        assert_eq!(policy.bake.limits.len(), 1);
+    }
     let standard = load_policy(shipped("standard.yaml")).unwrap();
     assert_eq!(standard.steps[0].min, Duration::from_secs(1800));
     // "At once" is within 5 minutes of the first breach, the others within 15.
