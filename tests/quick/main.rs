@@ -10,6 +10,7 @@ mod import_rules;
 mod judge;
 mod policies;
 mod providers;
+mod rivals;
 mod routers;
 mod store;
 #[path = "../testkit/mod.rs"]
