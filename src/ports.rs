@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::core::arms::ArmSelector;
-use crate::core::judge::{Assessment, JudgeState};
-use crate::core::metric::{MetricCursor, MetricObservation, TickObservation, ValueObservation};
+use crate::core::judge::{Assessment, JudgeState, Recorded};
+use crate::core::metric::{
+    MetricCursor, MetricObservation, NoData, Reading, TickObservation, ValueObservation,
+};
 use crate::core::policy::MetricSource;
 use crate::core::rollout::{Command, EventRecord, Notice, Rollout, RolloutId};
 use crate::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Target};
@@ -84,6 +86,23 @@ pub struct ValueRequest {
     pub stale_after: Duration,
 }
 
+/// What a provider is asked of a metric's past, of the baseline alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryRequest {
+    /// The policy's name of the metric.
+    pub metric: String,
+    /// The counters.
+    pub source: MetricSource,
+    /// Whose past.
+    pub baseline: ArmSelector,
+    /// Serin's wall clock: the past ends here.
+    pub now: Timestamp,
+    /// How far back.
+    pub over: Duration,
+    /// The length of a window.
+    pub window: Duration,
+}
+
 /// A source of metrics. It takes requests of many rollouts at once and answers each, in order; a fault
 /// is an answer, never an error. Every call ends within the provider's configured deadline.
 #[async_trait]
@@ -92,6 +111,11 @@ pub trait MetricsProvider: Send + Sync {
     async fn counts(&self, requests: &[CountsRequest]) -> Vec<CountsAnswer>;
     /// Values of queries. Providers without a query language answer `NoData::Refused`.
     async fn values(&self, requests: &[ValueRequest]) -> Vec<ValueObservation>;
+    /// What was recorded before, in order. Providers that keep nothing answer `NoData::Refused`.
+    async fn history(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
+        let nothing = || Err(NoData::Refused("this provider keeps no history".to_owned()));
+        requests.iter().map(|_| nothing()).collect()
+    }
 }
 
 // ---------------------------------------------------------------------------------------------- routers

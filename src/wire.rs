@@ -130,6 +130,7 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
             concurrency: config.engine.concurrency,
             call_deadline: config.engine.call_deadline,
             reconcile_interval: config.engine.reconcile_interval,
+            drain: config.engine.drain,
             retention: config.retention,
             ..Options::default()
         },

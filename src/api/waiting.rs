@@ -8,7 +8,7 @@ use super::views::words::{duration, list};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{LimitOutcome, Step};
 use crate::core::rollout::{Hold, Phase, Rollout, Stage};
-use crate::core::target::Target;
+use crate::core::target::{Proxies, Target};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +67,7 @@ pub(super) fn waiting_for(rollout: &Rollout, target: Option<&Target>) -> Option<
         Phase::Scheduled => scheduled(rollout, target),
         Phase::RollingBack { .. } => rolling_back(rollout, mine),
         Phase::Finalizing => match mine {
-            Some(target) if target.is_seen() => {
+            Some(target) if target.in_force(Proxies::Reachable) => {
                 waiting(Awaited::Workload, "Waiting for the new version to become the stable one.")
             }
             _ => proxies(mine, "100%"),
@@ -117,11 +117,12 @@ fn preflight(rollout: &Rollout) -> WaitingFor {
 
 fn rolling_back(rollout: &Rollout, mine: Option<&Target>) -> WaitingFor {
     match mine {
-        Some(target) if target.is_seen() => waiting(
+        Some(target) if target.in_force(Proxies::All) => waiting(
             Awaited::Traffic,
             format!(
-                "Waiting for the canary's last requests: its weight is 0, and it has been quiet for {}.",
-                duration(rollout.timers.quiet)
+                "Waiting for the canary's last requests: its weight is 0, and it has been quiet for {} of {}.",
+                duration(rollout.timers.quiet),
+                duration(rollout.quiet_needed(target))
             ),
         ),
         _ => proxies(mine, "the canary at 0%"),

@@ -29,6 +29,9 @@ pub struct Line {
     pub t: f64,
     /// The canary's weight in force, in percent.
     pub weight: f64,
+    /// The weight of what the canary is compared with, in percent; left out: all the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_weight: Option<f64>,
     /// Counts the stream's ticks from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
@@ -103,6 +106,18 @@ pub enum ArmLine {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sum: Option<f64>,
     },
+    /// Of a rate.
+    Rate {
+        /// How often it happened.
+        events: u64,
+        /// What it is measured against, in the policy's unit (seconds, or counts).
+        exposure: f64,
+    },
+    /// Of a gauge.
+    Value {
+        /// In its own unit.
+        value: f64,
+    },
 }
 
 /// The upper bound of a bucket.
@@ -171,6 +186,8 @@ impl Line {
             stream: stream.to_owned(),
             t: tick.at.seconds(),
             weight: f64::from(tick.weight.0) / 100.0,
+            baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0)
+                .filter(|_| tick.baseline_weight.0 != Weight::FULL.0 - tick.weight.0),
             seq: Some(tick.seq),
             step: Some(tick.step),
             metrics: Ordered(
@@ -194,6 +211,10 @@ impl Line {
             at: milliseconds(self.t)?,
             step: self.step.unwrap_or(0),
             weight: weight(self.weight)?,
+            baseline_weight: match self.baseline_weight {
+                Some(percent) => weight(percent)?,
+                None => Weight(Weight::FULL.0 - weight(self.weight)?.0),
+            },
             metrics: metrics.collect::<Result<_, _>>()?,
             values: values.collect(),
         })
@@ -263,6 +284,10 @@ impl ArmLine {
                 counts: counts.clone(),
                 sum: *sum,
             },
+            Counts::Rate { events, exposure_millionths } => {
+                ArmLine::Rate { events: *events, exposure: *exposure_millionths as f64 / 1e6 }
+            }
+            Counts::Value { value } => ArmLine::Value { value: *value },
         }
     }
 
@@ -293,6 +318,18 @@ impl ArmLine {
                 }
                 Ok(Counts::Latency { le: bounds, counts: counts.clone(), sum: *sum })
             }
+            // Above this, millionths are not exact in a double.
+            ArmLine::Rate { exposure, .. } if !(0.0..=9e9).contains(exposure) => {
+                Err(wrong("exposure", format!("{exposure} is not between 0 and 9,000,000,000")))
+            }
+            ArmLine::Rate { events, exposure } => {
+                let exposure_millionths = (exposure * 1e6).round() as u64;
+                Ok(Counts::Rate { events: *events, exposure_millionths })
+            }
+            ArmLine::Value { value } if !value.is_finite() => {
+                Err(wrong("value", "it is not a finite number"))
+            }
+            ArmLine::Value { value } => Ok(Counts::Value { value: *value }),
         }
     }
 }

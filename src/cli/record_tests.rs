@@ -14,6 +14,7 @@ fn example() -> TickObservation {
         at: Timestamp(1_700_000_010_250),
         step: 1,
         weight: Weight(2_500),
+        baseline_weight: Weight(7_500),
         metrics: vec![
             MetricObservation {
                 metric: "latency".into(),
@@ -148,6 +149,7 @@ proptest! {
             at: Timestamp(at),
             step: 0,
             weight: Weight(weight),
+            baseline_weight: Weight(10_000 - weight),
             metrics: metrics.collect(),
             values: vec![ValueObservation {
                 guardrail: "g".into(),

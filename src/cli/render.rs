@@ -201,7 +201,11 @@ impl Picture {
         } else if let Some(share) = share(arm) {
             line = line.with(Style::Plain, format!("{share:<24}"));
         }
-        self.push(line.with(Style::Faint, format!("{} requests", thousands(arm.requests))));
+        let own = arm.rate.map(|rate| format!("{rate:.4} per unit")).or(arm.value.map(|v| format!("{v:.4}")));
+        self.push(match own {
+            Some(own) => line.with(Style::Plain, own),
+            None => line.with(Style::Faint, format!("{} requests", thousands(arm.requests))),
+        });
     }
 
     /// Latency only: the shares above the bound that the ratio speaks of.

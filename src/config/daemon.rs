@@ -58,7 +58,7 @@ pub struct EngineConfig {
     pub call_deadline: Duration,
     /// Every target is driven towards its split at least so often.
     pub reconcile_interval: Duration,
-    /// The canary must be without new requests for so long before a rollback is at its end.
+    /// The canary must be seen without requests for so long before a rollback is at its end.
     pub drain: Duration,
     /// How long a stop waits for work in progress.
     pub shutdown_deadline: Duration,

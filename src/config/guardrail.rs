@@ -143,6 +143,9 @@ fn stat(fields: &Fields<'_>, metrics: &[Known]) -> (Option<Signal>, Option<Unit>
         let right = match kind {
             MetricKind::Proportion => "rate",
             MetricKind::Latency => "mean, or a quantile such as p95",
+            MetricKind::Rate | MetricKind::Mean | MetricKind::Saturation => {
+                "a guardrail with a `query` of its own"
+            }
         };
         field.problem(format!("`{word}` does not fit a metric of type {}", kind.word()), right);
         return (None, Some(unit));

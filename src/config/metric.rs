@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::core::policy::{Direction, MatchOp, Matcher, Metric, MetricSource, Selector};
 
 use super::decode::{Field, Fields, all, shorten, suggest};
+use super::kinds;
 use super::templates::{self, MetricKind, Template, is_label_name, is_metric_name};
 
 const TOLERANCE: f64 = 0.1;
-const HARM_FLOOR: f64 = 0.000_5;
-const NO_HARM_FLOOR: f64 = 0.001;
+/// Above this a floor of a rate or a gauge cannot be meant.
+const HIGHEST_FLOOR: f64 = 1e12;
 
 /// What guardrails must know of a metric, also where the metric itself has problems.
 pub(super) struct Known {
@@ -19,7 +20,8 @@ pub(super) struct Known {
 
 /// Reads one metric.
 pub(super) fn metric(field: &Field<'_>) -> (Known, Option<Metric>) {
-    let Some(fields) = field.fields("a metric: a mapping with `name` and `template` or `selector`") else {
+    let Some(fields) = field.fields("a metric: a mapping with `name` and `template`, `selector` or `query`")
+    else {
         return (Known { name: None, kind: None }, None);
     };
     let name = fields.need("name", "a name that guardrails can refer to").and_then(|f| f.name());
@@ -57,12 +59,16 @@ fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Met
         }
     };
     let tolerance = fields.or("tolerance", TOLERANCE, |f| f.ratio(0.0..=10.0));
-    let harm_floor = fields.or("harm_floor", HARM_FLOOR, |f| f.ratio(0.0..=0.5));
-    let no_harm_floor = fields.or("no_harm_floor", NO_HARM_FLOOR, |f| f.ratio(0.0..=0.5));
+    let (usual_harm, usual_no_harm) = kinds::floors(source.kind);
+    let is_share = matches!(source.kind, None | Some(MetricKind::Proportion | MetricKind::Latency));
+    let floor = |f: Field<'_>| if is_share { f.ratio(0.0..=0.5) } else { f.number(0.0..=HIGHEST_FLOOR) };
+    let harm_floor = fields.or("harm_floor", usual_harm, floor);
+    let usual_no_harm = if is_share { usual_no_harm } else { harm_floor.unwrap_or(0.0).max(usual_no_harm) };
+    let no_harm_floor = fields.or("no_harm_floor", usual_no_harm, floor);
     if let (Some(harm), Some(no_harm)) = (harm_floor, no_harm_floor)
-        && no_harm <= harm
+        && (no_harm < harm || (is_share && no_harm == harm))
     {
-        let show = super::values::show_ratio;
+        let show = |floor: f64| if is_share { super::values::show_ratio(floor) } else { floor.to_string() };
         let at = fields.get("no_harm_floor").or_else(|| fields.get("harm_floor"));
         at.unwrap_or_else(|| fields.field.clone()).problem(
             format!("no_harm_floor ({}) is not above harm_floor ({})", show(no_harm), show(harm)),
@@ -88,39 +94,84 @@ struct Source {
 }
 
 fn source(fields: &Fields<'_>) -> Source {
-    let types = [MetricKind::Proportion, MetricKind::Latency].map(|kind| (kind.word(), kind));
+    let kinds = [
+        MetricKind::Proportion,
+        MetricKind::Latency,
+        MetricKind::Rate,
+        MetricKind::Mean,
+        MetricKind::Saturation,
+    ];
+    let types = kinds.map(|kind| (kind.word(), kind));
     let type_field = fields.get("type");
     let stated = type_field.as_ref().and_then(|f| f.one_of(&types));
-    let mut source = match (fields.get("template"), fields.get("selector")) {
-        (Some(field), None) => from_template(&field),
-        (None, Some(field)) => {
-            let (kind, value) = from_selector(&field);
-            let bad_means = (kind == Some(MetricKind::Latency)).then_some("slow requests");
-            Source { kind, value, bad_means }
+    let none = Source { kind: None, value: None, bad_means: None };
+    let given: Vec<(&'static str, Field<'_>)> = ["template", "selector", "query"]
+        .into_iter()
+        .filter_map(|name| Some((name, fields.get(name)?)))
+        .collect();
+    let mut source = match &given[..] {
+        [("template", field)] => from_template(field),
+        [("query", field)] => from_query(stated, field),
+        [(_, field)] => from_selector(field),
+        [(first, _), (second, field), ..] => {
+            field.problem(format!("there is a `{first}` and a `{second}`"), "one of the two");
+            none
         }
-        (Some(_), Some(field)) => {
-            field.problem("there is a `template` and a `selector`", "one of the two");
-            Source { kind: None, value: None, bad_means: None }
-        }
-        (None, None) => {
+        [] => {
             let names = templates::TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>().join(", ");
             fields.field.problem(
-                "the metric has neither a `template` nor a `selector`",
-                format!("`template:` with one of {names}, or `selector:` with counters of your own"),
+                "the metric has neither a `template` nor a `selector` nor a `query`",
+                format!(
+                    "`template:` with one of {names}, `selector:` with counters of your own, or `type: mean` or \
+                     `type: saturation` with a `query:`"
+                ),
             );
-            Source { kind: None, value: None, bad_means: None }
+            none
         }
     };
     if let (Some(stated), Some(kind), Some(field)) = (stated, source.kind, type_field)
         && stated != kind
     {
+        let (is, said) = (kind.word(), stated.word());
         field.problem(
-            format!("the type is {}, but the counters are those of a {}", stated.word(), kind.word()),
-            format!("`{}`, or other counters", kind.word()),
+            format!("the type is {said}, but what is given makes a {is}"),
+            format!("`{is}`, or other counters"),
         );
         source.value = None;
     }
     source
+}
+
+fn from_query(stated: Option<MetricKind>, field: &Field<'_>) -> Source {
+    let kind = match stated {
+        Some(kind @ (MetricKind::Mean | MetricKind::Saturation)) => kind,
+        Some(other) => {
+            field.problem(
+                format!("a {} needs exact counts, which a query cannot give", other.word()),
+                "`type: mean` or `type: saturation` with the query, or a `selector`",
+            );
+            return Source { kind: None, value: None, bad_means: None };
+        }
+        None => {
+            field.problem(
+                "a `query` is the value of a gauge, and its `type` is missing",
+                "`type: mean` or `type: saturation`",
+            );
+            return Source { kind: None, value: None, bad_means: None };
+        }
+    };
+    Source { kind: Some(kind), value: kinds::gauge(kind, field), bad_means: usual_words(kind) }
+}
+
+/// What counts as bad, where the kind alone says it.
+fn usual_words(kind: MetricKind) -> Option<&'static str> {
+    match kind {
+        MetricKind::Proportion => None,
+        MetricKind::Latency => Some("slow requests"),
+        MetricKind::Rate => Some("more of them than the baseline has"),
+        MetricKind::Mean => Some("a worse mean than the baseline's"),
+        MetricKind::Saturation => Some("fuller than the baseline"),
+    }
 }
 
 /// `template: NAME`, or `template: {name: NAME, parameter: value}`.
@@ -179,18 +230,24 @@ fn known_template(field: &Field<'_>) -> Option<&'static Template> {
     template
 }
 
-/// `{total: [...], bad: [...]}` or `{histogram: {...}, unit: seconds}`.
-fn from_selector(field: &Field<'_>) -> (Option<MetricKind>, Option<MetricSource>) {
-    let Some(fields) = field.fields("a mapping with `total` and `bad`, or with `histogram`") else {
-        return (None, None);
+/// `{total: [...], bad: [...]}`, `{histogram: {...}, unit: seconds}`, or `{events: [...], per: share}`.
+fn from_selector(field: &Field<'_>) -> Source {
+    let none = Source { kind: None, value: None, bad_means: None };
+    let Some(fields) = field.fields("a mapping with `total` and `bad`, with `histogram`, or with `events`")
+    else {
+        return none;
     };
-    let process_start = fields.maybe("process_start", |f| metric_name(&f));
-    let (kind, value) = match fields.get("histogram") {
-        Some(field) => (MetricKind::Latency, latency(&field, &fields, process_start)),
-        None => (MetricKind::Proportion, proportion(&fields, process_start)),
+    let (kind, value) = if fields.get("events").is_some() {
+        (MetricKind::Rate, kinds::rate(&fields))
+    } else {
+        let process_start = fields.maybe("process_start", |f| metric_name(&f));
+        match fields.get("histogram") {
+            Some(field) => (MetricKind::Latency, latency(&field, &fields, process_start)),
+            None => (MetricKind::Proportion, proportion(&fields, process_start)),
+        }
     };
     fields.close();
-    (Some(kind), value)
+    Source { kind: Some(kind), value, bad_means: usual_words(kind) }
 }
 
 fn proportion(fields: &Fields<'_>, process_start: Option<Option<String>>) -> Option<MetricSource> {
@@ -241,7 +298,7 @@ fn latency(
 }
 
 /// `http_requests_total`, or `{metric: http_requests_total, match: ...}`.
-fn selector(field: &Field<'_>) -> Option<Selector> {
+pub(super) fn selector(field: &Field<'_>) -> Option<Selector> {
     if field.is_scalar() {
         return Some(Selector { metric: metric_name(field)?, matchers: Vec::new() });
     }
@@ -252,7 +309,7 @@ fn selector(field: &Field<'_>) -> Option<Selector> {
     Some(Selector { metric: metric?, matchers: matchers? })
 }
 
-fn metric_name(field: &Field<'_>) -> Option<String> {
+pub(super) fn metric_name(field: &Field<'_>) -> Option<String> {
     let name = field.raw("the name of a metric")?;
     if !is_metric_name(name) {
         field.problem(

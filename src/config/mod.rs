@@ -2,10 +2,12 @@
 //! starts before a file is read whole, and all of its problems are told at once.
 
 mod adapters;
+mod bake;
 mod daemon;
 mod decode;
 mod files;
 mod guardrail;
+mod kinds;
 mod metric;
 mod policy;
 mod problem;

@@ -6,14 +6,16 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::core::policy::{
-    Analysis, AtMax, Bake, Guardrail, Limit, LimitOutcome, Metric, Mode, Policy, Step,
+    Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Step,
+    TrafficShare,
 };
 use crate::core::target::Weight;
 
 use super::decode::{Field, Fields, all};
 use super::metric::{self, Known};
 use super::problem::{Problems, Report};
-use super::{guardrail, values, yaml};
+use super::templates::MetricKind;
+use super::{bake, guardrail, values, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -51,8 +53,15 @@ fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
     let (known, metrics) = metrics(&fields);
     let interval = analysis.as_ref().map(|analysis| analysis.interval);
     let guardrails = fields.or("guardrails", Vec::new(), |f| guardrails(&f, &known, interval));
-    let bake = fields.or("bake", Bake { duration: HOUR / 2 }, |f| bake(&f));
+    let usual = (Bake { duration: HOUR / 2, limits: Vec::new() }, None);
+    let bake = fields.or("bake", usual, |f| bake::bake(&f, &known, steps.as_deref()));
     fields.close();
+    let (bake, holdback) = bake?;
+    let steps = steps.map(|mut steps| {
+        let last = steps.len().saturating_sub(1);
+        holdback.into_iter().for_each(|step| steps.insert(last, step));
+        steps
+    });
     Some(Policy {
         name: name?,
         version,
@@ -62,17 +71,25 @@ fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
         analysis: analysis?,
         metrics: metrics?,
         guardrails: guardrails?,
-        bake: bake?,
+        bake,
     })
 }
 
-fn bake(field: &Field<'_>) -> Option<Bake> {
-    let fields = field.fields("a mapping with `duration`")?;
-    let duration =
-        fields.need("duration", "a duration such as 30m").and_then(|f| f.duration(Duration::ZERO..=7 * DAY));
+/// `{margin: 10%, action: hold}`, or `off`.
+fn traffic_share(field: &Field<'_>) -> Option<Option<TrafficShare>> {
+    if field.is_scalar() {
+        return field.one_of(&[("off", None)]);
+    }
+    let usual = USUAL_SHARE;
+    let fields = field.fields("`off`, or a mapping with `margin` and `action`")?;
+    let margin = fields.or("margin", usual.margin, |f| f.ratio(0.0..=10.0));
+    let actions = [("alert", GuardrailAction::Alert), ("hold", GuardrailAction::Hold)];
+    let action = fields.or("action", usual.action, |f| f.one_of(&actions));
     fields.close();
-    Some(Bake { duration: duration? })
+    Some(Some(TrafficShare { margin: margin?, action: action? }))
 }
+
+const USUAL_SHARE: TrafficShare = TrafficShare { margin: 0.1, action: GuardrailAction::Hold };
 
 fn default_analysis() -> Analysis {
     Analysis {
@@ -82,6 +99,8 @@ fn default_analysis() -> Analysis {
         false_rollback_rate: 0.01,
         no_harm_alpha: 0.05,
         dispersion: 3.0,
+        history: 2 * HOUR,
+        traffic_share: Some(USUAL_SHARE),
         blind: Limit { after: 600 * SECOND, then: LimitOutcome::Hold },
         silent: Limit { after: 60 * SECOND, then: LimitOutcome::RollBack },
         confirm_within: 60 * SECOND,
@@ -98,6 +117,8 @@ fn analysis(field: &Field<'_>) -> Option<Analysis> {
         fields.or("false_rollback_rate", usual.false_rollback_rate, |f| f.ratio(0.000_01..=0.5));
     let no_harm_alpha = fields.or("no_harm_alpha", usual.no_harm_alpha, |f| f.ratio(0.000_01..=0.5));
     let dispersion = fields.or("dispersion", usual.dispersion, |f| f.number(1.0..=1000.0));
+    let history = fields.or("history", usual.history, |f| f.duration(Duration::ZERO..=DAY));
+    let share = fields.or("traffic_share", usual.traffic_share, |f| traffic_share(&f));
     let blind = fields.or("blind", usual.blind, |f| limit(&f, usual.blind, interval));
     let silent = fields.or("silent", usual.silent, |f| limit(&f, usual.silent, interval));
     let confirm_within = fields.or("confirm_within", usual.confirm_within, |f| f.duration(SECOND..=HOUR));
@@ -109,6 +130,8 @@ fn analysis(field: &Field<'_>) -> Option<Analysis> {
         false_rollback_rate: false_rollback_rate?,
         no_harm_alpha: no_harm_alpha?,
         dispersion: dispersion?,
+        history: history?,
+        traffic_share: share?,
         blind: blind?,
         silent: silent?,
         confirm_within: confirm_within?,
@@ -248,6 +271,15 @@ fn metrics(fields: &Fields<'_>) -> (Vec<Known>, Option<Vec<Metric>>) {
     let (known, read): (Vec<_>, Vec<_>) = items.iter().map(metric::metric).unzip();
     let names = known.iter().map(|known| known.name.as_deref());
     let unique = unique(&items, names);
+    let counts =
+        |known: &Known| matches!(known.kind, None | Some(MetricKind::Proportion | MetricKind::Latency));
+    if !known.iter().any(counts) {
+        field.problem(
+            "no metric counts requests, so nothing would show that a canary gets none, or still gets some",
+            "at least one metric of the type proportion or latency beside the others",
+        );
+        return (known, None);
+    }
     (known, all(read).filter(|_| unique))
 }
 

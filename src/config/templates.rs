@@ -15,6 +15,12 @@ pub enum MetricKind {
     Proportion,
     /// A histogram of durations.
     Latency,
+    /// Events over time.
+    Rate,
+    /// The mean of a gauge.
+    Mean,
+    /// How full something is.
+    Saturation,
 }
 
 impl MetricKind {
@@ -23,6 +29,9 @@ impl MetricKind {
         match self {
             MetricKind::Proportion => "proportion",
             MetricKind::Latency => "latency",
+            MetricKind::Rate => "rate",
+            MetricKind::Mean => "mean",
+            MetricKind::Saturation => "saturation",
         }
     }
 }
@@ -249,6 +258,7 @@ mod tests {
                     assert_eq!(template.kind, MetricKind::Latency, "{}", template.name);
                     vec![histogram]
                 }
+                other => panic!("{}: {other:?}", template.name),
             };
             for selector in selectors {
                 assert!(is_metric_name(&selector.metric), "{selector:?}");

@@ -30,14 +30,30 @@ pub enum Counts {
         /// The sum of all durations in seconds, where the source has it.
         sum: Option<f64>,
     },
+    /// Events, and what they are measured against.
+    Rate {
+        /// How often it happened.
+        events: u64,
+        /// What the arm was exposed to, in millionths: seconds of instances, seconds of the whole traffic
+        /// times the arm's share, or counts of another counter.
+        exposure_millionths: u64,
+    },
+    /// A gauge.
+    Value {
+        /// In the metric's own unit; finite.
+        value: f64,
+    },
 }
 
 impl Counts {
-    /// All requests of the window.
-    pub fn requests(&self) -> u64 {
+    /// All requests of the window; `None` for what counts no requests.
+    pub fn requests(&self) -> Option<u64> {
         match self {
-            Counts::Proportion { total, .. } => *total,
-            Counts::Latency { counts, .. } => counts.iter().sum(),
+            Counts::Proportion { total, .. } => Some(*total),
+            Counts::Latency { counts, .. } => {
+                Some(counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count)))
+            }
+            Counts::Rate { .. } | Counts::Value { .. } => None,
         }
     }
 }
@@ -209,6 +225,9 @@ pub struct TickObservation {
     pub step: usize,
     /// The canary's weight in force.
     pub weight: Weight,
+    /// The weight of what it is compared with.
+    #[serde(default)]
+    pub baseline_weight: Weight,
     /// The metrics, in the policy's order.
     pub metrics: Vec<MetricObservation>,
     /// The guardrails' queries, in the policy's order.

@@ -77,14 +77,29 @@ pub struct Analysis {
     pub false_rollback_rate: f64,
     /// α of the no-harm tests, in (0, 0.5].
     pub no_harm_alpha: f64,
-    /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ).
+    /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ) where there is no history.
     pub dispersion: f64,
+    /// How much of the baseline's past is looked at when a rollout starts; zero: none.
+    #[serde(default)]
+    pub history: Duration,
+    /// Whether the canary's share of the requests is checked against its weight; `None`: not.
+    #[serde(default)]
+    pub traffic_share: Option<TrafficShare>,
     /// No data of both arms for so long, and what then.
     pub blind: Limit,
     /// No data of the canary while the baseline is seen for so long, and what then.
     pub silent: Limit,
     /// A rollback that is not seen in the data plane within this time pages.
     pub confirm_within: Duration,
+}
+
+/// How the canary's share of the requests is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrafficShare {
+    /// Relative: 0.1 allows 4.5% to 5.5% at a weight of 5%. At least 0.
+    pub margin: f64,
+    /// What follows: an alert, or a hold with an alert. Never a rollback.
+    pub action: GuardrailAction,
 }
 
 /// A time that must not be passed, and what happens if it is.
@@ -115,12 +130,13 @@ pub struct Metric {
     pub source: MetricSource,
     /// What counts as bad, in words, for explanations.
     pub bad_means: String,
-    /// How much worse is accepted: a proportion's ratio r0 = 1 + tolerance; a latency's factor on the
-    /// latency axis γ = 1 + tolerance. In [0, 10].
+    /// How much worse is accepted: a proportion's or rate's ratio r0 = 1 + tolerance; a latency's factor
+    /// on the latency axis γ = 1 + tolerance; of a gauge a part of the baseline's value. In [0, 10].
     pub tolerance: f64,
-    /// δ0: an absolute difference that is never called harm, as a proportion.
+    /// δ0: an absolute difference that is never called harm: a proportion; of a rate events per unit of
+    /// exposure; of a gauge in its own unit.
     pub harm_floor: f64,
-    /// δ_M > δ0: an absolute difference that still counts as no harm, as a proportion.
+    /// δ_M > δ0 (of a gauge ≥): an absolute difference that still counts as no harm, in the same unit.
     pub no_harm_floor: f64,
     /// Which direction is better.
     pub direction: Direction,
@@ -158,6 +174,61 @@ pub enum MetricSource {
         /// The gauge that says when a process began, where there is one.
         process_start: Option<String>,
     },
+    /// Events over time: requests, restarts, panics.
+    Rate {
+        /// Counters of the events.
+        events: Vec<Selector>,
+        /// What their number is measured against.
+        per: Exposure,
+        /// The gauge that says when a process began, where there is one.
+        process_start: Option<String>,
+    },
+    /// The mean of something that is no share: a size, a queue, a duration without a histogram.
+    Mean {
+        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
+        query: String,
+    },
+    /// How full something is: CPU, memory, connections of a pool.
+    Saturation {
+        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
+        query: String,
+    },
+}
+
+/// What the events of a rate are measured against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Exposure {
+    /// Seconds, times the arm's share of the traffic.
+    Share,
+    /// Seconds of each instance that has the counter.
+    Instance,
+    /// Counts of other counters.
+    Counter {
+        /// Their selectors, summed.
+        selectors: Vec<Selector>,
+    },
+}
+
+impl MetricSource {
+    /// PromQL, where the metric is a gauge.
+    pub fn query(&self) -> Option<&str> {
+        match self {
+            MetricSource::Mean { query } | MetricSource::Saturation { query } => Some(query),
+            _ => None,
+        }
+    }
+
+    /// The stable name of the metric's kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            MetricSource::Proportion { .. } => "proportion",
+            MetricSource::Latency { .. } => "latency",
+            MetricSource::Rate { .. } => "rate",
+            MetricSource::Mean { .. } => "mean",
+            MetricSource::Saturation { .. } => "saturation",
+        }
+    }
 }
 
 /// A structured selector of series: no PromQL text, so that labels can be added and escaped.
@@ -303,6 +374,20 @@ pub enum GuardrailAction {
 pub struct Bake {
     /// How long, in analysed seconds (of elapsed time while nothing is seen).
     pub duration: Duration,
+    /// Absolute limits, tested by one arm alone.
+    #[serde(default)]
+    pub limits: Vec<BakeLimit>,
+}
+
+/// An absolute limit of a proportion at 100%. It is outside the false-rollback budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BakeLimit {
+    /// The policy's metric, a proportion.
+    pub metric: String,
+    /// The bad share that must not be exceeded, in (0, 1).
+    pub above: f64,
+    /// What follows.
+    pub action: GuardrailAction,
 }
 
 impl Policy {

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::judge::MetricHistory;
+use super::policy::MetricSource;
 use super::rollout::RolloutId;
 use super::time::Timestamp;
 
@@ -81,6 +84,11 @@ impl Split {
         let rest = 10_000 - canary;
         let baseline = if has_baseline { canary.min(rest / 2) } else { 0 };
         Split { stable: Weight(rest - baseline), canary: Weight(canary), baseline: Weight(baseline) }
+    }
+
+    /// The weight of what the canary is compared with: the fresh copy where it has traffic, else stable.
+    pub fn compared(&self) -> Weight {
+        if self.baseline > Weight::ZERO { self.baseline } else { self.stable }
     }
 
     /// The weight of a role.
@@ -183,8 +191,28 @@ pub struct Target {
     pub last_exposed: Option<RolloutId>,
     /// Whether there is a pool for a fresh copy of stable.
     pub has_baseline: bool,
+    /// The canary must be seen without requests for so long before a way back is over. Set by the
+    /// engine's options, like `has_baseline` by the configuration.
+    #[serde(default)]
+    pub drain: Duration,
     /// The proxies that were ever there and are not forgotten yet.
     pub nodes: BTreeMap<String, NodeRecord>,
+    /// The past of its metrics as it was last measured, by their names; for rollouts that cannot ask for
+    /// it themselves.
+    #[serde(default)]
+    pub history: BTreeMap<String, KeptHistory>,
+}
+
+/// A metric's past, with what it was measured for: a metric of that name in another policy may count
+/// something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptHistory {
+    /// The counters.
+    pub source: MetricSource,
+    /// The tolerance, which the bounds of a latency depend on.
+    pub tolerance: f64,
+    /// What was measured.
+    pub history: MetricHistory,
 }
 
 /// A split that the data plane was seen to have.
@@ -209,6 +237,16 @@ pub struct NodeRecord {
     pub connected: bool,
     /// Why it refused the newest generation, if it did.
     pub refused: Option<String>,
+}
+
+/// Whose word is asked for when it is asked whether a split is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proxies {
+    /// Those that can be reached. On the way up one that is cut off merely lags.
+    Reachable,
+    /// Also those that are cut off and not forgotten yet: on the way back they may still send traffic to
+    /// a bad version.
+    All,
 }
 
 /// What a router says about the data plane.
@@ -258,7 +296,9 @@ impl Target {
             active: None,
             last_exposed: None,
             has_baseline: false,
+            drain: Duration::ZERO,
             nodes: BTreeMap::new(),
+            history: BTreeMap::new(),
         }
     }
 
@@ -283,7 +323,20 @@ impl Target {
         self.seen = Some(SeenSplit { split: self.wanted, generation: self.generation, at: now });
     }
 
-    /// True if the wanted split was seen in force.
+    /// True if the wanted split is what the data plane does, as far as is known now: it was seen, the last
+    /// look at the router showed it, and none of `proxies` is known to follow an older one. What is
+    /// decided about a split is decided by this.
+    pub fn in_force(&self, proxies: Proxies) -> bool {
+        let followed = match proxies {
+            Proxies::Reachable => true,
+            Proxies::All => self.unconfirmed_nodes().is_empty(),
+        };
+        self.is_seen() && self.certain && followed
+    }
+
+    /// True if the wanted split was seen in force once. It may have changed since, or the router may not
+    /// answer: this says since when windows count and what has to be driven, and decides nothing
+    /// ([`Target::in_force`] does).
     pub fn is_seen(&self) -> bool {
         self.seen.is_some_and(|seen| seen.generation == self.generation)
     }

@@ -128,7 +128,12 @@ impl Stage {
             workload: Arc::new(StaticPools),
             notifiers: BTreeMap::from([("log".to_owned(), Arc::new(LogNotifier) as _)]),
             failpoints: Arc::new(NoFailpoints),
-            options: Options { reconcile_interval: Duration::from_secs(2), ..Options::default() },
+            options: Options {
+                reconcile_interval: Duration::from_secs(2),
+                // Nobody keeps a session here, and nothing arrives late.
+                drain: Duration::from_secs(1),
+                ..Options::default()
+            },
         })
         .await?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for the API")?;

@@ -8,10 +8,17 @@ use tokio::time::timeout;
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::arms::{ArmSelector, arms};
-use crate::core::metric::{MetricCursor, MetricObservation, NoData, Usage, ValueObservation};
-use crate::core::policy::Signal;
-use crate::core::rollout::{Phase, Tick};
-use crate::ports::{CountsRequest, Required, ValueRequest};
+use crate::core::judge::{History, MetricHistory, Recorded};
+use crate::core::metric::{
+    Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, Usage, ValueObservation, Window,
+};
+use crate::core::policy::{Metric, Signal};
+use crate::core::rollout::{Event, Phase, Tick, history_is_due};
+use crate::core::time::Timestamp;
+use crate::ports::{CountsAnswer, CountsRequest, Died, HistoryRequest, Required, ValueRequest};
+
+/// So much of the time that a policy wants to look back on must be recorded.
+const ENOUGH_OF_PAST: f64 = 0.9;
 
 impl Engine {
     /// Asks the provider of a target for everything that its rollout looks at. A fault is an answer.
@@ -31,6 +38,7 @@ impl Engine {
             }
         };
         let counts = self.counts_requests(active, &canary, &baseline);
+        let gauges = gauges(active);
         let values = self.value_requests(active, &canary, &baseline);
         let both = async {
             let counted = provider.counts(&counts).await;
@@ -41,13 +49,20 @@ impl Engine {
         let Ok((answers, values)) = timeout(self.parts.options.call_deadline * 2, both).await else {
             return Some((nothing(active, elapsed, &NoData::Timeout), BTreeMap::new()));
         };
-        if answers.len() != counts.len() {
-            let odd = NoData::Malformed(format!("{} answers to {} requests", answers.len(), counts.len()));
+        let expected = self.value_requests(active, &canary, &baseline).len();
+        if answers.len() != counts.len() || values.len() != expected {
+            let got = answers.len() + values.len();
+            let odd = NoData::Malformed(format!("{got} answers to {} requests", counts.len() + expected));
             return Some((nothing(active, elapsed, &odd), BTreeMap::new()));
         }
+        let mut values = values;
+        let rails = values.split_off(gauges.len());
+        let at = counts.first().map_or_else(|| self.clock().wall(), |request| request.now);
+        let end = at.minus(rollout.policy.analysis.lag);
+        let read = values.into_iter().map(|value| gauge_answer(active, value, end));
         let mut cursors = BTreeMap::new();
         let mut metrics = Vec::new();
-        for answer in answers {
+        for answer in answers.into_iter().chain(read) {
             let mut observation = answer.observation;
             match answer.cursor {
                 Some(cursor) => {
@@ -57,7 +72,47 @@ impl Engine {
             }
             metrics.push(observation);
         }
-        Some((Tick { elapsed, metrics, values }, cursors))
+        // In the policy's order again.
+        let place = |name: &str| rollout.policy.metrics.iter().position(|metric| metric.name == name);
+        metrics.sort_by_key(|observation| place(&observation.metric));
+        Some((Tick { elapsed, metrics, values: rails }, cursors))
+    }
+
+    /// Asks for the metrics' pasts, once, before the first look. What the provider cannot tell is left to
+    /// what the target knows from earlier rollouts, and then to the policy.
+    pub(super) async fn history(&self, slot: &mut Slot) -> Result<(), Died> {
+        let Some(active) = &slot.active else { return Ok(()) };
+        let rollout = &active.rollout;
+        let over = rollout.policy.analysis.history;
+        if over.is_zero() || !history_is_due(rollout) {
+            return Ok(());
+        }
+        let Some(provider) = self.parts.providers.get(&slot.spec.provider) else { return Ok(()) };
+        let Ok((_, baseline)) = arms(&slot.spec, &slot.target, &rollout.version) else { return Ok(()) };
+        let metrics: Vec<_> = rollout.policy.metrics.iter().filter(|m| m.source.query().is_none()).collect();
+        let now = self.clock().wall();
+        let request = |metric: &&Metric| HistoryRequest {
+            metric: metric.name.clone(),
+            source: metric.source.clone(),
+            baseline: baseline.clone(),
+            now,
+            over,
+            window: rollout.policy.analysis.interval,
+        };
+        let requests: Vec<HistoryRequest> = metrics.iter().map(request).collect();
+        let answers = timeout(self.parts.options.call_deadline * 2, provider.history(&requests)).await;
+        let mut found = History::default();
+        for (metric, answer) in metrics.iter().zip(answers.unwrap_or_default()) {
+            match answer.map(|recorded| past(metric, &recorded, over)) {
+                Ok(Some(past)) => {
+                    found.metrics.insert(metric.name.clone(), past);
+                }
+                Ok(None) => {}
+                Err(why) => tracing::info!(metric = %metric.name, %why, "no history of the metric"),
+            }
+        }
+        self.take(slot, Event::History(found), BTreeMap::new(), None).await?;
+        Ok(())
     }
 
     fn counts_requests(
@@ -68,16 +123,13 @@ impl Engine {
     ) -> Vec<CountsRequest> {
         let rollout = &active.rollout;
         let analysis = &rollout.policy.analysis;
-        let required = match rollout.phase {
-            Phase::Preflight | Phase::Preparing { step: 0 } => Required::Baseline,
-            Phase::Finalizing | Phase::Baking | Phase::RollingBack { .. } => Required::Canary,
-            _ => Required::Both,
-        };
+        let required = required(&rollout.phase);
         let now = self.clock().wall();
         rollout
             .policy
             .metrics
             .iter()
+            .filter(|metric| metric.source.query().is_none())
             .map(|metric| CountsRequest {
                 metric: metric.name.clone(),
                 source: metric.source.clone(),
@@ -101,19 +153,67 @@ impl Engine {
     ) -> Vec<ValueRequest> {
         let analysis = &active.rollout.policy.analysis;
         let now = self.clock().wall();
-        let queries = active.rollout.policy.guardrails.iter().filter_map(|guardrail| {
+        let rails = active.rollout.policy.guardrails.iter().filter_map(|guardrail| {
             let Signal::Query { query } = &guardrail.signal else { return None };
-            Some(ValueRequest {
-                guardrail: guardrail.name.clone(),
-                query: query.clone(),
-                canary: canary.clone(),
-                baseline: baseline.clone(),
-                now,
-                lag: analysis.lag,
-                stale_after: stale_after(analysis.interval, analysis.silent.after),
-            })
+            Some((guardrail.name.as_str(), query.as_str()))
         });
-        queries.collect()
+        // Gauges first: they are told apart from guardrails by their place.
+        let queries = gauges(active).into_iter().chain(rails);
+        let request = |(name, query): (&str, &str)| ValueRequest {
+            guardrail: name.to_owned(),
+            query: query.to_owned(),
+            canary: canary.clone(),
+            baseline: baseline.clone(),
+            now,
+            lag: analysis.lag,
+            stale_after: stale_after(analysis.interval, analysis.silent.after),
+        };
+        queries.map(request).collect()
+    }
+}
+
+/// The past of a metric, if nearly all of the wanted time was recorded.
+fn past(metric: &Metric, recorded: &Recorded, over: Duration) -> Option<MetricHistory> {
+    let past = MetricHistory::measure(metric, recorded)?;
+    (past.until.since(past.from) >= over.mul_f64(ENOUGH_OF_PAST)).then_some(past)
+}
+
+/// Names and queries of the policy's gauges, in its order.
+fn gauges(active: &Active) -> Vec<(&str, &str)> {
+    let metrics = active.rollout.policy.metrics.iter();
+    metrics.filter_map(|metric| Some((metric.name.as_str(), metric.source.query()?))).collect()
+}
+
+/// A gauge's values as an observation: consumed when both arms (before the first step: the baseline) have
+/// one. A cursor without series carries the end of the window.
+fn gauge_answer(active: &Active, value: ValueObservation, end: Timestamp) -> CountsAnswer {
+    let needed = match required(&active.rollout.phase) {
+        Required::Both => value.canary.is_ok() && value.baseline.is_ok(),
+        Required::Baseline => value.baseline.is_ok(),
+        Required::Canary => value.canary.is_ok(),
+    };
+    let before = active.cursors.get(&value.guardrail).map_or(end, |cursor| cursor.baseline.until);
+    let is_later = end > before || !active.cursors.contains_key(&value.guardrail);
+    let until = Cursor { until: end, ..Cursor::default() };
+    let counts = |reading: Reading<f64>| reading.map(|value| Counts::Value { value });
+    CountsAnswer {
+        observation: MetricObservation {
+            metric: value.guardrail,
+            window: needed.then_some(Window { start: before.min(end), end }),
+            canary: counts(value.canary),
+            baseline: counts(value.baseline),
+            usage: Usage::Outside,
+        },
+        cursor: (needed && is_later).then(|| MetricCursor { canary: until.clone(), baseline: until }),
+    }
+}
+
+/// Which arms must have fresh samples in a phase.
+fn required(phase: &Phase) -> Required {
+    match phase {
+        Phase::Preflight | Phase::Preparing { step: 0 } => Required::Baseline,
+        Phase::Finalizing | Phase::Baking | Phase::RollingBack { .. } => Required::Canary,
+        _ => Required::Both,
     }
 }
 

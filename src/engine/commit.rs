@@ -322,6 +322,7 @@ impl Engine {
                 slot.target = Target {
                     epoch,
                     has_baseline: slot.target.has_baseline,
+                    drain: slot.target.drain,
                     stable_version: target.stable_version.or(slot.target.stable_version.take()),
                     ..target
                 };

@@ -174,6 +174,7 @@ impl Handle {
             event_seq: 1,
             phase_since: now,
             baseline_was_healthy: BTreeMap::new(),
+            history: None,
             last: None,
             ended_at: None,
         };

@@ -68,6 +68,8 @@ pub struct Options {
     pub reconcile_interval: Duration,
     /// How often while something is.
     pub confirm_interval: Duration,
+    /// The canary must be seen without requests for so long before a way back is over.
+    pub drain: Duration,
     /// A snapshot of the evidence after so many ticks.
     pub snapshot_every: u64,
     /// What is kept of ended rollouts.
@@ -81,6 +83,7 @@ impl Default for Options {
             call_deadline: Duration::from_secs(10),
             reconcile_interval: Duration::from_secs(10),
             confirm_interval: Duration::from_millis(250),
+            drain: Duration::from_secs(30),
             snapshot_every: 20,
             retention: Retention {
                 observations: Duration::from_secs(30 * 24 * 3600),
@@ -110,6 +113,7 @@ impl Engine {
         for mut target in targets {
             let Some(spec) = handle.targets().get(&target.name) else { continue };
             target.has_baseline = spec.baseline.is_some();
+            target.drain = engine.parts.options.drain;
             if target.stable_version.is_none() {
                 target.stable_version.clone_from(&spec.stable_version);
             }

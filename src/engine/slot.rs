@@ -13,7 +13,7 @@ use crate::core::judge::JudgeState;
 use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Phase, Rollout};
-use crate::core::target::{Finding, ObservedSplit, Role, Target, TargetSpec, Weight};
+use crate::core::target::{Finding, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
 use crate::telemetry;
 
@@ -155,6 +155,7 @@ impl Engine {
             return Ok(());
         }
         slot.plan_tick(now);
+        self.history(slot).await?;
         let elapsed = slot.last_tick.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         let Some((tick, cursors)) = self.collect(slot, elapsed).await else { return Ok(()) };
         let policy = slot.active.as_ref().map(|a| a.rollout.policy.name.clone()).unwrap_or_default();
@@ -183,6 +184,7 @@ impl Engine {
             slot.next_observe = now + self.parts.options.reconcile_interval;
             return Ok(());
         }
+        // Not `in_force`: a router that does not answer is not asked more often for it.
         let settled = slot.target.is_seen() && slot.target.unconfirmed_nodes().is_empty();
         let options = &self.parts.options;
         slot.next_observe = now + if settled { options.reconcile_interval } else { options.confirm_interval };
@@ -243,7 +245,9 @@ impl Engine {
                 let split = crate::core::target::Split::canary(weight, has_baseline);
                 timeout(self.parts.options.call_deadline, self.parts.workload.prepare(name, split)).await
             }
-            Phase::Finalizing if slot.target.is_seen() && slot.target.wanted.canary == Weight::FULL => {
+            Phase::Finalizing
+                if slot.target.in_force(Proxies::Reachable) && slot.target.wanted.canary == Weight::FULL =>
+            {
                 timeout(self.parts.options.call_deadline, self.parts.workload.finalize(name)).await
             }
             _ => return Ok(()),
@@ -261,7 +265,8 @@ impl Engine {
 
     /// Drives the router to the wanted split until that is seen everywhere, and looks at once.
     async fn drive(&self, slot: &mut Slot) -> Result<(), Died> {
-        // A proxy that is cut off matters on the way back; on the way up it merely lags.
+        // A proxy that is cut off matters on the way back; on the way up it merely lags. Not `in_force`: what
+        // was seen once is driven again when something else is found, not while nothing is.
         let lags = slot.target.wanted.canary == Weight::ZERO && !slot.target.unconfirmed_nodes().is_empty();
         if !slot.steers() || (slot.target.is_seen() && !lags && !slot.was_raised) {
             return Ok(());
@@ -312,7 +317,10 @@ impl Engine {
         let Some(id) = &target.active else { return Ok(None) };
         let stored = self.store().load(id).await?;
         let policy = &stored.rollout.policy;
-        let mut judge = stored.snapshot.map_or_else(|| JudgeState::new(policy), |(_, judge)| judge);
+        let mut judge = match stored.snapshot {
+            Some((_, judge)) => judge,
+            None => JudgeState::with_history(policy, stored.rollout.history.as_ref()),
+        };
         for tick in &stored.observations {
             judge.observe(policy, tick);
         }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::counter::{Counted, Part, Sample, Scrapes, Series, SeriesId};
 use crate::core::metric::{Counts, NoData};
-use crate::core::policy::{MetricSource, Selector};
+use crate::core::policy::{Exposure, MetricSource, Selector};
+
+/// Exposures are counted in millionths.
+const MILLION: u64 = 1_000_000;
 
 /// For what a series is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(super) enum Use {
     Bucket,
     /// The sum of a histogram.
     Sum,
+    /// What a rate is measured against.
+    Exposure,
 }
 
 /// Where a series was read.
@@ -41,6 +46,7 @@ struct Read {
     series: Series,
     total: bool,
     bad: bool,
+    exposure: bool,
 }
 
 /// The selectors that a source needs, with what they are for.
@@ -57,15 +63,26 @@ pub(super) fn selectors(source: &MetricSource) -> Vec<(Use, Selector)> {
             };
             vec![(Use::Bucket, part("_bucket")), (Use::Sum, part("_sum"))]
         }
+        MetricSource::Rate { events, per, .. } => {
+            let exposure = match per {
+                Exposure::Counter { selectors } => &selectors[..],
+                Exposure::Share | Exposure::Instance => &[],
+            };
+            let events = events.iter().map(|selector| (Use::Total, selector.clone()));
+            events.chain(exposure.iter().map(|selector| (Use::Exposure, selector.clone()))).collect()
+        }
+        // Gauges are asked for as values, not as counters.
+        MetricSource::Mean { .. } | MetricSource::Saturation { .. } => Vec::new(),
     }
 }
 
 /// The gauge that says when a process began.
 pub(super) fn process_start(source: &MetricSource) -> Option<&str> {
     match source {
-        MetricSource::Proportion { process_start, .. } | MetricSource::Latency { process_start, .. } => {
-            process_start.as_deref()
-        }
+        MetricSource::Proportion { process_start, .. }
+        | MetricSource::Latency { process_start, .. }
+        | MetricSource::Rate { process_start, .. } => process_start.as_deref(),
+        MetricSource::Mean { .. } | MetricSource::Saturation { .. } => None,
     }
 }
 
@@ -90,7 +107,7 @@ impl Look {
         };
         let one = id(name, labels);
         let (group, part) = match used {
-            Use::Total | Use::Bad => (one.key.clone(), Part::Counter),
+            Use::Total | Use::Bad | Use::Exposure => (one.key.clone(), Part::Counter),
             Use::Bucket => {
                 let mut others = labels.clone();
                 let bound = parse_bound(&one.key, others.remove("le").as_deref())?;
@@ -103,7 +120,9 @@ impl Look {
             series: Series { id: one, group, part, samples: Vec::new() },
             total: false,
             bad: false,
+            exposure: false,
         });
+        read.exposure |= used == Use::Exposure;
         read.total |= used == Use::Total;
         read.bad |= used == Use::Bad;
         read.series.samples.extend(samples);
@@ -147,7 +166,33 @@ impl Look {
                 })
             }
             MetricSource::Latency { unit_seconds, .. } => self.latency(unit_seconds, counted),
+            MetricSource::Rate { per, .. } => Ok(self.rate(per, counted)),
+            MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
+                Err(NoData::Refused("a gauge has no counters".to_owned()))
+            }
         }
+    }
+
+    /// Events and exposure. Of [`Exposure::Share`] the exposure is the whole traffic's: only the engine
+    /// knows the arms' shares.
+    fn rate(&self, per: &Exposure, counted: &Counted) -> Counts {
+        let keys = |wanted: fn(&Read) -> bool| {
+            self.series.iter().filter(move |(_, read)| wanted(read)).map(|(key, _)| key.as_str())
+        };
+        let span =
+            counted.since.zip(counted.newest).map_or(0, |(since, newest)| newest.since(since).as_micros());
+        let span = u64::try_from(span).unwrap_or(u64::MAX);
+        let exposure_millionths = match per {
+            Exposure::Share => span,
+            Exposure::Instance => {
+                let seen = keys(|read| read.total).filter(|key| counted.increments.contains_key(*key));
+                let instances: BTreeSet<Option<&str>> =
+                    seen.map(|key| self.series[key].series.id.instance.as_deref()).collect();
+                span.saturating_mul(instances.len() as u64)
+            }
+            Exposure::Counter { .. } => counted.total(keys(|read| read.exposure)).saturating_mul(MILLION),
+        };
+        Counts::Rate { events: counted.total(keys(|read| read.total)), exposure_millionths }
     }
 
     fn latency(&self, unit_seconds: &str, counted: &Counted) -> Result<Counts, NoData> {

@@ -3,6 +3,8 @@
 //! A histogram is given as `le`, rising upper bounds, and `counts`, not cumulative and one longer (the
 //! last one counts what is above every bound).
 
+use serde::{Deserialize, Serialize};
+
 use super::special::{exp, ln};
 
 /// Exceedances rarer than this need too many requests.
@@ -17,7 +19,7 @@ const STEEPEST_TAIL: f64 = 20.0;
 
 /// A bucket bound ℓ at which exceedances are compared, and how much more a distribution exceeds it that
 /// is slower by the accepted factor γ: S(ℓ/γ) = ratio·S(ℓ) + excess.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     /// ℓ, in the unit of the bounds.
     pub bound: f64,
@@ -102,6 +104,18 @@ pub fn quantile(le: &[f64], counts: &[u64], q: f64) -> Option<f64> {
         below += count;
     }
     Some(highest)
+}
+
+/// The q-quantile with a 95% interval at this look: the values at the ranks qn ± 1.96·√(φ·q(1 − q)·n) (the
+/// binomial interval of order statistics), as (low, estimate, high). It is for people to read; no test
+/// uses it.
+pub fn quantile_interval(le: &[f64], counts: &[u64], q: f64, dispersion: f64) -> Option<[f64; 3]> {
+    let n = total(counts) as f64;
+    let half = 1.959_963_984_540_054 * (dispersion * q * (1.0 - q) / n).sqrt();
+    let estimate = quantile(le, counts, q)?;
+    let low = quantile(le, counts, (q - half).max(0.0))?;
+    let high = if q + half >= 1.0 { le.last().copied()? } else { quantile(le, counts, q + half)? };
+    Some([low.min(estimate), estimate, high.max(estimate)])
 }
 
 /// The thresholds for a baseline of this distribution and for canaries that may be `slower` (γ ≥ 1):

@@ -85,6 +85,11 @@ impl Starts {
         0.5 * due as f64 / self.later as f64
     }
 
+    /// Whether no window was tested yet.
+    pub fn is_fresh(&self) -> bool {
+        self.tested.is_zero()
+    }
+
     /// The mass that has not started yet.
     pub fn unspent(&self) -> f64 {
         0.5 * (self.later - self.spent) as f64 / self.later as f64

@@ -5,7 +5,10 @@
 //! e-process that starts at 1 ever reaches 1/α with probability at most α if its null hypothesis holds,
 //! however often one looks.
 
+pub mod combine;
+pub mod dispersion;
 pub mod gate;
+pub mod gauge;
 pub mod histogram;
 pub mod mixture;
 pub mod planner;

@@ -102,6 +102,11 @@ impl<const K: usize> Grid<K> {
         K == 0
     }
 
+    /// x·ln g − N·p_max(g − 1) for every g: one arm of `bad` of `requests` against the share `limit`.
+    pub fn against_limit(&self, bad: f64, requests: f64, limit: f64) -> [f64; K] {
+        std::array::from_fn(|i| bad * self.ln_g[i] - requests * limit * (self.g[i] - 1.0))
+    }
+
     /// η·L(g; r, δ) for every g.
     pub fn increments(&self, pair: &Pair, margin: Margin, eta: f64) -> [f64; K] {
         let kr = pair.kappa() * margin.ratio;

@@ -8,8 +8,6 @@ mod client;
 mod example;
 #[path = "api_health.rs"]
 mod health;
-#[path = "api_store.rs"]
-mod store;
 #[path = "api_words.rs"]
 mod words;
 
@@ -25,16 +23,17 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use serin::api::{Limits, router_with};
 use serin::core::metric::{Counts, MetricObservation, NoData, TickObservation, Usage};
-use serin::core::rollout::{EventKind, EventRecord, Phase, RolloutId};
+use serin::core::rollout::{EventKind, EventRecord, Phase, Rollout, RolloutId};
 use serin::core::target::Weight;
 use serin::engine::Handle;
+use serin::ports::{Commit, Store};
 use tower::ServiceExt;
 
-use example::{NOW, assessment, policy, rollout, spec, target};
-use store::{Memory, Standing};
+use crate::testkit::fakes::MemoryStore;
+use example::{NOW, Standing, assessment, policy, rollout, spec, target};
 
 struct World {
-    store: Arc<Memory>,
+    store: MemoryStore,
     handle: Handle,
     router: Router,
 }
@@ -47,10 +46,10 @@ fn world() -> World {
 }
 
 fn world_with(limits: Limits) -> World {
-    let store = Arc::new(Memory::default());
-    store.with(|inner| inner.targets.insert("checkout".into(), target()));
+    let store = MemoryStore::new();
+    store.change(|data| data.targets.insert("checkout".into(), target()));
     let handle = Handle::new(
-        store.clone(),
+        Arc::new(store.clone()),
         Arc::new(Standing),
         BTreeMap::from([("standard".to_owned(), policy())]),
         BTreeMap::from([("checkout".to_owned(), spec())]),
@@ -62,9 +61,9 @@ fn world_with(limits: Limits) -> World {
 impl World {
     /// With the example rollout having the target.
     fn with_rollout(self) -> World {
-        self.store.with(|inner| {
-            inner.rollouts.insert("0195c1a8".into(), rollout());
-            inner.targets.insert("checkout".into(), example::steered());
+        self.store.change(|data| {
+            data.put(rollout());
+            data.targets.insert("checkout".into(), example::steered());
         });
         self
     }
@@ -187,7 +186,7 @@ async fn the_same_key_gives_the_same_rollout() {
     let problem = world.start(Some("job-7"), &other).await.problem(422, "idempotency_key_reused");
     assert_eq!(problem["rollout"], first.json()["id"]);
     world.start(Some(&"k".repeat(201)), &asked()).await.problem(400, "invalid_idempotency_key");
-    assert_eq!(world.store.with(|inner| inner.rollouts.len()), 1);
+    assert_eq!(world.store.inspect(|data| data.rollouts.len()), 1);
 }
 
 #[tokio::test]
@@ -212,7 +211,7 @@ async fn arms_that_cannot_be_told_apart_are_refused() {
     body["version"] = json!("v1.4.1");
     let problem = world.start(None, &body).await.problem(422, "arms_not_distinct");
     assert!(problem["detail"].as_str().unwrap().contains("labels that differ"), "{problem}");
-    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+    assert!(world.store.inspect(|data| data.rollouts.is_empty()));
 }
 
 #[tokio::test]
@@ -226,7 +225,7 @@ async fn promql_in_a_version_is_data() {
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(world.get(&format!("/api/v1/rollouts/{id}")).await.json()["version"], version);
     // It reaches the providers as the value of a label, whole.
-    let stored = world.store.with(|inner| inner.rollouts[&id].version.clone());
+    let stored = world.store.rollout(&RolloutId(id)).await.unwrap().version;
     let (canary, _) = serin::core::arms::arms(&spec(), &target(), &stored).unwrap();
     assert_eq!(canary.labels["version"], version);
 }
@@ -236,14 +235,14 @@ async fn promql_in_a_version_is_data() {
 #[tokio::test]
 async fn rollouts_come_in_pages_newest_first() {
     let world = world();
-    world.store.with(|inner| {
+    world.store.change(|data| {
         for index in 0..5 {
             let mut rollout = rollout();
             rollout.id = RolloutId(format!("r{index}"));
             if index < 3 {
                 rollout.phase = Phase::Succeeded;
             }
-            inner.rollouts.insert(rollout.id.0.clone(), rollout);
+            data.put(rollout);
         }
     });
     let ids = |page: &Value| -> Vec<String> {
@@ -273,15 +272,15 @@ async fn rollouts_come_in_pages_newest_first() {
 #[tokio::test]
 async fn events_come_after_a_number() {
     let world = world().with_rollout();
-    world.store.with(|inner| {
-        let events = (1..=5).map(|seq| EventRecord {
+    world.store.change(|data| {
+        let event = |seq| EventRecord {
             seq,
             at: NOW,
             kind: EventKind::Alert,
             by: None,
             sentence: format!("line {seq}"),
-        });
-        inner.events.insert("0195c1a8".into(), events.collect());
+        };
+        data.rollouts.get_mut(&rollout().id).unwrap().events = (1..=5).map(|seq| (seq, event(seq))).collect();
     });
     let page = world.get("/api/v1/rollouts/0195c1a8/events?after=1&limit=2").await.json();
     assert_eq!(page["items"][0]["sentence"], "line 2");
@@ -300,6 +299,7 @@ async fn observations_are_exactly_what_is_stored() {
         at: NOW,
         step: 1,
         weight: Weight(2_500),
+        baseline_weight: Weight(7_500),
         metrics: vec![MetricObservation {
             metric: "latency".into(),
             window: None,
@@ -313,7 +313,10 @@ async fn observations_are_exactly_what_is_stored() {
         }],
         values: Vec::new(),
     };
-    world.store.with(|inner| inner.ticks.insert("0195c1a8".into(), vec![(tick.clone(), assessment())]));
+    world.store.change(|data| {
+        let observations = &mut data.rollouts.get_mut(&rollout().id).unwrap().observations;
+        observations.insert(tick.seq, (tick.clone(), assessment()));
+    });
     let answer = world.get("/api/v1/rollouts/0195c1a8/observations").await;
     let stored = serde_json::to_string(&tick).unwrap();
     assert_eq!(answer.text, format!(r#"{{"items":[{stored}]}}"#));
@@ -352,15 +355,14 @@ const COMMANDS: &str = "/api/v1/rollouts/0195c1a8/commands";
 
 /// Plays the engine: gives every command in the inbox this result, until it is dropped.
 fn engine(world: &World, result: Result<(), String>) -> tokio::task::AbortHandle {
-    let store = world.store.clone();
+    let (store, handle) = (world.store.clone(), world.handle.clone());
     let task = tokio::spawn(async move {
         loop {
-            store.with(|inner| {
-                for entry in inner.inbox.values_mut() {
-                    entry.result.get_or_insert_with(|| result.clone());
-                }
-            });
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            for entry in store.pending(&[rollout().id]).await.unwrap() {
+                let commands = vec![(entry.command.key, result.clone())];
+                store.commit(&Commit { commands, ..Commit::default() }).await.unwrap();
+            }
+            handle.woken().await;
         }
     });
     task.abort_handle()
@@ -380,13 +382,13 @@ async fn a_command_goes_through_the_inbox_and_its_result_is_the_answer() {
     let answer = world.post(COMMANDS, Some("k1"), &body).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(answer.json()["result"], "done");
-    let entry = world.store.with(|inner| inner.inbox["k1"].clone());
+    let entry = world.store.command("k1").await.unwrap();
     assert_eq!((entry.command.by.as_str(), entry.command.expected_revision), ("anna", Some(17)));
     assert_eq!(entry.command.reason.as_deref(), Some("it smells"));
     assert_eq!(entry.command.kind.name(), "rollback");
     // Again: the same result, and nothing new in the inbox.
     assert_eq!(world.post(COMMANDS, Some("k1"), &body).await.status, 200);
-    assert_eq!(world.store.with(|inner| inner.inbox.len()), 1);
+    assert_eq!(world.store.inspect(|data| data.inbox.len()), 1);
     // The key stands for that command of that rollout only.
     let other = json!({ "command": "pause" });
     world.post(COMMANDS, Some("k1"), &other).await.problem(422, "idempotency_key_reused");
@@ -418,13 +420,11 @@ async fn a_command_that_is_not_taken_yet_is_accepted_and_can_be_asked_for_again(
 #[tokio::test]
 async fn commands_to_ended_rollouts_are_refused_at_once() {
     let world = patient();
-    world.store.with(|inner| {
-        inner.rollouts.get_mut("0195c1a8").unwrap().phase = Phase::Succeeded;
-    });
+    world.store.change(|data| data.put(Rollout { phase: Phase::Succeeded, ..rollout() }));
     let problem =
         world.post(COMMANDS, None, &json!({ "command": "rollback" })).await.problem(409, "command_refused");
     assert_eq!(problem["detail"], "`rollback` is not possible while the rollout is succeeded");
-    assert!(world.store.with(|inner| inner.inbox.is_empty()));
+    assert!(world.store.inspect(|data| data.inbox.is_empty()));
 }
 
 #[tokio::test]
@@ -447,5 +447,5 @@ async fn commands_that_are_none_are_refused() {
         .post("/api/v1/rollouts/nothing/commands", None, &json!({ "command": "pause" }))
         .await
         .problem(404, "not_found");
-    assert!(world.store.with(|inner| inner.inbox.is_empty()));
+    assert!(world.store.inspect(|data| data.inbox.is_empty()));
 }

@@ -31,7 +31,7 @@ async fn wrong_types_and_unknown_fields_are_named_all_at_once() {
         problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["target", "policy", "version", "supersede", "colour"]);
     assert_eq!(problem["field"], "target");
-    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+    assert!(world.store.inspect(|data| data.rollouts.is_empty()));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn what_is_not_json_is_refused() {
         .body(Body::from(asked().to_string()))
         .unwrap();
     Answer::of(world.send(request).await).await.problem(415, "unsupported_media_type");
-    assert!(world.store.with(|inner| inner.rollouts.is_empty()));
+    assert!(world.store.inspect(|data| data.rollouts.is_empty()));
 }
 
 #[tokio::test]

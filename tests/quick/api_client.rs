@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::example::{policy, rollout, spec, steered};
-use super::store::{Memory, Standing};
+use super::example::{Standing, policy, rollout, spec, steered};
+use crate::testkit::fakes::MemoryStore;
 use crate::testkit::wait::until;
 
 struct Daemon {
@@ -25,9 +25,9 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(store: Arc<Memory>, address: &str) -> Daemon {
+    async fn start(store: MemoryStore, address: &str) -> Daemon {
         let handle = Handle::new(
-            store,
+            Arc::new(store),
             Arc::new(Standing),
             BTreeMap::from([("standard".to_owned(), policy())]),
             BTreeMap::from([("checkout".to_owned(), spec())]),
@@ -51,18 +51,18 @@ impl Daemon {
     }
 }
 
-fn store() -> Arc<Memory> {
-    let store = Arc::new(Memory::default());
-    store.with(|inner| {
-        inner.rollouts.insert("0195c1a8".into(), rollout());
-        inner.targets.insert("checkout".into(), steered());
+fn store() -> MemoryStore {
+    let store = MemoryStore::new();
+    store.change(|data| {
+        data.put(rollout());
+        data.targets.insert("checkout".into(), steered());
     });
     store
 }
 
-fn phase(store: &Memory, phase: Phase) {
-    store.with(|inner| {
-        let rollout = inner.rollouts.get_mut("0195c1a8").unwrap();
+fn phase(store: &MemoryStore, phase: Phase) {
+    store.change(|data| {
+        let rollout = &mut data.rollouts.get_mut(&rollout().id).unwrap().rollout;
         rollout.phase = phase;
         rollout.revision += 1;
     });
@@ -120,7 +120,7 @@ async fn a_daemon_that_restarts_is_waited_for() {
     let address = daemon.address;
     let watching = tokio::spawn(async move { serin(address, &["rollout", "watch", "0195c1a8"]).await });
     // The watcher asks for the log after the rollout: by then it has seen the daemon.
-    let seen = || async { (store.with(|inner| inner.asked_for_events) > 0).then_some(()) };
+    let seen = || async { (store.asked_for_events() > 0).then_some(()) };
     until("the watcher has looked", Duration::from_secs(60), seen).await;
     daemon.stop().await;
     phase(&store, Phase::Succeeded);
@@ -161,7 +161,7 @@ async fn a_stop_waits_for_the_request_under_way() {
     let daemon = Daemon::start(store.clone(), "127.0.0.1:0").await;
     let address = daemon.address;
     let asking = tokio::spawn(async move { serin(address, &["rollout", "pause", "0195c1a8"]).await });
-    let seen = || async { (!store.with(|inner| inner.inbox.is_empty())).then_some(()) };
+    let seen = || async { (!store.inspect(|data| data.inbox.is_empty())).then_some(()) };
     until("the command is in the inbox", Duration::from_secs(60), seen).await;
     daemon.stop().await;
     assert_eq!(asking.await.unwrap(), Exit::Undecided, "answered, though the daemon was asked to stop");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
 };
@@ -10,9 +11,28 @@ use serin::core::policy::*;
 use serin::core::rollout::{Phase, Rollout, RolloutId, RolloutKind, Stage, Timers};
 use serin::core::target::{NodeRecord, Pool, SeenSplit, Split, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
+use serin::ports::Clock;
 
 /// 2026-03-01T10:00:04.000Z
 pub const NOW: Timestamp = Timestamp(1_772_359_204_000);
+
+/// A clock that stands.
+pub struct Standing;
+
+#[async_trait]
+impl Clock for Standing {
+    fn wall(&self) -> Timestamp {
+        NOW
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep_until(&self, _until: Duration) {
+        std::future::pending::<()>().await;
+    }
+}
 
 pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -48,6 +68,8 @@ pub fn policy() -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 3.0,
+            history: std::time::Duration::ZERO,
+            traffic_share: None,
             blind: Limit { after: seconds(600), then: LimitOutcome::Hold },
             silent: Limit { after: seconds(60), then: LimitOutcome::RollBack },
             confirm_within: seconds(30),
@@ -84,7 +106,7 @@ pub fn policy() -> Policy {
             action: GuardrailAction::RollBack,
             regardless_of_baseline: false,
         }],
-        bake: Bake { duration: seconds(1800) },
+        bake: Bake { duration: seconds(1800), limits: vec![] },
     }
 }
 
@@ -132,6 +154,7 @@ pub fn rollout() -> Rollout {
         event_seq: 6,
         phase_since: NOW,
         baseline_was_healthy: BTreeMap::new(),
+        history: None,
         last: Some(assessment()),
         ended_at: None,
     }
@@ -144,6 +167,7 @@ pub fn steered() -> Target {
     target.want(Split::canary(Weight(500), false));
     target.want(Split::canary(Weight(2_500), false));
     target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: NOW });
+    target.certain = true;
     for (name, generation, connected) in [("edge-1", 3, true), ("edge-2", 3, true), ("edge-3", 2, false)] {
         let node = NodeRecord { generation, last_seen: NOW, connected, refused: None };
         target.nodes.insert(name.to_owned(), node);
@@ -187,8 +211,11 @@ pub fn assessment() -> Assessment {
                 canary_requests: 36_140,
                 baseline_requests: 108_420,
                 bound_seconds: Some(0.25),
-                canary_quantiles: Some([0.072, 0.253, 0.530]),
-                baseline_quantiles: Some([0.071, 0.248, 1.512]),
+                canary_value: None,
+                baseline_value: None,
+                canary_quantiles: Some([0.072, 0.201, 0.253, 0.530].map(|q| [0.97 * q, q, 1.04 * q])),
+                baseline_quantiles: Some([0.071, 0.198, 0.248, 1.512].map(|q| [0.99 * q, q, 1.01 * q])),
+                dispersion_source: Default::default(),
                 dispersion: 3.0,
             },
         ],

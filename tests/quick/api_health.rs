@@ -1,6 +1,5 @@
 //! Whether the daemon says that it lives and can work, and how it bounds what is asked of it.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,11 +23,11 @@ async fn ready_only_when_loaded_and_writable() {
     world.handle.set_storing(false);
     world.get("/readyz").await.problem(503, "not_ready");
     world.handle.set_storing(true);
-    world.store.broken.store(true, Ordering::SeqCst);
+    world.store.set_broken(true);
     let problem = world.get("/readyz").await.problem(503, "not_ready");
-    assert!(problem["detail"].as_str().unwrap().contains("the disk is full"), "{problem}");
-    world.store.broken.store(false, Ordering::SeqCst);
-    world.store.stuck.store(true, Ordering::SeqCst);
+    assert!(problem["detail"].as_str().unwrap().contains("broken by the test"), "{problem}");
+    world.store.set_broken(false);
+    world.store.set_stuck(true);
     world.get("/readyz").await.problem(503, "not_ready");
     assert_eq!(world.get("/livez").await.status, 200);
 }
@@ -36,7 +35,7 @@ async fn ready_only_when_loaded_and_writable() {
 #[tokio::test]
 async fn a_store_that_fails_is_told_with_when_to_try_again() {
     let world = world().with_rollout();
-    world.store.broken.store(true, Ordering::SeqCst);
+    world.store.set_broken(true);
     let command = json!({ "command": "pause" });
     for answer in [
         world.get("/api/v1/rollouts").await,
@@ -54,7 +53,7 @@ async fn a_store_that_fails_is_told_with_when_to_try_again() {
 async fn metrics_come_even_if_the_store_is_stuck() {
     let world = world_with(Limits { health: Duration::from_millis(50), ..Limits::default() });
     for stuck in [false, true] {
-        world.store.stuck.store(stuck, Ordering::SeqCst);
+        world.store.set_stuck(stuck);
         let answer = world.get("/metrics").await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "serin_up 1\n"));
         assert!(answer.kind.starts_with("text/plain; version=0.0.4"), "{}", answer.kind);
@@ -64,11 +63,11 @@ async fn metrics_come_even_if_the_store_is_stuck() {
 #[tokio::test]
 async fn requests_are_bounded_in_time_and_in_number() {
     let world = world_with(Limits { request: Duration::from_millis(50), concurrent: 1, ..Limits::default() });
-    world.store.stuck.store(true, Ordering::SeqCst);
+    world.store.set_stuck(true);
     let problem = world.get("/api/v1/targets").await.problem(503, "timeout");
     assert_eq!(problem["retry_after_seconds"], 1);
     let world = world_with(Limits { request: seconds(600), concurrent: 1, ..Limits::default() });
-    world.store.stuck.store(true, Ordering::SeqCst);
+    world.store.set_stuck(true);
     let router = world.router.clone();
     let first = tokio::spawn(async move {
         let request = Request::get("/api/v1/targets").body(Body::empty()).unwrap();

@@ -234,11 +234,12 @@ fn the_way_back_waits_for_the_proxies_and_then_for_the_last_requests() {
     target.nodes.values_mut().for_each(|node| node.generation = generation);
     target.seen = Some(serin::core::target::SeenSplit { split: Split::STABLE, generation, at: NOW });
     rollout.timers.quiet = seconds(3);
+    target.drain = seconds(30);
     check(
         &rollout,
         &target,
         Awaited::Traffic,
-        "Waiting for the canary's last requests: its weight is 0, and it has been quiet for 3 s.",
+        "Waiting for the canary's last requests: its weight is 0, and it has been quiet for 3 s of 30 s.",
     );
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use serin::core::judge::JudgeState;
-use serin::core::metric::{MetricObservation, NoData, Usage, Window};
+use serin::core::metric::{Counts, MetricObservation, NoData, Reading, Usage, Window};
 use serin::core::policy::{AtMax, LimitOutcome};
 use serin::core::rollout::{
     Action, CommandKind, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode, RolloutId,
     Stage, State, Tick, transition,
 };
-use serin::core::target::{ObservedSplit, SeenSplit, Split, Weight};
+use serin::core::target::{NodeRecord, ObservedSplit, SeenSplit, Split, Weight};
 use serin::core::time::Timestamp;
 
 use crate::testkit::builders::{
@@ -268,21 +268,108 @@ fn a_restarted_router_that_still_has_the_old_split_is_driven_up_not_adopted() {
 #[test]
 fn a_way_back_is_over_when_the_canary_is_seen_to_get_nothing() {
     let before = state("rolling_back");
-    let quiet = |requests| {
+    let busy = take(&before, canary_had(proportion(3, 0))).state;
+    assert_eq!(name(&busy.rollout.phase), "rolling_back");
+    let after = take(&busy, canary_had(proportion(0, 0))).state;
+    assert_eq!(name(&after.rollout.phase), "rolled_back");
+    assert_eq!(after.target.active, None);
+}
+
+#[test]
+fn a_way_back_waits_until_the_canary_was_quiet_for_the_drain_time() {
+    let mut now = state("rolling_back");
+    now.target.drain = secs(30);
+    // A request in between begins the quiet time anew.
+    for requests in [0, 0, 1, 0, 0] {
+        now = take(&now, canary_had(proportion(requests, 0))).state;
+        assert_eq!(name(&now.rollout.phase), "rolling_back", "{:?}", now.rollout.timers);
+    }
+    let outcome = take(&now, canary_had(proportion(0, 0)));
+    assert_eq!(name(&outcome.state.rollout.phase), "rolled_back");
+    assert!(last_sentence(&outcome).contains("no more requests for 30 s"), "{}", last_sentence(&outcome));
+}
+
+#[test]
+fn a_canary_that_is_silent_or_counts_other_requests_does_not_keep_its_target_for_ever() {
+    for (reading, words) in [
+        (Err(NoData::Empty), "silent"),
+        (proportion(2, 0), "after 90 s its own metrics still count requests"),
+    ] {
+        let mut now = state("rolling_back");
+        now.target.drain = secs(30);
+        // The policy's `confirm_within` is 60 s.
+        for _ in 0..8 {
+            now = take(&now, canary_had(reading.clone())).state;
+            assert_eq!(name(&now.rollout.phase), "rolling_back", "{:?}", now.rollout.timers);
+        }
+        let outcome = take(&now, canary_had(reading));
+        assert_eq!(name(&outcome.state.rollout.phase), "rolled_back");
+        assert!(last_sentence(&outcome).contains(words), "{}", last_sentence(&outcome));
+    }
+}
+
+/// A look after ten seconds in which the canary had these requests.
+fn canary_had(canary: Reading<Counts>) -> Event {
+    let metric = MetricObservation {
+        metric: "errors".to_owned(),
+        window: Some(Window { start: T0, end: at(10.0) }),
+        canary,
+        baseline: proportion(1000, 1),
+        usage: Usage::Outside,
+    };
+    Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
+}
+
+fn last_sentence(outcome: &Outcome) -> String {
+    let records = outcome.actions.iter().filter_map(|action| match action {
+        Action::Record(record) => Some(record.sentence.clone()),
+        _ => None,
+    });
+    records.last().unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_decided_about_a_split_while_the_router_does_not_answer() {
+    let look = |split| Event::Observed {
+        split: ObservedSplit { split, nodes: Default::default() },
+        elapsed: secs(1),
+    };
+    let fresh = || {
         let metric = MetricObservation {
             metric: "errors".to_owned(),
             window: Some(Window { start: T0, end: at(10.0) }),
-            canary: proportion(requests, 0),
+            canary: Err(NoData::Empty),
             baseline: proportion(1000, 1),
             usage: Usage::Outside,
         };
         Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
     };
-    let busy = take(&before, quiet(3)).state;
-    assert_eq!(name(&busy.rollout.phase), "rolling_back");
-    let after = take(&busy, quiet(0)).state;
-    assert_eq!(name(&after.rollout.phase), "rolled_back");
-    assert_eq!(after.target.active, None);
+    let quiet = || canary_had(proportion(0, 0));
+    let cases: [(&str, &dyn Fn() -> Event, &str); 3] = [
+        ("preflight", &fresh, "preparing"),
+        ("finalizing", &|| Event::WorkloadReady, "baking"),
+        ("rolling_back", &quiet, "rolled_back"),
+    ];
+    for (phase, event, next) in cases {
+        let silent = take(&state(phase), look(None)).state;
+        let still = take(&silent, event()).state;
+        assert_eq!(name(&still.rollout.phase), phase);
+        let answered = take(&silent, look(Some(silent.target.wanted))).state;
+        assert_eq!(name(&take(&answered, event()).state.rollout.phase), next);
+    }
+}
+
+#[test]
+fn a_proxy_that_is_cut_off_holds_up_the_way_back_only() {
+    let cut_off = |mut state: State| {
+        let node = NodeRecord { generation: 0, last_seen: T0, connected: false, refused: None };
+        state.target.nodes.insert("edge-1".to_owned(), node);
+        state
+    };
+    let up = take(&cut_off(state("finalizing")), Event::WorkloadReady).state;
+    assert_eq!(name(&up.rollout.phase), "baking");
+    let back = take(&cut_off(state("rolling_back")), canary_had(proportion(0, 0))).state;
+    assert_eq!(name(&back.rollout.phase), "rolling_back");
 }
 
 #[test]

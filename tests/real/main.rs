@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod both_arms;
+mod counts;
 mod envoy;
 mod haproxy;
 mod kill;

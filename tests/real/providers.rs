@@ -3,7 +3,7 @@
 #[path = "providers/protected.rs"]
 mod protected;
 #[path = "providers/service.rs"]
-mod service;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -295,7 +295,7 @@ async fn contract(provider: Arc<dyn MetricsProvider>, canary: &Service, baseline
     let expected = Counts::Latency { le: vec![0.05, 0.1], counts: vec![20, 3, 1], sum: Some(6.07) };
     durations
         .look_until("the canary's first durations", |answer, _| match &answer.observation.canary {
-            Ok(counts) if answer.cursor.is_some() && counts.requests() > 0 => {
+            Ok(counts) if answer.cursor.is_some() && counts.requests() > Some(0) => {
                 assert_eq!(*counts, expected);
                 true
             }

@@ -68,6 +68,7 @@ impl Process {
             failpoints: Arc::new(life.clone()),
             options: Options {
                 confirm_interval: Duration::from_secs(1),
+                drain: Duration::from_secs(10),
                 snapshot_every: 7,
                 ..Options::default()
             },

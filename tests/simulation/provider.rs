@@ -213,6 +213,12 @@ pub fn counts_of(counters: &[u64; COUNTERS], source: &MetricSource) -> Counts {
         MetricSource::Latency { .. } => {
             Counts::Latency { le: BOUNDS.to_vec(), counts: counters[2..].to_vec(), sum: None }
         }
+        MetricSource::Rate { .. } => {
+            Counts::Rate { events: counters[1], exposure_millionths: counters[0].saturating_mul(1_000_000) }
+        }
+        MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
+            panic!("the scenarios have no gauges")
+        }
     }
 }
 

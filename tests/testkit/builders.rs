@@ -62,13 +62,15 @@ pub fn policy() -> PolicyBuilder {
                 false_rollback_rate: 0.01,
                 no_harm_alpha: 0.05,
                 dispersion: 3.0,
+                history: std::time::Duration::ZERO,
+                traffic_share: None,
                 blind: Limit { after: secs(300), then: LimitOutcome::Hold },
                 silent: Limit { after: secs(60), then: LimitOutcome::RollBack },
                 confirm_within: secs(60),
             },
             metrics: vec![errors()],
             guardrails: Vec::new(),
-            bake: Bake { duration: secs(60) },
+            bake: Bake { duration: secs(60), limits: vec![] },
         },
     }
 }
@@ -287,6 +289,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         event_seq: 1,
         phase_since: T0,
         baseline_was_healthy: BTreeMap::new(),
+        history: None,
         last: None,
         ended_at: None,
     }
@@ -341,6 +344,7 @@ pub fn tick(seq: u64) -> TickBuilder {
             at: end,
             step: 0,
             weight: percent(5.0),
+            baseline_weight: percent(95.0),
             metrics: Vec::new(),
             values: Vec::new(),
         },

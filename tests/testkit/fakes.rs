@@ -4,7 +4,7 @@
 pub mod data;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
@@ -30,7 +30,9 @@ pub struct MemoryStore {
 struct Shared {
     data: Mutex<Data>,
     broken: AtomicBool,
+    stuck: AtomicBool,
     lose_next_answer: AtomicBool,
+    asked_for_events: AtomicU64,
 }
 
 impl MemoryStore {
@@ -49,6 +51,16 @@ impl MemoryStore {
         self.shared.broken.load(Ordering::SeqCst)
     }
 
+    /// While `true`, no method gives an answer.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.shared.stuck.store(stuck, Ordering::SeqCst);
+    }
+
+    /// How often log lines were asked for.
+    pub fn asked_for_events(&self) -> u64 {
+        self.shared.asked_for_events.load(Ordering::SeqCst)
+    }
+
     /// The next write that succeeds is kept, but its caller is told [`StoreError::Unavailable`], as after
     /// a connection that broke between the commit and its answer.
     pub fn lose_next_answer(&self) {
@@ -60,6 +72,11 @@ impl MemoryStore {
         look(&self.lock())
     }
 
+    /// Changes what is stored by hand, past all rules.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Data) -> R) -> R {
+        change(&mut self.lock())
+    }
+
     /// A copy of everything that is stored.
     pub fn data(&self) -> Data {
         self.lock().clone()
@@ -69,18 +86,27 @@ impl MemoryStore {
         self.shared.data.lock().expect("no test panics while it holds the store")
     }
 
-    fn read<R>(&self, look: impl FnOnce(&Data) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        if self.is_broken() {
-            return Err(StoreError::Unavailable("the store was broken by the test".to_owned()));
+    async fn usable(&self) -> Result<(), StoreError> {
+        if self.shared.stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
+        match self.is_broken() {
+            true => Err(StoreError::Unavailable("the store was broken by the test".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    async fn read<R>(&self, look: impl FnOnce(&Data) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        self.usable().await?;
         look(&self.lock())
     }
 
     /// `change` must change nothing if it fails.
-    fn write<R>(&self, change: impl FnOnce(&mut Data) -> Result<R, StoreError>) -> Result<R, StoreError> {
-        if self.is_broken() {
-            return Err(StoreError::Unavailable("the store was broken by the test".to_owned()));
-        }
+    async fn write<R>(
+        &self,
+        change: impl FnOnce(&mut Data) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.usable().await?;
         let mut data = self.lock();
         let done = change(&mut data)?;
         data.writes += 1;
@@ -94,7 +120,7 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|_| Ok(()))
+        self.read(|_| Ok(())).await
     }
 
     async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError> {
@@ -110,14 +136,15 @@ impl Store for MemoryStore {
             }
             Ok(owned)
         })
+        .await
     }
 
     async fn target(&self, name: &str) -> Result<Target, StoreError> {
-        self.read(|data| data.target(name).cloned())
+        self.read(|data| data.target(name).cloned()).await
     }
 
     async fn targets(&self) -> Result<Vec<Target>, StoreError> {
-        self.read(|data| Ok(data.targets.values().cloned().collect()))
+        self.read(|data| Ok(data.targets.values().cloned().collect())).await
     }
 
     async fn create_rollout(
@@ -165,10 +192,11 @@ impl Store for MemoryStore {
             data.insert(rollout.clone(), first, key);
             Ok(rollout)
         })
+        .await
     }
 
     async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
-        self.read(|data| Ok(data.rollout(id)?.rollout.clone()))
+        self.read(|data| Ok(data.rollout(id)?.rollout.clone())).await
     }
 
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
@@ -183,6 +211,7 @@ impl Store for MemoryStore {
                 .cloned()
                 .collect())
         })
+        .await
     }
 
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
@@ -197,6 +226,7 @@ impl Store for MemoryStore {
                 observations: after_key(&data.observations, after).map(|(tick, _)| tick.clone()).collect(),
             })
         })
+        .await
     }
 
     async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
@@ -204,6 +234,7 @@ impl Store for MemoryStore {
             let scheduled = data.open(target).filter(|rollout| rollout.phase == Phase::Scheduled);
             Ok(scheduled.map(|rollout| rollout.id.clone()).collect())
         })
+        .await
     }
 
     async fn enqueue(
@@ -219,6 +250,7 @@ impl Store for MemoryStore {
             data.rollout(rollout)?;
             Ok(data.enqueue(rollout, command, at))
         })
+        .await
     }
 
     async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError> {
@@ -228,12 +260,14 @@ impl Store for MemoryStore {
                 asked.into_iter().filter_map(|id| data.pending_commands.get(id)).flatten().copied().collect();
             Ok(numbers.iter().filter_map(|number| data.inbox.get(number).cloned()).collect())
         })
+        .await
     }
 
     async fn command(&self, key: &str) -> Result<InboxEntry, StoreError> {
         self.read(|data| {
             data.command(key).cloned().ok_or_else(|| StoreError::NotFound(format!("command {key}")))
         })
+        .await
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -242,13 +276,16 @@ impl Store for MemoryStore {
             data.apply(commit);
             Ok(())
         })
+        .await
     }
 
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.shared.asked_for_events.fetch_add(1, Ordering::SeqCst);
         self.read(|data| {
             let Some(data) = data.rollouts.get(id) else { return Ok(Vec::new()) };
             Ok(after_key(&data.events, after).take(limit).cloned().collect())
         })
+        .await
     }
 
     async fn observations(
@@ -261,6 +298,7 @@ impl Store for MemoryStore {
             let Some(data) = data.rollouts.get(id) else { return Ok(Vec::new()) };
             Ok(after_key(&data.observations, after).take(limit).cloned().collect())
         })
+        .await
     }
 
     async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
@@ -275,6 +313,7 @@ impl Store for MemoryStore {
             };
             Ok(data.pending_notices.values().flat_map(due).collect())
         })
+        .await
     }
 
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
@@ -300,6 +339,7 @@ impl Store for MemoryStore {
             }
             Ok(())
         })
+        .await
     }
 
     async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
@@ -307,6 +347,7 @@ impl Store for MemoryStore {
             let count = |state| data.outbox.values().filter(|data| data.state == state).count() as u64;
             Ok((count(OutboxState::Pending), count(OutboxState::Dead)))
         })
+        .await
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
@@ -328,6 +369,7 @@ impl Store for MemoryStore {
             }
             Ok((removable.len() + slimmable.len()) as u64)
         })
+        .await
     }
 }
 

@@ -202,7 +202,7 @@ targets:
 notifiers:
   log: {{type: log}}
   hook: {{type: webhook, url: \"{hook}\", deadline: 5s}}
-engine: {{reconcile_interval: 1s, call_deadline: 5s}}
+engine: {{reconcile_interval: 1s, call_deadline: 5s, drain: 1s}}
 "
     )
 }

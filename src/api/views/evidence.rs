@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ReasonView;
 use crate::core::judge::{
-    Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
+    Advice, Assessment, DispersionSource, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
 use crate::core::metric::TickObservation;
-use crate::core::policy::{GuardrailAction, MetricSource, Policy, Severity};
+use crate::core::policy::{GuardrailAction, Policy, Severity};
 
 /// Evidence against its bound. Odds of 4,100 are written `1:4,100`: so unlikely is evidence of this
 /// strength, at any of all looks, if the opposite is true.
@@ -54,7 +54,7 @@ pub struct RatioView {
 }
 
 /// What one arm showed in the current step's used windows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ArmView {
     /// Requests.
     pub requests: u64,
@@ -69,22 +69,70 @@ pub struct ArmView {
     pub p95_seconds: Option<f64>,
     /// Latency only.
     pub p99_seconds: Option<f64>,
+    /// Latency only: p50, p90, p95 and p99 with their intervals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quantiles: Vec<QuantileView>,
+    /// Rates only: events per unit of exposure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Gauges only: the mean of its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+}
+
+/// A quantile of a latency in this step, with a 95% interval at this look. For people to read: no test
+/// uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantileView {
+    /// In (0, 1).
+    pub quantile: f64,
+    /// The estimate.
+    pub seconds: f64,
+    /// Low end.
+    pub low_seconds: f64,
+    /// High end.
+    pub high_seconds: f64,
+}
+
+/// What an assessment says of one arm.
+struct ArmFigures {
+    requests: u64,
+    share: Option<f64>,
+    value: Option<f64>,
+    quantiles: Option<[[f64; 3]; 4]>,
 }
 
 impl ArmView {
-    fn new(requests: u64, share: Option<f64>, quantiles: Option<[f64; 3]>, dispersion: f64) -> ArmView {
+    fn new(kind: &str, arm: &ArmFigures, dispersion: f64) -> ArmView {
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
-        let quantile = |index: usize| quantiles.and_then(|q| finite(q[index]));
-        let share = share.and_then(finite);
+        let quantiles: Vec<QuantileView> = arm
+            .quantiles
+            .iter()
+            .flat_map(|all| [0.5, 0.9, 0.95, 0.99].into_iter().zip(all))
+            .filter(|(_, [low, seconds, high])| [low, seconds, high].iter().all(|x| x.is_finite()))
+            .map(|(quantile, [low, seconds, high])| QuantileView {
+                quantile,
+                seconds: *seconds,
+                low_seconds: *low,
+                high_seconds: *high,
+            })
+            .collect();
+        let quantile = |wanted: f64| quantiles.iter().find(|q| q.quantile == wanted).map(|q| q.seconds);
+        let requests = arm.requests;
+        let all = arm.share.and_then(finite);
+        let share = all.filter(|_| kind != "rate");
         ArmView {
             requests,
+            rate: all.filter(|_| kind == "rate").map(|share| share * 1e6),
+            value: arm.value.and_then(finite),
             share_percent: share.map(|share| share * 100.0),
             share_interval_percent: share
                 .and_then(|share| wilson(share, requests, dispersion))
                 .map(|[low, high]| [low * 100.0, high * 100.0]),
-            p50_seconds: quantile(0),
-            p95_seconds: quantile(1),
-            p99_seconds: quantile(2),
+            p50_seconds: quantile(0.5),
+            p95_seconds: quantile(0.95),
+            p99_seconds: quantile(0.99),
+            quantiles,
         }
     }
 }
@@ -107,7 +155,7 @@ fn wilson(share: f64, requests: u64, dispersion: f64) -> Option<[f64; 2]> {
 pub struct MetricView {
     /// The policy's name.
     pub name: String,
-    /// `proportion` or `latency`.
+    /// `proportion`, `latency`, `rate`, `mean` or `saturation`.
     pub kind: String,
     /// What counts as bad, in words.
     pub bad_means: String,
@@ -127,20 +175,33 @@ pub struct MetricView {
     pub bound_seconds: Option<f64>,
     /// The dispersion that the tests are tempered by.
     pub dispersion: f64,
+    /// Where it comes from.
+    #[serde(default)]
+    pub dispersion_source: DispersionSource,
 }
 
 impl MetricView {
     fn new(metric: &MetricAssessment, assessment: &Assessment, policy: &Policy) -> MetricView {
         let definition = policy.metric(&metric.name);
-        let is_latency = definition.map_or_else(
-            || metric.bound_seconds.is_some(),
-            |definition| matches!(definition.source, MetricSource::Latency { .. }),
-        );
+        let guess = if metric.bound_seconds.is_some() { "latency" } else { "proportion" };
+        let kind = definition.map_or(guess, |definition| definition.source.kind());
         let finite = |x: f64| Some(x).filter(|x| x.is_finite());
         let m = metric;
+        let canary = ArmFigures {
+            requests: m.canary_requests,
+            share: m.canary_share,
+            value: m.canary_value,
+            quantiles: m.canary_quantiles,
+        };
+        let baseline = ArmFigures {
+            requests: m.baseline_requests,
+            share: m.baseline_share,
+            value: m.baseline_value,
+            quantiles: m.baseline_quantiles,
+        };
         MetricView {
             name: m.name.clone(),
-            kind: if is_latency { "latency" } else { "proportion" }.to_owned(),
+            kind: kind.to_owned(),
             bad_means: definition.map(|definition| definition.bad_means.clone()).unwrap_or_default(),
             verdict: m.verdict,
             harm: EvidenceView::new(m.ln_e_harm, assessment.ln_bound_harm),
@@ -150,10 +211,11 @@ impl MetricView {
                 estimate: finite(estimate),
                 high: finite(high),
             }),
-            canary: ArmView::new(m.canary_requests, m.canary_share, m.canary_quantiles, m.dispersion),
-            baseline: ArmView::new(m.baseline_requests, m.baseline_share, m.baseline_quantiles, m.dispersion),
+            canary: ArmView::new(kind, &canary, m.dispersion),
+            baseline: ArmView::new(kind, &baseline, m.dispersion),
             bound_seconds: m.bound_seconds.and_then(finite),
             dispersion: m.dispersion,
+            dispersion_source: m.dispersion_source,
         }
     }
 }

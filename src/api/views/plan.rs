@@ -216,11 +216,7 @@ impl PolicyMetricView {
     fn new(metric: &Metric) -> PolicyMetricView {
         PolicyMetricView {
             name: metric.name.clone(),
-            kind: match metric.source {
-                MetricSource::Proportion { .. } => "proportion",
-                MetricSource::Latency { .. } => "latency",
-            }
-            .to_owned(),
+            kind: metric.source.kind().to_owned(),
             bad_means: metric.bad_means.clone(),
             tolerance: metric.tolerance,
             harm_floor_percent: metric.harm_floor * 100.0,

@@ -71,21 +71,33 @@ pub fn labels_text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Stri
             text.push(',');
         }
         text.push_str(label);
-        text.push_str("=\"");
-        for c in value.chars() {
-            match c {
-                '\\' => text.push_str("\\\\"),
-                '"' => text.push_str("\\\""),
-                '\n' => text.push_str("\\n"),
-                c if c.is_control() => {
-                    // Writing to a string does not fail.
-                    let _ = write!(text, "\\u{:04x}", u32::from(c));
-                }
-                c => text.push(c),
-            }
-        }
-        text.push('"');
+        text.push('=');
+        push_quoted(&mut text, value);
     }
     text.push('}');
     text
+}
+
+/// A string literal of PromQL that stands for exactly `value`.
+pub fn quote(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    push_quoted(&mut text, value);
+    text
+}
+
+fn push_quoted(text: &mut String, value: &str) {
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c if c.is_control() => {
+                // Writing to a string does not fail.
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
 }

@@ -23,13 +23,14 @@
 //! its base. So requests may go uncounted after so long a silence, but none is counted twice.
 
 mod keys;
+pub mod past;
 mod scrapes;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use keys::{SeriesId, labels_text};
+pub use keys::{SeriesId, labels_text, quote};
 pub use scrapes::Scrapes;
 
 use super::metric::{Cursor, InstanceCursor, NoData, SeriesCursor};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::history::DispersionSource;
 use crate::core::policy::{GuardrailAction, Severity};
 use crate::core::rollout::Reason;
 
@@ -80,7 +81,8 @@ pub struct MetricAssessment {
     /// of the shares above the bound with the most evidence). A 95% interval at every look, of a
     /// confidence sequence; ends of 0.05 and 50 (where higher is better 0.02 and 20) are open.
     pub ratio: Option<[f64; 3]>,
-    /// In this step's used windows: bad share of the canary, in [0, 1] (latency: above that bound).
+    /// In this step's used windows: bad share of the canary, in [0, 1] (latency: above that bound; rate:
+    /// events per millionth of exposure).
     pub canary_share: Option<f64>,
     /// The same of the baseline.
     pub baseline_share: Option<f64>,
@@ -90,12 +92,22 @@ pub struct MetricAssessment {
     pub baseline_requests: u64,
     /// Latency only: the bound in seconds that `ratio` and the shares speak of.
     pub bound_seconds: Option<f64>,
-    /// Latency only: p50, p95, p99 of the canary in this step, in seconds.
-    pub canary_quantiles: Option<[f64; 3]>,
+    /// Gauges only: the mean of the canary's values in this step, in the metric's own unit.
+    #[serde(default)]
+    pub canary_value: Option<f64>,
     /// The same of the baseline.
-    pub baseline_quantiles: Option<[f64; 3]>,
-    /// The dispersion that the tests are tempered by.
+    #[serde(default)]
+    pub baseline_value: Option<f64>,
+    /// Latency only: p50, p90, p95, p99 of the canary in this step in seconds, each as (low, estimate,
+    /// high); a 95% interval at this look.
+    pub canary_quantiles: Option<[[f64; 3]; 4]>,
+    /// The same of the baseline.
+    pub baseline_quantiles: Option<[[f64; 3]; 4]>,
+    /// The dispersion that the tests are tempered by: of a latency the largest over its bounds.
     pub dispersion: f64,
+    /// Where it comes from.
+    #[serde(default)]
+    pub dispersion_source: DispersionSource,
 }
 
 /// One guardrail.

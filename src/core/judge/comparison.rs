@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::policy::{Direction, Metric};
+use crate::core::policy::{Direction, Metric, MetricSource};
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
@@ -17,6 +17,8 @@ use crate::stats::{gate, ratio};
 const SHOWN_ALPHA: f64 = 0.05;
 /// No-harm margins stay so far from the harm margin, or a release between the two would be neither.
 const APART: f64 = 1.15;
+/// Exposures of rates are counted in millionths.
+pub(super) const MILLION: f64 = 1e6;
 
 /// Bad and all requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,8 @@ pub(super) struct Comparison {
     pub view: View,
     /// Latency: the bound in seconds.
     pub bound: Option<f64>,
+    /// η = 1/φ.
+    eta: f64,
     harm_margin: Margin,
     excess: f64,
     harm: Mixture,
@@ -92,27 +96,41 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Of the bad shares.
-    pub fn proportion(view: View, metric: &Metric, starts: &Starts) -> Comparison {
+    /// Of the bad shares, tempered by φ = `dispersion`.
+    pub fn of_counts(view: View, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
-        Comparison::new(view, None, margin, 0.0, starts)
+        Comparison::new(view, None, margin, 0.0, dispersion, starts)
+    }
+
+    /// Of events per exposure; exposures are counted in millionths of the policy's unit.
+    pub fn of_rate(view: View, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
+        let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor / MILLION };
+        Comparison::new(view, None, margin, 0.0, dispersion, starts)
     }
 
     /// Of what lies above a bound. The tolerance is in the threshold, as a factor of the latency.
-    pub fn above(threshold: &Threshold, metric: &Metric, starts: &Starts) -> Comparison {
+    pub fn above(threshold: &Threshold, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
         let difference = metric.harm_floor + threshold.excess;
         let margin = Margin { ratio: threshold.ratio, difference };
         let view = match metric.direction {
             Direction::LowerIsBetter => View::Counted,
             Direction::HigherIsBetter => View::Swapped,
         };
-        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, starts)
+        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, dispersion, starts)
     }
 
-    fn new(view: View, bound: Option<f64>, harm_margin: Margin, excess: f64, starts: &Starts) -> Comparison {
+    fn new(
+        view: View,
+        bound: Option<f64>,
+        harm_margin: Margin,
+        excess: f64,
+        dispersion: f64,
+        starts: &Starts,
+    ) -> Comparison {
         Comparison {
             view,
             bound,
+            eta: 1.0 / dispersion,
             harm_margin,
             excess,
             harm: Mixture::new(HARM.len(), starts.initial()),
@@ -134,9 +152,10 @@ impl Comparison {
 
     /// The edge of "no harm" where the next weight allows the ratio `allowed`.
     pub fn no_harm_margin(&self, metric: &Metric, allowed: f64) -> Margin {
+        let unit = if matches!(metric.source, MetricSource::Rate { .. }) { MILLION } else { 1.0 };
         Margin {
             ratio: allowed.max(APART * self.harm_margin.ratio),
-            difference: metric.no_harm_floor + allowed * self.excess,
+            difference: metric.no_harm_floor / unit + allowed * self.excess,
         }
     }
 
@@ -147,10 +166,11 @@ impl Comparison {
     }
 
     /// Tests a window in which both arms have requests.
-    pub fn test(&mut self, metric: &Metric, allowed: f64, eta: f64, window: &Window) {
+    pub fn test(&mut self, metric: &Metric, allowed: f64, window: &Window) {
         let Some(pair) = self.view.pair(window.canary, window.baseline) else { return };
         self.canary.add(window.canary);
         self.baseline.add(window.baseline);
+        let eta = self.eta;
         self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
         self.gate.multiply(&gate::increments(&pair, self.harm_margin.ratio));
         self.no_harm.multiply(&NO_HARM.increments(&pair, self.no_harm_margin(metric, allowed), eta));

@@ -6,26 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
 use super::comparison::{Comparison, Tally, View, Window};
+use super::gauge::GaugeEvidence;
+use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
 use super::latency::{Buckets, Chooser, Histogram};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
-use crate::core::policy::{Metric, MetricSource, Policy};
+use crate::core::policy::{Direction, Metric, MetricSource, Policy};
 use crate::stats::mixture::Starts;
 use crate::stats::ratio::Denominators;
 use crate::stats::special::{ln, ln_sum_exp};
+
+/// A latency has at most so many bounds; [`thresholds`](crate::stats::histogram::thresholds) gives no more.
+const MOST_COMPARISONS: usize = 8;
 
 /// The evidence of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct MetricEvidence {
     starts: Starts,
-    /// A proportion has one for each view; a latency one for each bound, none before they are chosen.
+    /// What the tests are tempered by; frozen.
+    pub frozen: Frozen,
+    /// A proportion has one for each view; a rate one; a latency one for each bound, none before they are
+    /// chosen.
     pub comparisons: Vec<Comparison>,
     /// A latency until its bounds are chosen.
     pub chooser: Option<Chooser>,
     /// Proportions only.
     pub lane: Option<Lane>,
+    /// Means and saturations only.
+    pub gauge: Option<GaugeEvidence>,
     /// This step.
     step: StepTotals,
+}
+
+/// The dispersion of a metric, and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Frozen {
+    /// φ ≥ 1; of a latency with history the largest over its bounds.
+    pub dispersion: f64,
+    pub source: DispersionSource,
 }
 
 /// What begins anew with each step.
@@ -49,30 +67,70 @@ struct StepTotals {
 pub(super) struct Demand {
     /// r_M: what the next weight allows.
     pub allowed_ratio: f64,
-    /// φ.
-    pub dispersion: f64,
     pub ln_bound_no_harm: f64,
 }
 
+/// The evidence of a metric in figures.
+#[derive(Clone, Copy)]
+pub(super) struct Weighed {
+    /// `Worse` is not said here: that is a matter of all metrics.
+    pub verdict: Verdict,
+    pub ln_e_harm: f64,
+    pub ln_e_no_harm: f64,
+    pub ln_e_gate: f64,
+    pub leads: Leads,
+}
+
 impl MetricEvidence {
-    pub fn new(metric: &Metric, policy: &Policy) -> MetricEvidence {
+    pub fn new(metric: &Metric, policy: &Policy, history: Option<&MetricHistory>) -> MetricEvidence {
         let longest = policy.longest_analysis();
         let starts = Starts::new(longest);
-        let (comparisons, chooser, lane) = match metric.source {
-            MetricSource::Proportion { .. } => {
-                let view = |view: &View| Comparison::proportion(*view, metric, &starts);
-                let comparisons = View::of(metric.direction).iter().map(view).collect();
-                (comparisons, None, Some(Lane::new(metric.direction, longest)))
+        let frozen = match history {
+            Some(history) => Frozen { dispersion: history.dispersion.max(1.0), source: history.source },
+            None => {
+                Frozen { dispersion: policy.analysis.dispersion.max(1.0), source: DispersionSource::Policy }
             }
-            MetricSource::Latency { .. } => (Vec::new(), Some(Chooser::default()), None),
         };
-        MetricEvidence { starts, comparisons, chooser, lane, step: StepTotals::default() }
+        let phi = frozen.dispersion;
+        let (mut comparisons, mut chooser, mut lane, mut gauge) = (Vec::new(), None, None, None);
+        match metric.source {
+            MetricSource::Proportion { .. } => {
+                let view = |view: &View| Comparison::of_counts(*view, metric, phi, &starts);
+                comparisons = View::of(metric.direction).iter().map(view).collect();
+                lane = Some(Lane::new(metric.direction, longest));
+            }
+            MetricSource::Rate { .. } => {
+                let view = match metric.direction {
+                    Direction::LowerIsBetter => View::Counted,
+                    Direction::HigherIsBetter => View::Swapped,
+                };
+                comparisons = vec![Comparison::of_rate(view, metric, phi, &starts)];
+            }
+            MetricSource::Latency { .. } => {
+                let bounds = history.map_or(&[][..], |history| &history.bounds);
+                let above = |bound: &BoundHistory| {
+                    Comparison::above(&bound.threshold, metric, bound.dispersion.max(1.0), &starts)
+                };
+                comparisons = bounds.iter().map(above).collect();
+                chooser = comparisons.is_empty().then(Chooser::default);
+            }
+            MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
+                gauge = Some(GaugeEvidence::new(policy));
+            }
+        }
+        MetricEvidence { starts, frozen, comparisons, chooser, lane, gauge, step: StepTotals::default() }
     }
 
     pub fn enter_step(&mut self) {
         self.step = StepTotals::default();
         self.comparisons.iter_mut().for_each(Comparison::enter_step);
         self.lane.iter_mut().for_each(Lane::enter_step);
+        self.gauge.iter_mut().for_each(GaugeEvidence::enter_step);
+    }
+
+    /// Its weight in the combined evidence of harm: a gauge's guarantee is only asymptotic.
+    pub fn weight(&self) -> f64 {
+        if self.gauge.is_some() { 0.5 } else { 1.0 }
     }
 
     /// Takes in one window. True if it said something to the catastrophe lane.
@@ -83,23 +141,32 @@ impl MetricEvidence {
         let length = seen.window.map_or(Duration::ZERO, |window| window.length());
         let used = seen.usage == Usage::Used;
         match metric.source {
-            MetricSource::Proportion { .. } => {
+            MetricSource::Proportion { .. } | MetricSource::Rate { .. } => {
                 let (Some(canary), Some(baseline)) = (tally(&seen.canary), tally(&seen.baseline)) else {
                     return false;
                 };
-                self.count(used, length, canary.total, baseline.total);
+                match metric.source {
+                    MetricSource::Rate { .. } => self.count(used, length, 0, 0),
+                    _ => self.count(used, length, canary.total, baseline.total),
+                }
                 if used {
                     self.test(metric, demand, length, [canary.total, baseline.total], |_| {
                         Some((canary.bad, baseline.bad))
                     });
                 }
                 let looked_at = matches!(seen.usage, Usage::Used | Usage::WarmUp);
-                self.lane
-                    .as_mut()
-                    .is_some_and(|lane| looked_at && lane.test(demand.dispersion, canary, baseline, length))
+                let phi = self.frozen.dispersion;
+                self.lane.as_mut().is_some_and(|lane| looked_at && lane.test(phi, canary, baseline, length))
             }
             MetricSource::Latency { .. } => {
                 self.take_latency(metric, demand, seen, length);
+                false
+            }
+            MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
+                let taken = |gauge: &mut GaugeEvidence| gauge.take(metric, demand.allowed_ratio, seen);
+                if self.gauge.as_mut().is_some_and(taken) {
+                    self.count(used, length, 0, 0);
+                }
                 false
             }
         }
@@ -108,13 +175,22 @@ impl MetricEvidence {
     fn take_latency(&mut self, metric: &Metric, demand: Demand, seen: &MetricObservation, length: Duration) {
         let (canary, baseline) = (Buckets::of(&seen.canary), Buckets::of(&seen.baseline));
         let used = seen.usage == Usage::Used;
+        if let Some(buckets) = baseline.filter(|_| self.chooser.is_none() && self.starts.is_fresh()) {
+            // Bounds from history that this version no longer has: they are chosen anew. Nothing was
+            // tested, so nothing is lost.
+            if self.comparisons.iter().all(|c| c.bound.is_none_or(|bound| buckets.above(bound).is_none())) {
+                self.comparisons.clear();
+                self.chooser = Some(Chooser::default());
+            }
+        }
         if let Some(chooser) = &mut self.chooser {
             let requests = |arm: Option<Buckets<'_>>| arm.is_some_and(|buckets| buckets.total() > 0);
             let testable = used && requests(canary) && requests(baseline);
             // Before this window is added: what chooses is never tested.
             if let Some(thresholds) = chooser.choose(1.0 + metric.tolerance).filter(|_| testable) {
+                let phi = self.frozen.dispersion;
                 self.comparisons =
-                    thresholds.iter().map(|t| Comparison::above(t, metric, &self.starts)).collect();
+                    thresholds.iter().map(|t| Comparison::above(t, metric, phi, &self.starts)).collect();
                 self.chooser = None;
             } else if let Some(baseline) = baseline.filter(|_| seen.usage != Usage::Baking) {
                 chooser.gather(baseline, length);
@@ -164,7 +240,7 @@ impl MetricEvidence {
                     baseline: Tally::new(baseline_bad, baseline),
                     denominators: &denominators,
                 };
-                comparison.test(metric, demand.allowed_ratio, 1.0 / demand.dispersion, &window);
+                comparison.test(metric, demand.allowed_ratio, &window);
             }
         }
     }
@@ -178,20 +254,24 @@ impl MetricEvidence {
         self.step.banked = self.step.banked.saturating_sub(analysed);
     }
 
-    /// Where the metric stands. `Worse` is not said here: that is a matter of all metrics.
-    pub fn assess(
-        &self,
-        metric: &Metric,
-        demand: Demand,
-        seen: Option<&MetricObservation>,
-    ) -> (MetricAssessment, Leads) {
+    /// Where the metric stands.
+    pub fn weigh(&self, demand: Demand, seen: Option<&MetricObservation>) -> Weighed {
         let unspent = self.starts.unspent();
-        let harm: Vec<f64> = self.comparisons.iter().map(|c| c.ln_e_harm(unspent)).collect();
-        let no_harm: Vec<f64> = self.comparisons.iter().map(Comparison::ln_e_no_harm).collect();
-        let gates: Vec<f64> = self.comparisons.iter().map(|c| c.ln_e_gate(unspent)).collect();
-        let leads = Leads { harm: first_of(&harm, |a, b| a > b), no_harm: first_of(&no_harm, |a, b| a < b) };
-        let ln_e_no_harm = leads.no_harm.map_or(0.0, |i| no_harm[i]);
-
+        let mut figures = [[0.0; 3]; MOST_COMPARISONS];
+        let figures = &mut figures[..self.comparisons.len().min(MOST_COMPARISONS)];
+        for (figures, one) in figures.iter_mut().zip(&self.comparisons) {
+            *figures = [one.ln_e_harm(unspent), one.ln_e_no_harm(), one.ln_e_gate(unspent)];
+        }
+        let leads = Leads {
+            harm: first_of(figures, |a, b| a[0] > b[0]),
+            no_harm: first_of(figures, |a, b| a[1] < b[1]),
+        };
+        let (mut ln_e_harm, mut ln_e_gate) = (mean(figures, 0), mean(figures, 2));
+        let mut ln_e_no_harm = leads.no_harm.map_or(0.0, |i| figures[i][1]);
+        if let Some(gauge) = &self.gauge {
+            // A leading gauge needs no burst gate.
+            (ln_e_harm, ln_e_no_harm, ln_e_gate) = (gauge.ln_e_harm(), gauge.ln_e_no_harm(), f64::MAX);
+        }
         let no_data = |reading: &Reading<Counts>| !matches!(reading, Ok(_) | Err(NoData::Waiting));
         let blind = seen.is_none_or(|seen| no_data(&seen.canary) || no_data(&seen.baseline));
         let verdict = if blind || !self.step.seen {
@@ -201,24 +281,33 @@ impl MetricEvidence {
         } else {
             Verdict::Undecided
         };
-        let shown = leads.shown(&self.comparisons);
-        let assessment = MetricAssessment {
+        Weighed { verdict, ln_e_harm, ln_e_no_harm, ln_e_gate, leads }
+    }
+
+    /// All figures of the metric.
+    pub fn describe(&self, metric: &Metric, weighed: &Weighed) -> MetricAssessment {
+        let shown = weighed.leads.shown(&self.comparisons);
+        let values = self.gauge.as_ref().and_then(|gauge| gauge.step.means());
+        let phi = self.frozen.dispersion;
+        MetricAssessment {
             name: metric.name.clone(),
-            verdict,
-            ln_e_harm: mean(&harm),
-            ln_e_no_harm,
-            ln_e_gate: mean(&gates),
+            verdict: weighed.verdict,
+            ln_e_harm: weighed.ln_e_harm,
+            ln_e_no_harm: weighed.ln_e_no_harm,
+            ln_e_gate: weighed.ln_e_gate,
             ratio: shown.and_then(Comparison::shown_ratio),
             canary_share: shown.and_then(|c| c.canary.share()),
             baseline_share: shown.and_then(|c| c.baseline.share()),
+            canary_value: values.map(|[canary, _]| canary),
+            baseline_value: values.map(|[_, baseline]| baseline),
             canary_requests: self.step.canary_requests,
             baseline_requests: self.step.baseline_requests,
             bound_seconds: shown.and_then(|c| c.bound),
-            canary_quantiles: self.step.canary.quantiles(),
-            baseline_quantiles: self.step.baseline.quantiles(),
-            dispersion: demand.dispersion,
-        };
-        (assessment, leads)
+            canary_quantiles: self.step.canary.quantiles(phi),
+            baseline_quantiles: self.step.baseline.quantiles(phi),
+            dispersion: phi,
+            dispersion_source: self.frozen.source,
+        }
     }
 
     /// Time until this metric is not worse; `None` if that is not known.
@@ -226,6 +315,9 @@ impl MetricEvidence {
         match verdict {
             Verdict::NotWorse => Some(Duration::ZERO),
             Verdict::NoData => None,
+            Verdict::Worse | Verdict::Undecided if self.gauge.is_some() => {
+                self.gauge.as_ref().and_then(|gauge| gauge.remaining(ln_bound))
+            }
             Verdict::Worse | Verdict::Undecided if self.comparisons.is_empty() => None,
             Verdict::Worse | Verdict::Undecided => {
                 self.comparisons.iter().try_fold(Duration::ZERO, |longest, comparison| {
@@ -264,15 +356,23 @@ impl Leads {
 fn tally(reading: &Reading<Counts>) -> Option<Tally> {
     match reading {
         Ok(Counts::Proportion { total, bad }) => Some(Tally::new(*bad, *total)),
+        Ok(Counts::Rate { events, exposure_millionths }) => Some(Tally::new(*events, *exposure_millionths)),
         _ => None,
     }
 }
 
 /// ln of the mean of e-values given by their logarithms; of none: no evidence.
-fn mean(ln_e: &[f64]) -> f64 {
-    if ln_e.is_empty() { 0.0 } else { ln_sum_exp(ln_e) - ln(ln_e.len() as f64) }
+fn mean(figures: &[[f64; 3]], of: usize) -> f64 {
+    if figures.is_empty() {
+        return 0.0;
+    }
+    let mut ln_e = [f64::NEG_INFINITY; MOST_COMPARISONS];
+    for (ln_e, figures) in ln_e.iter_mut().zip(figures) {
+        *ln_e = figures[of];
+    }
+    ln_sum_exp(&ln_e[..figures.len()]) - ln(figures.len() as f64)
 }
 
-fn first_of(values: &[f64], before: impl Fn(f64, f64) -> bool) -> Option<usize> {
-    (0..values.len()).reduce(|best, i| if before(values[i], values[best]) { i } else { best })
+fn first_of(values: &[[f64; 3]], before: impl Fn(&[f64; 3], &[f64; 3]) -> bool) -> Option<usize> {
+    (0..values.len()).reduce(|best, i| if before(&values[i], &values[best]) { i } else { best })
 }

@@ -3,28 +3,46 @@
 use std::time::Duration;
 
 use super::assessment::{GuardrailAssessment, GuardrailStatus, MetricAssessment};
-use super::comparison::{Comparison, Tally};
+use super::comparison::{Comparison, MILLION, Tally};
 use super::evidence::MetricEvidence;
+use super::gauge::GaugeMargins;
 use super::words::{count, interval, latency, odds, percent, points, significant, time, times};
 use crate::core::metric::{MetricObservation, Usage};
-use crate::core::policy::{Breach, Guardrail, GuardrailLimit, Metric, Signal};
+use crate::core::policy::{
+    Breach, Direction, Exposure, Guardrail, GuardrailLimit, Metric, MetricSource, Signal,
+};
 use crate::stats::proportion::Margin;
+use crate::stats::ratio::HIGHEST;
 
 /// `errors: canary 3.1% (47 of 1,516) against baseline 0.5% (140 of 28,004), ×6.2 [3.9 – 9.8]; odds
-/// against a harmless release 1:4,100, bound 1:100.`
+/// against a harmless release 1:4,100, bound 1:100 (dispersion 3, the policy's, without history).`
 pub(super) fn harm(
+    metric: &Metric,
     assessed: &MetricAssessment,
     lead: Option<&Comparison>,
     ln_e: f64,
     ln_bound: f64,
 ) -> String {
-    let figures = lead.map_or_else(String::new, |lead| figures(lead, assessed.ratio));
+    let figures = match (lead, gauge_figures(assessed)) {
+        (Some(lead), _) => figures(metric, lead, assessed.ratio),
+        (None, Some(gauge)) => gauge,
+        (None, None) => String::new(),
+    };
     format!(
-        "{}: {figures}; odds against a harmless release {}, bound {}.",
+        "{}: {figures}; odds against a harmless release {}, bound {}{}.",
         assessed.name,
         odds(ln_e),
-        odds(ln_bound)
+        odds(ln_bound),
+        tempered(metric, assessed)
     )
+}
+
+/// What the tests were tempered by, and where that comes from.
+fn tempered(metric: &Metric, assessed: &MetricAssessment) -> String {
+    if metric.source.query().is_some() {
+        return " (a gauge: the odds hold only for many ticks)".to_string();
+    }
+    format!(" (dispersion {}, {})", significant(assessed.dispersion), assessed.dispersion_source.words())
 }
 
 /// As [`harm`], of the catastrophe lane, with the figures of the warm-up.
@@ -38,28 +56,8 @@ pub(super) fn catastrophe(name: &str, canary: Tally, baseline: Tally, ln_e: f64,
     )
 }
 
-/// `errors: canary …; not worse by more than ×2 and 0.1 points: odds 1:25, bound 1:20.`
-pub(super) fn not_worse(
-    metric: &Metric,
-    assessed: &MetricAssessment,
-    lead: Option<&Comparison>,
-    shown: Option<[f64; 3]>,
-    allowed: f64,
-    ln_bound: f64,
-) -> String {
-    let Some(lead) = lead else { return format!("{}: nothing is compared.", metric.name) };
-    format!(
-        "{}: {}; not worse by more than {}: odds {}, bound {}.",
-        metric.name,
-        figures(lead, shown),
-        margin(lead.no_harm_margin(metric, allowed)),
-        odds(assessed.ln_e_no_harm),
-        odds(ln_bound)
-    )
-}
-
-/// What an undecided metric waits for.
-pub(super) struct Waiting<'a> {
+/// What is said of a metric that is not worse, or undecided.
+pub(super) struct About<'a> {
     pub metric: &'a Metric,
     pub assessed: &'a MetricAssessment,
     pub evidence: &'a MetricEvidence,
@@ -72,44 +70,97 @@ pub(super) struct Waiting<'a> {
     pub remaining: Option<Duration>,
 }
 
-/// `errors: canary …; waits for proof that it is not worse by more than ×2 and 0.1 points: odds 1:3,
-/// bound 1:20, about 4 min more at this traffic.`
-pub(super) fn waiting(w: &Waiting<'_>) -> String {
-    let name = &w.metric.name;
-    if let Some(chooser) = &w.evidence.chooser {
-        return format!("{name}: {}.", chooser.words());
+impl About<'_> {
+    fn figures(&self) -> Option<String> {
+        match self.lead {
+            Some(lead) => Some(figures(self.metric, lead, self.shown)),
+            None => gauge_figures(self.assessed),
+        }
     }
-    let Some(lead) = w.lead else {
-        return format!("{name}: the histogram has no bounds at which the arms could be compared.");
-    };
-    if lead.canary.total == 0 || lead.baseline.total == 0 {
-        let why = match w.seen.map(|seen| seen.usage) {
-            Some(Usage::Outside) => "no step is analysed now",
-            Some(Usage::Settling | Usage::Straddling) => "waits until the step's split is in force",
-            Some(Usage::WarmUp) => "warm-up, whose windows are not tested",
-            Some(Usage::Pending) => "waits until both arms have fresh samples",
-            Some(Usage::Baking) => "no baseline is left to compare with",
-            Some(Usage::Used) if w.assessed.canary_requests == 0 => {
-                "no requests of the canary in this step yet"
+
+    /// `×2 and 0.1 points`, or of a gauge `0.12`.
+    fn margin(&self) -> String {
+        match self.lead {
+            Some(lead) => margin(self.metric, lead.no_harm_margin(self.metric, self.allowed)),
+            None => {
+                let baseline = self.assessed.baseline_value.unwrap_or_default();
+                significant(GaugeMargins::new(self.metric, baseline, self.allowed).no_harm)
             }
-            Some(Usage::Used) if w.assessed.baseline_requests == 0 => {
-                "no requests of the baseline in this step yet"
-            }
-            Some(Usage::Used) | None => "no window is tested in this step yet",
-        };
+        }
+    }
+}
+
+/// `errors: canary …; not worse by more than ×2 and 0.1 points: odds 1:25, bound 1:20.`
+pub(super) fn not_worse(about: &About<'_>) -> String {
+    let name = &about.metric.name;
+    let Some(figures) = about.figures() else { return format!("{name}: nothing is compared.") };
+    format!(
+        "{name}: {figures}; not worse by more than {}: odds {}, bound {}.",
+        about.margin(),
+        odds(about.assessed.ln_e_no_harm),
+        odds(about.ln_bound)
+    )
+}
+
+/// `errors: canary …; waits for proof that it is not worse by more than ×2 and 0.1 points: odds 1:3,
+/// bound 1:20, about 4 min more at this traffic; more than ×3.1 is excluded.`
+pub(super) fn waiting(about: &About<'_>) -> String {
+    let name = &about.metric.name;
+    if let Some(why) = not_tested(about) {
         return format!("{name}: {why}.");
     }
-    let more = match w.remaining {
+    let Some(figures) = about.figures() else { return format!("{name}: nothing is compared.") };
+    let more = match about.remaining {
         Some(time_left) => format!("about {} more at this traffic", time(time_left)),
         None => "no end in sight at these figures".to_string(),
     };
+    let excluded = match about.assessed.ratio {
+        Some([_, _, high]) if about.metric.direction == Direction::LowerIsBetter && high < HIGHEST => {
+            format!("; more than {} is excluded", times(high))
+        }
+        Some([low, _, _]) if about.metric.direction == Direction::HigherIsBetter && low > 1.0 / HIGHEST => {
+            format!("; less than {} is excluded", times(low))
+        }
+        _ => String::new(),
+    };
     format!(
-        "{name}: {}; waits for proof that it is not worse by more than {}: odds {}, bound {}, {more}.",
-        figures(lead, w.shown),
-        margin(lead.no_harm_margin(w.metric, w.allowed)),
-        odds(w.assessed.ln_e_no_harm),
-        odds(w.ln_bound),
+        "{name}: {figures}; waits for proof that it is not worse by more than {}: odds {}, bound {}, \
+         {more}{excluded}.",
+        about.margin(),
+        odds(about.assessed.ln_e_no_harm),
+        odds(about.ln_bound),
     )
+}
+
+/// Why a metric has no evidence in this step yet.
+fn not_tested(about: &About<'_>) -> Option<String> {
+    if let Some(chooser) = &about.evidence.chooser {
+        return Some(chooser.words());
+    }
+    let (canary, baseline) = match (&about.evidence.gauge, about.lead) {
+        (Some(gauge), _) if gauge.is_tested() => return None,
+        (Some(gauge), _) if gauge.step.ticks > 0 => {
+            return Some("how much its values vary is not known yet".to_string());
+        }
+        (Some(_), _) => (1, 1),
+        (None, Some(lead)) if lead.canary.total > 0 && lead.baseline.total > 0 => return None,
+        (None, Some(_)) if matches!(about.metric.source, MetricSource::Rate { .. }) => (1, 1),
+        (None, Some(_)) => (about.assessed.canary_requests, about.assessed.baseline_requests),
+        (None, None) => {
+            return Some("the histogram has no bounds at which the arms could be compared".to_string());
+        }
+    };
+    let why = match about.seen.map(|seen| seen.usage) {
+        Some(Usage::Outside) => "no step is analysed now",
+        Some(Usage::Settling | Usage::Straddling) => "waits until the step's split is in force",
+        Some(Usage::WarmUp) => "warm-up, whose windows are not tested",
+        Some(Usage::Pending) => "waits until both arms have fresh samples",
+        Some(Usage::Baking) => "no baseline is left to compare with",
+        Some(Usage::Used) if canary == 0 => "no requests of the canary in this step yet",
+        Some(Usage::Used) if baseline == 0 => "no requests of the baseline in this step yet",
+        Some(Usage::Used) | None => "no window is tested in this step yet",
+    };
+    Some(why.to_string())
 }
 
 /// Why a metric has no data.
@@ -167,10 +218,15 @@ pub(super) fn guardrail(guardrail: &Guardrail, assessed: &GuardrailAssessment, l
 }
 
 /// Shares and counts of both arms, and the ratio with its interval.
-fn figures(comparison: &Comparison, ratio: Option<[f64; 3]>) -> String {
+fn figures(metric: &Metric, comparison: &Comparison, ratio: Option<[f64; 3]>) -> String {
     let above = comparison.bound.map_or_else(String::new, |b| format!("above {}, ", latency(b)));
     let ratio = ratio.map_or_else(String::new, |ratio| format!(", {}", interval(ratio)));
-    format!("{above}{}{ratio}", against(comparison.canary, comparison.baseline))
+    let (canary, baseline) = (comparison.canary, comparison.baseline);
+    let arms = match &metric.source {
+        MetricSource::Rate { per, .. } => rates(per, canary, baseline),
+        _ => against(canary, baseline),
+    };
+    format!("{above}{arms}{ratio}")
 }
 
 fn against(canary: Tally, baseline: Tally) -> String {
@@ -181,6 +237,31 @@ fn against(canary: Tally, baseline: Tally) -> String {
     format!("canary {} against baseline {}", arm(canary), arm(baseline))
 }
 
-fn margin(margin: Margin) -> String {
-    format!("{} and {}", times(margin.ratio), points(margin.difference))
+/// `canary 1.2 a second and instance (360 in all) against …`.
+fn rates(per: &Exposure, canary: Tally, baseline: Tally) -> String {
+    let unit = match per {
+        Exposure::Share => "a second at full traffic",
+        Exposure::Instance => "a second and instance",
+        Exposure::Counter { .. } => "each",
+    };
+    let arm = |tally: Tally| match tally.share() {
+        Some(share) => format!("{} {unit} ({} in all)", significant(share * MILLION), count(tally.bad)),
+        None => "nothing".to_string(),
+    };
+    format!("canary {} against baseline {}", arm(canary), arm(baseline))
+}
+
+/// `canary 0.61 against baseline 0.58 on average`.
+fn gauge_figures(assessed: &MetricAssessment) -> Option<String> {
+    let (canary, baseline) = (assessed.canary_value?, assessed.baseline_value?);
+    Some(format!("canary {} against baseline {} on average", significant(canary), significant(baseline)))
+}
+
+fn margin(metric: &Metric, margin: Margin) -> String {
+    let difference = match metric.source {
+        MetricSource::Rate { .. } if margin.difference == 0.0 => return times(margin.ratio),
+        MetricSource::Rate { .. } => significant(margin.difference * MILLION),
+        _ => points(margin.difference),
+    };
+    format!("{} and {difference}", times(margin.ratio))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{GuardrailAssessment, GuardrailStatus};
 use super::explain;
 use super::trailing::{Fresh, Trailing};
+use super::words::count;
 use crate::core::metric::{MetricObservation, NoData, Reading, TickObservation, Usage};
 use crate::core::policy::{Breach, Guardrail, GuardrailLimit, Signal};
 
@@ -42,6 +43,14 @@ struct Look {
     values: [Option<f64>; 2],
 }
 
+/// The smallest share that can be seen.
+#[derive(Clone, Copy)]
+struct Rare {
+    share: f64,
+    /// It is one of so many.
+    requests: u64,
+}
+
 impl GuardrailState {
     pub fn new() -> GuardrailState {
         GuardrailState {
@@ -61,7 +70,8 @@ impl GuardrailState {
     ) -> GuardrailAssessment {
         let look = self.look(guardrail, tick, passed);
         let [canary, baseline] = look.values;
-        let limit = limit(guardrail, baseline);
+        let counts_as = self.rare(guardrail).filter(|rare| baseline.is_some_and(|share| share < rare.share));
+        let limit = limit(guardrail, counts_as.map_or(baseline, |rare| Some(rare.share)));
         let absolute = matches!(guardrail.limit, GuardrailLimit::Absolute(_));
         let breaches = |value: f64, limit: f64| match guardrail.breach {
             Breach::Above => value > limit,
@@ -93,7 +103,26 @@ impl GuardrailState {
             sentence: String::new(),
         };
         assessment.sentence = explain::guardrail(guardrail, &assessment, limit);
+        if let Some(rare) = counts_as {
+            let requests = count(rare.requests);
+            assessment.sentence += &format!(" The baseline counts as one bad request in {requests}.");
+        }
         assessment
+    }
+
+    /// The smallest share of bad requests that both arms could show; for limits that are a multiple of
+    /// the baseline's rate.
+    ///
+    /// Without it a baseline without a bad request would make the limit 0, and one error of the canary
+    /// would break it; so would one in a canary of a twentieth of the traffic where the baseline had one.
+    /// So the baseline counts as at least one bad request in as many as the smaller arm had.
+    fn rare(&self, guardrail: &Guardrail) -> Option<Rare> {
+        let fits = matches!(guardrail.signal, Signal::Rate { .. })
+            && matches!(guardrail.limit, GuardrailLimit::RatioToBaseline(_))
+            && guardrail.breach == Breach::Above;
+        let [canary, baseline] = self.trailing.requests();
+        let requests = canary.min(baseline);
+        (fits && requests > 0).then(|| Rare { share: 1.0 / requests as f64, requests })
     }
 
     fn look(&mut self, guardrail: &Guardrail, tick: &TickObservation, passed: Duration) -> Look {
@@ -184,7 +213,7 @@ impl ArmState {
     }
 }
 
-/// The limit in the signal's unit; `None` where it needs a value of the baseline that is not there.
+/// The limit in the signal's unit, by what the baseline counts as; `None` where it needs a value of the baseline that is not there.
 fn limit(guardrail: &Guardrail, baseline: Option<f64>) -> Option<f64> {
     match guardrail.limit {
         GuardrailLimit::Absolute(limit) => Some(limit),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::count;
 use crate::core::metric::{Counts, Reading};
-use crate::stats::histogram::{Threshold, quantile, thresholds, total};
+use crate::stats::histogram::{Threshold, quantile_interval, thresholds, total};
 
 /// So many requests of the baseline tell an exceedance of 0.05%.
 const ENOUGH_REQUESTS: u64 = 2_000;
@@ -66,10 +66,15 @@ impl Histogram {
         total(&self.counts)
     }
 
-    /// p50, p95 and p99.
-    pub fn quantiles(&self) -> Option<[f64; 3]> {
-        let of = |q| quantile(&self.le, &self.counts, q);
-        Some([of(0.5)?, of(0.95)?, of(0.99)?])
+    /// p50, p90, p95 and p99, each as (low, estimate, high).
+    pub fn quantiles(&self, dispersion: f64) -> Option<[[f64; 3]; 4]> {
+        let of = |q| quantile_interval(&self.le, &self.counts, q, dispersion);
+        Some([of(0.5)?, of(0.9)?, of(0.95)?, of(0.99)?])
+    }
+
+    /// Bounds and counts.
+    pub fn parts(&self) -> (&[f64], &[u64]) {
+        (&self.le, &self.counts)
     }
 }
 

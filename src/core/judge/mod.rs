@@ -8,17 +8,23 @@ mod assessment;
 mod comparison;
 mod evidence;
 mod explain;
+mod gauge;
 mod guardrail;
+mod history;
 mod lane;
 mod latency;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests_support;
 mod trailing;
+mod watch;
 mod words;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
+pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};
 pub use state::JudgeState;
 pub use stream::{Decision, Stream};
 
 /// The version of the method. A change that can change a verdict raises it.
-pub const METHOD: u32 = 1;
+pub const METHOD: u32 = 2;

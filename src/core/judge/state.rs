@@ -8,14 +8,18 @@ use super::assessment::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
 use super::comparison::Comparison;
-use super::evidence::{Demand, Leads, MetricEvidence};
+use super::evidence::{Demand, MetricEvidence, Weighed};
 use super::explain;
 use super::guardrail::GuardrailState;
+use super::history::History;
+use super::lane::Lane;
+use super::watch::{LimitWatch, ShareWatch};
 use crate::core::metric::{MetricObservation, TickObservation};
 use crate::core::policy::{GuardrailAction, Metric, Policy};
 use crate::core::rollout::{Reason, ReasonCode};
 use crate::core::target::Weight;
 use crate::core::time::Timestamp;
+use crate::stats::combine;
 use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
 
 /// The catastrophe lane's share of the evidence; the metrics have the rest.
@@ -38,28 +42,45 @@ pub struct JudgeState {
     /// ln of the lane's evidence after the last tick.
     ln_e_catastrophe: f64,
     guardrails: Vec<GuardrailState>,
+    share: ShareWatch,
+    /// In the order of the bake's limits.
+    limits: Vec<LimitWatch>,
     last_at: Option<Timestamp>,
 }
 
-/// A metric at a tick, with all that is known of it.
+/// A metric at a tick, with its figures.
 struct Judged<'a> {
     metric: &'a Metric,
     evidence: &'a MetricEvidence,
     seen: Option<&'a MetricObservation>,
+    weighed: Weighed,
+}
+
+/// A metric at a tick, with all that is told of it.
+struct Told<'a> {
+    judged: Judged<'a>,
     assessed: MetricAssessment,
-    leads: Leads,
     remaining: Option<Duration>,
 }
 
 impl JudgeState {
-    /// No evidence.
+    /// No evidence, and no history.
     pub fn new(policy: &Policy) -> JudgeState {
+        JudgeState::with_history(policy, None)
+    }
+
+    /// No evidence; what the metrics' pasts tell is taken from `history` and never changes.
+    pub fn with_history(policy: &Policy, history: Option<&History>) -> JudgeState {
+        let past = |metric: &Metric| history.and_then(|history| history.metrics.get(&metric.name));
+        let evidence = |metric: &Metric| MetricEvidence::new(metric, policy, past(metric));
         JudgeState {
             step: None,
-            metrics: policy.metrics.iter().map(|metric| MetricEvidence::new(metric, policy)).collect(),
+            metrics: policy.metrics.iter().map(evidence).collect(),
             lane_streak: 0,
             ln_e_catastrophe: ln(LANE_SHARE),
             guardrails: policy.guardrails.iter().map(|_| GuardrailState::new()).collect(),
+            share: ShareWatch::new(),
+            limits: policy.bake.limits.iter().map(|_| LimitWatch::new()).collect(),
             last_at: None,
         }
     }
@@ -67,13 +88,60 @@ impl JudgeState {
     /// Takes in one tick. `policy` is the one that the state was made with; ticks come in order. In the
     /// assessment all floats are finite.
     pub fn observe(&mut self, policy: &Policy, tick: &TickObservation) -> Assessment {
+        let demand = self.take(policy, tick);
+        let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
+        let analysed = self.tell_analysed();
+        let guardrails = self.take_guardrails(policy, tick);
+        let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
+        let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound_harm, self.lane_streak);
+        harm.mark(&mut judged);
+        let advice = advice(&harm, &judged, &guardrails);
+        let told: Vec<Told<'_>> = judged
+            .into_iter()
+            .map(|judged| Told {
+                assessed: judged.evidence.describe(judged.metric, &judged.weighed),
+                remaining: judged.evidence.remaining(judged.weighed.verdict, demand.ln_bound_no_harm),
+                judged,
+            })
+            .collect();
+        let reasons = reasons(advice, &harm, &told, &guardrails, demand);
+        let remaining = told.iter().try_fold(Duration::ZERO, |all, one| Some(all.max(one.remaining?)));
+        Assessment {
+            seq: tick.seq,
+            advice,
+            reasons,
+            ln_e_harm: finite(harm.ln_e),
+            ln_e_catastrophe: finite(harm.ln_e_catastrophe),
+            ln_bound_harm,
+            ln_bound_no_harm: demand.ln_bound_no_harm,
+            metrics: told.into_iter().map(|one| finite_metric(one.assessed)).collect(),
+            guardrails,
+            analysed,
+            remaining,
+        }
+    }
+
+    /// As [`JudgeState::observe`], and only the advice with the analysed time that the tick adds: without
+    /// intervals, quantiles and sentences. For simulating many rollouts.
+    pub fn advise(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Duration) {
+        let demand = self.take(policy, tick);
+        let analysed = self.tell_analysed();
+        let guardrails = self.take_guardrails(policy, tick);
+        let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
+        let ln_bound = -ln(policy.analysis.false_rollback_rate);
+        let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
+        harm.mark(&mut judged);
+        (advice(&harm, &judged, &guardrails), analysed)
+    }
+
+    /// Adds the tick to the evidence of all metrics.
+    fn take(&mut self, policy: &Policy, tick: &TickObservation) -> Demand {
         if self.step != Some(tick.step) {
             self.step = Some(tick.step);
             self.metrics.iter_mut().for_each(MetricEvidence::enter_step);
+            self.share.enter_step();
         }
         let demand = demand(policy, tick.step);
-        let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
-
         let mut in_lane = false;
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
@@ -81,38 +149,15 @@ impl JudgeState {
             }
         }
         if in_lane {
-            self.advance_lane(ln_bound_harm);
+            self.advance_lane(-ln(policy.analysis.false_rollback_rate));
         }
-        let ln_e_catastrophe = self.ln_e_catastrophe;
-        let analysed = self.tell_analysed();
-        let guardrails = self.take_guardrails(policy, tick);
-
-        let mut judged = self.judge(policy, tick, demand);
-        let harm = Harm::find(&judged, ln_e_catastrophe, ln_bound_harm, self.lane_streak);
-        harm.mark(&mut judged);
-        let advice = advice(&harm, &judged, &guardrails);
-        let reasons = reasons(advice, &harm, &judged, &guardrails, demand);
-        let remaining = judged.iter().try_fold(Duration::ZERO, |all, one| Some(all.max(one.remaining?)));
-        Assessment {
-            seq: tick.seq,
-            advice,
-            reasons,
-            ln_e_harm: finite(harm.ln_e),
-            ln_e_catastrophe: finite(ln_e_catastrophe),
-            ln_bound_harm,
-            ln_bound_no_harm: demand.ln_bound_no_harm,
-            metrics: judged.into_iter().map(|one| finite_metric(one.assessed)).collect(),
-            guardrails,
-            analysed,
-            remaining,
-        }
+        demand
     }
 
     /// The lane's evidence is 0.2 times the mean over the metrics that have one; without any, 0.2 that
     /// is never bet.
     fn advance_lane(&mut self, ln_bound: f64) {
-        let lanes: Vec<f64> =
-            self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(|lane| lane.ln_e()).collect();
+        let lanes: Vec<f64> = self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(Lane::ln_e).collect();
         let ln_e = ln(LANE_SHARE) + ln_sum_exp(&lanes) - ln(lanes.len().max(1) as f64);
         let speaks_for_it = ln_e >= ln_bound && ln_e >= self.ln_e_catastrophe;
         self.lane_streak = if speaks_for_it { self.lane_streak.saturating_add(1) } else { 0 };
@@ -132,19 +177,28 @@ impl JudgeState {
         let passed = passed.min(policy.analysis.interval * LONGEST_PASSED);
         self.last_at = Some(tick.at);
         let states = policy.guardrails.iter().zip(&mut self.guardrails);
-        states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect()
+        let mut told: Vec<GuardrailAssessment> =
+            states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect();
+        told.extend(self.share.take(policy, tick));
+        let ln_bound = -ln(policy.analysis.false_rollback_rate);
+        for (limit, watch) in policy.bake.limits.iter().zip(&mut self.limits) {
+            let at = policy.metrics.iter().position(|metric| metric.name == limit.metric);
+            let dispersion = at.and_then(|at| self.metrics.get(at)).map_or(1.0, |m| m.frozen.dispersion);
+            told.push(watch.take(limit, dispersion, ln_bound, tick));
+        }
+        told
     }
 
-    fn judge<'a>(&'a self, policy: &'a Policy, tick: &'a TickObservation, demand: Demand) -> Vec<Judged<'a>> {
-        let metrics = policy.metrics.iter().zip(&self.metrics).enumerate();
-        metrics
-            .map(|(i, (metric, evidence))| {
-                let seen = find(tick, i, metric);
-                let (assessed, leads) = evidence.assess(metric, demand, seen);
-                let remaining = evidence.remaining(assessed.verdict, demand.ln_bound_no_harm);
-                Judged { metric, evidence, seen, assessed, leads, remaining }
-            })
-            .collect()
+    fn judge<'a>(
+        &'a self,
+        policy: &'a Policy,
+        tick: &'a TickObservation,
+        demand: Demand,
+    ) -> impl Iterator<Item = Judged<'a>> {
+        policy.metrics.iter().zip(&self.metrics).enumerate().map(move |(i, (metric, evidence))| {
+            let seen = find(tick, i, metric);
+            Judged { metric, evidence, seen, weighed: evidence.weigh(demand, seen) }
+        })
     }
 }
 
@@ -160,42 +214,53 @@ struct Harm {
     found: bool,
     /// The metric that leads the catastrophe lane, if the lane says to roll back.
     catastrophe: Option<usize>,
-    /// Metrics that would be found by their own share of the evidence.
-    alone: Vec<usize>,
+    /// Metrics that are named besides, by e-Holm.
+    named: Vec<usize>,
 }
 
 impl Harm {
     fn find(judged: &[Judged<'_>], ln_e_catastrophe: f64, ln_bound: f64, streak: u32) -> Harm {
-        // Each metric counts the same.
-        let ln_share = ln((1.0 - LANE_SHARE) / judged.len().max(1) as f64);
-        let shares: Vec<f64> = judged.iter().map(|one| ln_share + one.assessed.ln_e_harm).collect();
-        let ln_e = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
-        let most = |values: &[(usize, f64)]| {
-            values.iter().copied().reduce(|best, next| if next.1 > best.1 { next } else { best })
-        };
-        let leading = most(&shares.iter().copied().enumerate().collect::<Vec<_>>()).map(|(i, _)| i);
-        let gate_open = |i: usize| judged[i].assessed.ln_e_gate >= ln(GATE);
-        let lanes = || -> Vec<(usize, f64)> {
-            let lane = |i: usize| judged[i].evidence.lane.as_ref();
-            (0..judged.len()).filter_map(|i| Some((i, lane(i)?.ln_e()))).collect()
+        let weights: Vec<f64> = judged.iter().map(|one| one.evidence.weight()).collect();
+        let all: f64 = weights.iter().sum();
+        let ln_e: Vec<f64> = judged.iter().map(|one| one.weighed.ln_e_harm).collect();
+        let shares: Vec<f64> = ln_e
+            .iter()
+            .zip(&weights)
+            .map(|(ln_e, weight)| ln((1.0 - LANE_SHARE) * weight / all) + ln_e)
+            .collect();
+        let combined = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
+        let leading = most(shares.iter().copied().enumerate());
+        let gate_open = |i: usize| judged[i].weighed.ln_e_gate >= ln(GATE);
+        let found = combined >= ln_bound && leading.is_some_and(gate_open);
+        let lane = |i: usize| Some((i, judged[i].evidence.lane.as_ref()?.ln_e()));
+        let named = if found {
+            let named = combine::named(&ln_e, &weights, ln_bound - ln(1.0 - LANE_SHARE));
+            (0..judged.len()).filter(|i| named[*i] && Some(*i) != leading && gate_open(*i)).collect()
+        } else {
+            Vec::new()
         };
         Harm {
-            ln_e,
+            ln_e: combined,
             ln_bound,
             ln_e_catastrophe,
             leading,
-            found: ln_e >= ln_bound && leading.is_some_and(gate_open),
-            catastrophe: (streak >= LANE_WINDOWS).then(lanes).and_then(|l| most(&l)).map(|(i, _)| i),
-            alone: (0..judged.len()).filter(|i| shares[*i] >= ln_bound && gate_open(*i)).collect(),
+            found,
+            catastrophe: (streak >= LANE_WINDOWS).then(|| most((0..judged.len()).filter_map(lane))).flatten(),
+            named,
         }
     }
 
     fn mark(&self, judged: &mut [Judged<'_>]) {
         let leading = self.leading.filter(|_| self.found);
-        for i in self.alone.iter().copied().chain(leading).chain(self.catastrophe) {
-            judged[i].assessed.verdict = Verdict::Worse;
+        for i in self.named.iter().copied().chain(leading).chain(self.catastrophe) {
+            judged[i].weighed.verdict = Verdict::Worse;
         }
     }
+}
+
+/// The index with the largest value, the first of several.
+fn most(values: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
+    values.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
 }
 
 fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]) -> Advice {
@@ -210,7 +275,7 @@ fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]
         Advice::RollBack
     } else if judged.is_empty() || guardrails.iter().any(holds) {
         Advice::Hold
-    } else if judged.iter().all(|one| one.assessed.verdict == Verdict::NotWorse) {
+    } else if judged.iter().all(|one| one.weighed.verdict == Verdict::NotWorse) {
         Advice::Advance
     } else {
         Advice::Hold
@@ -220,11 +285,11 @@ fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]
 fn reasons(
     advice: Advice,
     harm: &Harm,
-    judged: &[Judged<'_>],
+    told: &[Told<'_>],
     guardrails: &[GuardrailAssessment],
     demand: Demand,
 ) -> Vec<Reason> {
-    let mut reasons = harm_reasons(harm, judged);
+    let mut reasons = harm_reasons(harm, told);
     let with = |status: GuardrailStatus| guardrails.iter().filter(move |g| g.status == status);
     let rolls_back = |g: &&GuardrailAssessment| g.action == GuardrailAction::RollBack;
     let because_of = |code: ReasonCode| move |g: &GuardrailAssessment| Reason::new(code, g.sentence.clone());
@@ -233,7 +298,7 @@ fn reasons(
     reasons.extend(with(GuardrailStatus::BothBreach).map(because_of(ReasonCode::BothBad)));
     reasons.extend(with(GuardrailStatus::Fired).filter(|g| !rolls_back(g)).map(because_of(fired)));
     if advice != Advice::RollBack {
-        let mut about: Vec<Reason> = judged.iter().map(|one| metric_reason(one, demand)).collect();
+        let mut about: Vec<Reason> = told.iter().map(|one| metric_reason(one, demand)).collect();
         // What is waited for comes before what is done.
         about.sort_by_key(|reason| reason.code == ReasonCode::NotWorse);
         reasons.extend(about);
@@ -241,61 +306,68 @@ fn reasons(
     reasons
 }
 
-fn harm_reasons(harm: &Harm, judged: &[Judged<'_>]) -> Vec<Reason> {
+fn harm_reasons(harm: &Harm, told: &[Told<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &judged[i]) {
-        let sentence = explain::harm(&one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
+    if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &told[i]) {
+        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
         reasons.push(Reason::new(ReasonCode::Harm, sentence));
     }
-    if let Some(one) = harm.catastrophe.map(|i| &judged[i])
-        && let Some(lane) = &one.evidence.lane
+    if let Some(one) = harm.catastrophe.map(|i| &told[i])
+        && let Some(lane) = &one.judged.evidence.lane
     {
         let (ln_e, ln_bound) = (harm.ln_e_catastrophe, harm.ln_bound);
-        let sentence = explain::catastrophe(&one.metric.name, lane.canary, lane.baseline, ln_e, ln_bound);
+        let sentence = explain::catastrophe(&one.metric().name, lane.canary, lane.baseline, ln_e, ln_bound);
         reasons.push(Reason::new(ReasonCode::Catastrophe, sentence));
+    }
+    for one in harm.named.iter().map(|i| &told[*i]) {
+        let ln_e = one.judged.weighed.ln_e_harm;
+        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), ln_e, harm.ln_bound);
+        reasons.push(Reason::new(ReasonCode::Harm, sentence));
     }
     reasons
 }
 
-fn metric_reason(one: &Judged<'_>, demand: Demand) -> Reason {
-    let awaited = one.leads.awaited(&one.evidence.comparisons);
+fn metric_reason(one: &Told<'_>, demand: Demand) -> Reason {
+    let Judged { metric, evidence, seen, weighed } = &one.judged;
+    let awaited = weighed.leads.awaited(&evidence.comparisons);
     // A proportion shows what is counted; a latency the bound that matters here, whose interval is at
     // hand only if it is also the one with the most evidence of harm.
     let (lead, ratio) = match awaited.filter(|awaited| awaited.bound.is_some()) {
-        Some(awaited) => (Some(awaited), one.assessed.ratio.filter(|_| one.leads.no_harm == one.leads.harm)),
+        Some(awaited) => {
+            let same = weighed.leads.no_harm == weighed.leads.harm;
+            (Some(awaited), one.assessed.ratio.filter(|_| same))
+        }
         None => (one.shown(), one.assessed.ratio),
     };
-    let (allowed, ln_bound) = (demand.allowed_ratio, demand.ln_bound_no_harm);
-    match one.assessed.verdict {
-        Verdict::NotWorse => {
-            let sentence = explain::not_worse(one.metric, &one.assessed, lead, ratio, allowed, ln_bound);
-            Reason::new(ReasonCode::NotWorse, sentence)
-        }
+    let about = explain::About {
+        metric,
+        assessed: &one.assessed,
+        evidence,
+        lead,
+        shown: ratio,
+        seen: *seen,
+        allowed: demand.allowed_ratio,
+        ln_bound: demand.ln_bound_no_harm,
+        remaining: one.remaining,
+    };
+    match weighed.verdict {
+        Verdict::NotWorse => Reason::new(ReasonCode::NotWorse, explain::not_worse(&about)),
         Verdict::NoData => {
-            let silent = one.seen.is_some_and(|seen| seen.canary.is_err() && seen.baseline.is_ok());
+            let silent = seen.is_some_and(|seen| seen.canary.is_err() && seen.baseline.is_ok());
             let code = if silent { ReasonCode::Silent } else { ReasonCode::Blind };
-            Reason::new(code, explain::no_data(one.metric, one.seen))
+            Reason::new(code, explain::no_data(metric, *seen))
         }
-        Verdict::Worse | Verdict::Undecided => {
-            let waiting = explain::Waiting {
-                metric: one.metric,
-                assessed: &one.assessed,
-                evidence: one.evidence,
-                lead,
-                shown: ratio,
-                seen: one.seen,
-                allowed,
-                ln_bound,
-                remaining: one.remaining,
-            };
-            Reason::new(ReasonCode::Undecided, explain::waiting(&waiting))
-        }
+        Verdict::Worse | Verdict::Undecided => Reason::new(ReasonCode::Undecided, explain::waiting(&about)),
     }
 }
 
-impl Judged<'_> {
+impl Told<'_> {
+    fn metric(&self) -> &Metric {
+        self.judged.metric
+    }
+
     fn shown(&self) -> Option<&Comparison> {
-        self.leads.shown(&self.evidence.comparisons)
+        self.judged.weighed.leads.shown(&self.judged.evidence.comparisons)
     }
 }
 
@@ -307,11 +379,7 @@ fn demand(policy: &Policy, step: usize) -> Demand {
         2_501..=5_000 => 1.5,
         _ => 1.25,
     };
-    Demand {
-        allowed_ratio,
-        dispersion: policy.analysis.dispersion.max(1.0),
-        ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha),
-    }
+    Demand { allowed_ratio, ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha) }
 }
 
 /// The metric's observation, which stands at its place in the policy's order.

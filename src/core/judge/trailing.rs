@@ -123,14 +123,24 @@ impl Trailing {
         }
     }
 
-    /// The signal's value of canary and baseline; `None` with fewer than `min_requests` or none.
-    pub fn values(&self, signal: &Signal, min_requests: u64) -> [Option<f64>; 2] {
+    /// All of canary and baseline.
+    fn both(&self) -> [Sums; 2] {
         let (mut canary, mut baseline) = (Sums::default(), Sums::default());
         for slot in &self.slots {
             canary.add(&slot.canary);
             baseline.add(&slot.baseline);
         }
-        [canary, baseline].map(|sums| {
+        [canary, baseline]
+    }
+
+    /// The requests of canary and baseline.
+    pub fn requests(&self) -> [u64; 2] {
+        self.both().map(|sums| sums.requests)
+    }
+
+    /// The signal's value of canary and baseline; `None` with fewer than `min_requests` or none.
+    pub fn values(&self, signal: &Signal, min_requests: u64) -> [Option<f64>; 2] {
+        self.both().map(|sums| {
             if sums.requests < min_requests.max(1) {
                 return None;
             }

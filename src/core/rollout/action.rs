@@ -50,6 +50,8 @@ pub enum EventKind {
     Created,
     /// Occupies the target.
     Started,
+    /// What the metrics' pasts tell was taken, for the whole rollout.
+    HistoryTaken,
     /// The decision to go to the next step.
     Advanced,
     /// A step's weight is wanted.

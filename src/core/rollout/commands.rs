@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::{Command, CommandKind, Ending, EventKind, Hold, Illegal, Phase, Reason, ReasonCode};
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::Weight;
+use crate::core::target::{Proxies, Weight};
 
 /// Carries out a command.
 pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal> {
@@ -64,10 +64,10 @@ fn finish_bake(change: &mut Change, why: &str, by: &str) {
     change.succeed(sentence, Some(by));
 }
 
-/// The canary was seen to have everything, and that is not in doubt.
+/// The canary has everything.
 fn has_all_traffic(change: &Change) -> bool {
     let target = &change.state.target;
-    target.wanted.canary == Weight::FULL && target.is_seen() && target.certain
+    target.wanted.canary == Weight::FULL && target.in_force(Proxies::Reachable)
 }
 
 /// Drops every hold (those whose cause lasts come again). After a drift, the step's weight is wanted

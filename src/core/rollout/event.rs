@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::state::RolloutId;
+use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, ValueObservation};
 use crate::core::target::ObservedSplit;
 
@@ -14,6 +15,8 @@ use crate::core::target::ObservedSplit;
 pub enum Event {
     /// The target is free: a scheduled rollout begins.
     Begin,
+    /// What the metrics' pasts tell, before the first look.
+    History(History),
     /// Time to look: what the provider gave.
     Tick(Tick),
     /// What the router says.
@@ -119,6 +122,7 @@ impl Event {
     pub fn name(&self) -> &'static str {
         match self {
             Event::Begin => "begin",
+            Event::History(_) => "history",
             Event::Tick(_) => "tick",
             Event::Observed { .. } => "observed",
             Event::WorkloadReady => "workload_ready",

@@ -4,6 +4,7 @@ mod action;
 mod change;
 mod commands;
 mod event;
+mod history;
 mod observed;
 mod state;
 mod tick;
@@ -11,6 +12,7 @@ mod transition;
 
 pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
+pub use history::is_due as history_is_due;
 pub use state::{
     Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
 };

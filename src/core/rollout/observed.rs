@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change::{Change, time};
 use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Finding, ObservedSplit, Weight};
+use crate::core::target::{Finding, ObservedSplit, Proxies, Weight};
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;
@@ -45,6 +45,8 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
 
 fn seen(change: &mut Change) {
     let wanted = change.state.target.wanted;
+    // What was quiet before may have been so under the old split.
+    change.state.rollout.timers.quiet = Duration::ZERO;
     if let Phase::Progressing { stage: stage @ Stage::Settling, .. } = &mut change.state.rollout.phase {
         *stage = Stage::Analysing { since: change.now };
     }
@@ -53,16 +55,17 @@ fn seen(change: &mut Change) {
     }
 }
 
-/// Counts the time in which the wanted split is not seen everywhere, and pages when a way back takes too
+/// Counts the time in which the wanted split is not known to be in force, and pages when that takes too
 /// long.
 fn watch_unseen(change: &mut Change, elapsed: Duration) {
     let rolling_back = matches!(change.state.rollout.phase, Phase::RollingBack { .. });
-    let cut_off: Vec<String> =
-        change.state.target.unconfirmed_nodes().into_iter().map(str::to_owned).collect();
-    if change.state.target.is_seen() && (cut_off.is_empty() || !rolling_back) {
+    let proxies = if rolling_back { Proxies::All } else { Proxies::Reachable };
+    if change.state.target.in_force(proxies) {
         change.state.rollout.timers.unseen = Duration::ZERO;
         return;
     }
+    let cut_off: Vec<String> =
+        change.state.target.unconfirmed_nodes().into_iter().map(str::to_owned).collect();
     let limit = change.state.rollout.policy.analysis.confirm_within;
     let before = change.state.rollout.timers.unseen;
     let unseen = before + elapsed;
@@ -93,27 +96,36 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
     }
 }
 
-/// Ends a way back once the split is seen everywhere and the canary gets no more requests (or nothing can
-/// be seen of it for as long as a confirmation may take).
+/// Ends a way back once the split is seen everywhere and the canary has been seen without requests for as
+/// long as the target asks for. A canary whose metrics are gone, or that counts requests which no router
+/// sent (health checks, direct calls), cannot block its target for ever: it is waited for as long as a
+/// confirmation and the quiet time may take together, and the sentence says what was not seen.
 pub(super) fn finish_way_back(change: &mut Change) {
     let Phase::RollingBack { reason, ending } = change.state.rollout.phase.clone() else { return };
     let target = &change.state.target;
     let timers = &change.state.rollout.timers;
-    let analysis = &change.state.rollout.policy.analysis;
     // A rollout that never gave its canary traffic has nothing to wait for.
     let never = target.last_exposed.as_ref() != Some(&change.state.rollout.id);
-    let confirmed = target.is_seen() && target.unconfirmed_nodes().is_empty();
-    if target.wanted.canary > Weight::ZERO || !confirmed {
+    if target.wanted.canary > Weight::ZERO || !target.in_force(Proxies::All) {
         return;
     }
-    let quiet = timers.quiet >= analysis.interval;
-    if !quiet && !never && timers.in_phase < analysis.confirm_within {
+    let quiet = timers.quiet >= change.state.rollout.quiet_needed(target);
+    let longest = change.state.rollout.policy.analysis.confirm_within + target.drain;
+    if !quiet && !never && timers.in_phase < longest {
         return;
     }
-    let how = match (quiet, never) {
-        (_, true) => "it never got traffic",
-        (true, _) => "it was seen to get no more requests",
-        _ => "its own metrics are silent, so its requests could not be seen to end",
+    let how = if never {
+        "it never got traffic".to_owned()
+    } else if quiet {
+        format!("it was seen to get no more requests for {}", time(timers.quiet))
+    } else if timers.is_busy {
+        format!(
+            "after {} its own metrics still count requests, which the router does not send (kept \
+             sessions, health checks or direct calls)",
+            time(timers.in_phase)
+        )
+    } else {
+        "its own metrics are silent, so its requests could not be seen to end".to_owned()
     };
     let (phase, kind, notice) = match ending {
         Ending::RolledBack => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::judge::{Assessment, JudgeState};
+use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -70,6 +70,9 @@ pub struct Rollout {
     /// Whether the baseline was within each guardrail before the current step: by guardrail; absent
     /// where that was not known (invariant 12).
     pub baseline_was_healthy: BTreeMap<String, bool>,
+    /// What the metrics' pasts told when it started; `None` before that is asked.
+    #[serde(default)]
+    pub history: Option<History>,
     /// What the last tick was judged as.
     pub last: Option<Assessment>,
     /// When it came to its end.
@@ -152,6 +155,14 @@ pub enum Ending {
         /// The rollout that takes over.
         superseded_by: Option<RolloutId>,
     },
+}
+
+impl Rollout {
+    /// For how long the canary must be seen without requests before a way back is over: what the
+    /// target asks for, and one look at least.
+    pub fn quiet_needed(&self, target: &Target) -> Duration {
+        target.drain.max(self.policy.analysis.interval)
+    }
 }
 
 impl Phase {
@@ -247,6 +258,9 @@ pub struct Timers {
     pub unseen: Duration,
     /// While the canary was seen to get no request on the way back.
     pub quiet: Duration,
+    /// Whether the canary had requests when it was last seen.
+    #[serde(default)]
+    pub is_busy: bool,
 }
 
 /// Why something was decided, in a sentence with its figures.

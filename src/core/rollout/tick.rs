@@ -8,8 +8,8 @@ use super::{
 };
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
-use crate::core::policy::{AtMax, GuardrailAction, LimitOutcome, Mode, Severity};
-use crate::core::target::{Target, Weight};
+use crate::core::policy::{AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity};
+use crate::core::target::{Proxies, Split, Target, Weight};
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
@@ -60,9 +60,12 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         _ => 0,
     };
     let mut metrics = looked.metrics;
-    for metric in &mut metrics {
+    for (metric, policy) in metrics.iter_mut().zip(&rollout.policy.metrics) {
         if metric.usage != Usage::Pending {
             metric.usage = usage(rollout, target, metric.window);
+        }
+        if matches!(policy.source, MetricSource::Rate { per: Exposure::Share, .. }) {
+            share_exposure(metric, target.wanted);
         }
     }
     TickObservation {
@@ -70,14 +73,26 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         at: change.now,
         step,
         weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.canary),
+        baseline_weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.compared()),
         metrics,
         values: looked.values,
+    }
+}
+
+/// A rate per share of the traffic: the provider knows the time, the target the arms' shares.
+fn share_exposure(metric: &mut MetricObservation, split: Split) {
+    for (reading, weight) in [(&mut metric.canary, split.canary), (&mut metric.baseline, split.compared())] {
+        if let Ok(Counts::Rate { exposure_millionths, .. }) = reading {
+            *exposure_millionths = exposure_millionths.saturating_mul(u64::from(weight.0)) / 10_000;
+        }
     }
 }
 
 fn usage(rollout: &Rollout, target: &Target, window: Option<Window>) -> Usage {
     let since = match (&rollout.phase, rollout.policy.mode) {
         (Phase::Progressing { stage: Stage::Analysing { since }, .. }, Mode::Observe) => *since,
+        // Not `in_force`: while a router does not answer, its proxies go on with the split that they have,
+        // and evidence of harm cannot wait for it.
         (Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking, Mode::Act) => match target.seen {
             Some(seen) if target.is_seen() => seen.at,
             _ => return Usage::Settling,
@@ -126,11 +141,11 @@ impl Seen {
         let hard = |reading: &Reading<Counts>| matches!(reading, Err(no) if *no != NoData::Waiting);
         let metrics = &tick.metrics;
         let any = metrics.iter().any(|m| m.canary.is_ok() || m.baseline.is_ok());
-        let requests = |reading: &Reading<Counts>| reading.as_ref().map_or(0, Counts::requests);
+        let requests =
+            |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests).unwrap_or(0);
         let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::WarmUp);
         let split = target.wanted;
-        let of_baseline = if split.baseline > Weight::ZERO { split.baseline } else { split.stable };
-        let ratio = match of_baseline.share() {
+        let ratio = match split.compared().share() {
             share if share > 0.0 => split.canary.share() / share,
             _ => 0.0,
         };
@@ -197,11 +212,13 @@ fn count_time(
     let canary_zero = tick
         .metrics
         .iter()
-        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == 0));
+        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == Some(0)));
     if seen.canary_requests {
         timers.quiet = Duration::ZERO;
+        timers.is_busy = true;
     } else if canary_zero {
         timers.quiet += seen.canary_window.min(most);
+        timers.is_busy = false;
     }
 }
 
@@ -242,10 +259,10 @@ fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessmen
     if seen {
         change.unhold(Hold::Blind, "the baseline is seen.");
     }
-    let at_rest = match change.state.rollout.policy.mode {
-        Mode::Act => change.state.target.is_seen() && change.state.target.wanted.canary == Weight::ZERO,
-        Mode::Observe => true,
-    };
+    // A proxy that was cut off in an earlier rollout must not block this one until it is forgotten.
+    let at_rest = in_force(change)
+        && (change.state.rollout.policy.mode == Mode::Observe
+            || change.state.target.wanted.canary == Weight::ZERO);
     let health_known = assessment.guardrails.iter().all(|guardrail| {
         guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
     }) || blind >= patience(&change.state.rollout);
@@ -430,10 +447,9 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
     }
 }
 
-/// Whether the split that is wanted is the one that is there: seen, and not in doubt since.
+/// Whether the split that is wanted is the one that is there. Observe mode wants none.
 fn in_force(change: &Change) -> bool {
-    let target = &change.state.target;
-    change.state.rollout.policy.mode == Mode::Observe || (target.is_seen() && target.certain)
+    change.state.rollout.policy.mode == Mode::Observe || change.state.target.in_force(Proxies::Reachable)
 }
 
 fn at_max(change: &mut Change, step: usize, then: AtMax, why: &str) {

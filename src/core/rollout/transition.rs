@@ -2,10 +2,10 @@
 //! `observed` and `commands`; the moves that they share in `change`.
 
 use super::change::Change;
-use super::{Event, Illegal, Outcome, Phase, State, commands, observed, tick};
+use super::{Event, Illegal, Outcome, Phase, State, commands, history, observed, tick};
 use crate::core::policy::Severity;
 use crate::core::rollout::{EventKind, NoticeKind};
-use crate::core::target::Weight;
+use crate::core::target::{Proxies, Weight};
 use crate::core::time::Timestamp;
 
 /// Takes one event. `now` is for records only; measured time is in the events.
@@ -19,6 +19,7 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
         Event::Begin if state.rollout.phase == Phase::Scheduled && state.target.active.is_none() => {
             begin(&mut change);
         }
+        Event::History(found) if history::is_due(&state.rollout) => history::take(&mut change, found),
         Event::Tick(looked) if has_ticks(&state.rollout.phase) => tick::take(&mut change, looked)?,
         Event::Observed { split, elapsed } => observed::take(&mut change, &split, elapsed),
         Event::WorkloadReady => workload_ready(&mut change).ok_or(illegal)?,
@@ -51,15 +52,20 @@ fn workload_ready(change: &mut Change) -> Option<()> {
             Some(())
         }
         Phase::Finalizing => {
-            let at_full = change.state.target.wanted.canary == Weight::FULL;
-            if change.state.target.is_seen() && at_full {
+            let target = &change.state.target;
+            if target.wanted.canary == Weight::FULL && target.in_force(Proxies::Reachable) {
                 change.set_phase(Phase::Baking);
                 let rollout = &change.state.rollout;
                 let sentence = format!(
-                    "{} has all traffic and is watched for {} more; there is no baseline left, so only \
-                     the policy's guardrails act now.",
+                    "{} has all traffic and is watched for {} more; there is no baseline left, so only {} \
+                     act now.",
                     rollout.version,
-                    super::change::time(rollout.policy.bake.duration)
+                    super::change::time(rollout.policy.bake.duration),
+                    match rollout.policy.bake.limits.len() {
+                        0 => "the policy's guardrails".to_owned(),
+                        1 => "the policy's guardrails and its absolute limit".to_owned(),
+                        limits => format!("the policy's guardrails and its {limits} absolute limits"),
+                    }
                 );
                 change.record(EventKind::BakeStarted, None, sentence.clone());
                 change.notify(NoticeKind::Promoted, Severity::Low, sentence);

@@ -23,11 +23,12 @@ use tokio::time::{Instant, timeout_at};
 use super::ProviderBuildError;
 use super::look::{Look, Origin, process_start, selectors};
 use super::pair;
-use crate::core::counter::{KEEP, SeriesId};
+use crate::core::counter::{KEEP, SeriesId, past};
+use crate::core::judge::{Recorded, RecordedWindow};
 use crate::core::metric::{Cursor, NoData, Reading, ValueObservation};
 use crate::core::policy::Selector;
 use crate::core::time::Timestamp;
-use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, MetricsProvider, ValueRequest};
+use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, ValueRequest};
 use crate::secrets::SecretSource;
 use decode::RawSeries;
 use transport::Transport;
@@ -106,6 +107,14 @@ impl MetricsProvider for Prometheus {
                 Ok(answer) => answer,
                 Err(_) => pair::fault(request, &NoData::Timeout),
             }
+        }))
+        .await
+    }
+
+    async fn history(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
+        let deadline = Instant::now() + self.deadline;
+        join_all(requests.iter().map(|request| async move {
+            timeout_at(deadline, self.past(request)).await.unwrap_or(Err(NoData::Timeout))
         }))
         .await
     }
@@ -197,6 +206,30 @@ impl Prometheus {
         };
         note_starts(look, series.into_iter().filter(ours).collect());
         Ok(())
+    }
+
+    /// Raw samples of the baseline's past, cut into windows by instance. They are bounded as all answers
+    /// are: where a service has too many series for the wanted time, the answer is `TooLarge`.
+    async fn past(&self, request: &HistoryRequest) -> Result<Recorded, NoData> {
+        let mut looks: BTreeMap<String, Look> = BTreeMap::new();
+        for (used, selector) in selectors(&request.source) {
+            let query = query::raw_samples(&selector, &request.baseline.labels, &self.pin, request.over)?;
+            for one in self.matrix(&query, request.now).await? {
+                let instance = SeriesId::instance_of(&one.labels).unwrap_or_default();
+                let look = looks.entry(instance).or_default();
+                look.add(used, Origin::Database, &one.name, &one.labels, one.samples, self.max_series)?;
+            }
+        }
+        let mut windows: BTreeMap<Timestamp, RecordedWindow> = BTreeMap::new();
+        for (instance, look) in looks {
+            for (window, counted) in past::windows(&look.series(), request.window) {
+                // A histogram that was reset within the window cannot be read; the window is left out.
+                let Ok(counts) = look.counts(&request.source, &counted) else { continue };
+                let empty = || RecordedWindow { window, instances: BTreeMap::new() };
+                windows.entry(window.start).or_insert_with(empty).instances.insert(instance.clone(), counts);
+            }
+        }
+        Ok(Recorded { windows: windows.into_values().collect() })
     }
 
     async fn matrix(&self, query: &str, at: Timestamp) -> Result<Vec<RawSeries>, NoData> {

@@ -1,31 +1,11 @@
 //! PromQL text. This is the only place where it is made; every label value goes through [`quote`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::Duration;
 
+pub use crate::core::counter::quote;
 use crate::core::metric::NoData;
 use crate::core::policy::{MatchOp, Matcher, Selector};
-
-/// A string literal of PromQL that stands for exactly `value`.
-pub fn quote(value: &str) -> String {
-    let mut text = String::with_capacity(value.len() + 2);
-    text.push('"');
-    for c in value.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            c if c.is_control() => {
-                // Writing to a string does not fail.
-                let _ = write!(text, "\\u{:04x}", u32::from(c));
-            }
-            c => text.push(c),
-        }
-    }
-    text.push('"');
-    text
-}
 
 /// `a="b",c="d"`: the labels of an arm and the pinned ones, without braces.
 ///

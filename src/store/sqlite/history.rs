@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, encode_cbor, integer, limit, unsigned};
@@ -38,18 +40,9 @@ pub(super) async fn events(
     after: u64,
     most: usize,
 ) -> Result<Vec<EventRecord>, StoreError> {
-    let rows = sqlx::query("SELECT seq, body FROM events WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?")
-        .bind(&id.0)
-        .bind(integer(after))
-        .bind(limit(most))
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let seq: i64 = row.try_get("seq")?;
-            decode(row.try_get("body")?, || format!("event {seq} of rollout {id}"))
-        })
-        .collect()
+    let statement = "SELECT seq, body FROM events WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let rows = rows_after(connection, statement, id, after, limit(most)).await?;
+    rows.iter().map(|row| part(row, "body", |seq| format!("event {seq} of rollout {id}"))).collect()
 }
 
 /// Appends an observation with its assessment.
@@ -78,23 +71,14 @@ pub(super) async fn observations(
     after: u64,
     most: usize,
 ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT seq, body, assessment FROM observations \
-         WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?",
-    )
-    .bind(&id.0)
-    .bind(integer(after))
-    .bind(limit(most))
-    .fetch_all(connection)
-    .await?;
+    let statement = "SELECT seq, body, assessment FROM observations \
+                     WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let rows = rows_after(connection, statement, id, after, limit(most)).await?;
     rows.iter()
         .map(|row| {
-            let seq: i64 = row.try_get("seq")?;
-            let what = |part| move || format!("the {part} of tick {seq} of rollout {id}");
-            Ok((
-                decode(row.try_get("body")?, what("observation"))?,
-                decode(row.try_get("assessment")?, what("assessment"))?,
-            ))
+            let assessment =
+                part(row, "assessment", |seq| format!("the assessment of tick {seq} of rollout {id}"));
+            Ok((tick(row, id)?, assessment?))
         })
         .collect()
 }
@@ -105,17 +89,35 @@ pub(super) async fn ticks(
     id: &RolloutId,
     after: u64,
 ) -> Result<Vec<TickObservation>, StoreError> {
-    let rows = sqlx::query("SELECT seq, body FROM observations WHERE rollout = ? AND seq > ? ORDER BY seq")
-        .bind(&id.0)
-        .bind(integer(after))
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let seq: i64 = row.try_get("seq")?;
-            decode(row.try_get("body")?, || format!("the observation of tick {seq} of rollout {id}"))
-        })
-        .collect()
+    let statement = "SELECT seq, body FROM observations WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let rows = rows_after(connection, statement, id, after, i64::MAX).await?;
+    rows.iter().map(|row| tick(row, id)).collect()
+}
+
+/// The rows of a rollout after `after`, at most so many.
+async fn rows_after(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    id: &RolloutId,
+    after: u64,
+    most: i64,
+) -> Result<Vec<SqliteRow>, StoreError> {
+    let query = sqlx::query(statement).bind(&id.0).bind(integer(after)).bind(most);
+    Ok(query.fetch_all(connection).await?)
+}
+
+/// What stands in a column of a row; `what` names it by the row's number.
+fn part<T: DeserializeOwned>(
+    row: &SqliteRow,
+    column: &str,
+    what: impl FnOnce(i64) -> String,
+) -> Result<T, StoreError> {
+    let seq = row.try_get("seq")?;
+    decode(row.try_get(column)?, || what(seq))
+}
+
+fn tick(row: &SqliteRow, id: &RolloutId) -> Result<TickObservation, StoreError> {
+    part(row, "body", |seq| format!("the observation of tick {seq} of rollout {id}"))
 }
 
 /// Stores a snapshot of the evidence, and drops the oldest.

@@ -129,6 +129,30 @@ fn relative_limits_compare_with_the_baseline_which_cannot_breach_them() {
 }
 
 #[test]
+fn a_baseline_without_errors_allows_more_than_none() {
+    let rail = || Guardrail { over: SECOND, ..rate(GuardrailLimit::RatioToBaseline(2.0)) };
+    // Twice one in the canary's 1,000 requests, whether the baseline had none, or one of 19,000.
+    for baseline in [(0, 19_000), (1, 19_000)] {
+        let mut bench = Bench::new(with(rail()));
+        assert_eq!(statuses(&mut bench, 3, (2, 1000), baseline), [Clear; 3], "{baseline:?}");
+        assert_eq!(statuses(&mut bench, 3, (3, 1000), baseline), [Breaching, Breaching, Fired]);
+        let sentence = bench.errors((3, 1000), baseline).guardrails[0].sentence.clone();
+        assert!(sentence.contains("allowed at most 0.2% (×2 of the baseline); baseline 0"), "{sentence}");
+        assert!(sentence.ends_with("The baseline counts as one bad request in 1,000."), "{sentence}");
+    }
+    // A baseline that is seen to fail counts as what it is.
+    let mut bench = Bench::new(with(rail()));
+    let seen = bench.errors((4, 1000), (38, 19_000));
+    assert_eq!(seen.guardrails[0].status, Clear);
+    assert!(!seen.guardrails[0].sentence.contains("counts as"), "{seen:?}");
+    assert_eq!(statuses(&mut bench, 3, (5, 1000), (38, 19_000)), [Breaching, Breaching, Fired]);
+    // From below there is no floor: it would break the limit of an arm without requests that count.
+    let below = Guardrail { breach: Breach::Below, ..rate(GuardrailLimit::RatioToBaseline(0.5)) };
+    let mut bench = Bench::new(with(below));
+    assert_eq!(statuses(&mut bench, 1, (0, 1000), (0, 19_000)), [Clear]);
+}
+
+#[test]
 fn at_full_weight_an_absolute_limit_fires_without_a_baseline() {
     let mut bench = Bench::new(with(rate(GuardrailLimit::Absolute(0.05))));
     bench.usage = Usage::Baking;

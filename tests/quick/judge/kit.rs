@@ -65,13 +65,15 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 1.0,
+            history: std::time::Duration::ZERO,
+            traffic_share: None,
             blind: limit,
             silent: limit,
             confirm_within: 30 * SECOND,
         },
         metrics,
         guardrails: vec![],
-        bake: Bake { duration: Duration::from_secs(600) },
+        bake: Bake { duration: Duration::from_secs(600), limits: vec![] },
     }
 }
 
@@ -145,6 +147,7 @@ impl Bench {
             at: Timestamp(self.at),
             step: self.step,
             weight: self.policy.steps[self.step].weight,
+            baseline_weight: Weight(10_000 - self.policy.steps[self.step].weight.0),
             metrics: metrics.collect(),
             values: rails
                 .map(|(rail, (canary, baseline))| ValueObservation {

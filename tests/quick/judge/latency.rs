@@ -45,7 +45,7 @@ fn bounds_come_from_the_baseline_before_the_first_step() {
     let metric = &found.metrics[0];
     assert!(metric.bound_seconds.is_some_and(|bound| LE.contains(&bound)));
     let (canary, baseline) = (metric.canary_quantiles.unwrap(), metric.baseline_quantiles.unwrap());
-    assert!(baseline[0] > 0.05 && baseline[0] < 0.1 && canary[0] > baseline[0]);
+    assert!(baseline[0][1] > 0.05 && baseline[0][1] < 0.1 && canary[0][1] > baseline[0][1]);
     assert!(baseline[0] < baseline[1] && baseline[1] < baseline[2]);
 }
 

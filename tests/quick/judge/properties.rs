@@ -115,6 +115,8 @@ fn assert_finite(value: &serde_json::Value, path: &str) {
                 "canary_share",
                 "baseline_share",
                 "bound_seconds",
+                "canary_value",
+                "baseline_value",
                 "canary_quantiles",
                 "baseline_quantiles",
                 "remaining",

@@ -35,7 +35,11 @@ fn three_times_the_errors_are_rolled_back_with_a_sentence() {
     let n = last.seq;
     let shares = format!("errors: canary 1.5% ({} of {},000) against baseline 0.5%", 15 * n, n);
     assert!(sentence.starts_with(&shares), "{sentence}");
-    assert!(sentence.contains("×3 [") && sentence.contains("bound 1:100."), "{sentence}");
+    assert!(
+        sentence.contains("×3 [")
+            && sentence.contains("bound 1:100 (dispersion 1, the policy's, without history)."),
+        "{sentence}"
+    );
     assert!(sentence.contains("odds against a harmless release 1:"), "{sentence}");
 }
 

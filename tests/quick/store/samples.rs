@@ -88,6 +88,8 @@ pub fn policy() -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 3.0,
+            history: std::time::Duration::ZERO,
+            traffic_share: None,
             blind: Limit { after: minute * 10, then: LimitOutcome::Hold },
             silent: Limit { after: minute, then: LimitOutcome::RollBack },
             confirm_within: minute,
@@ -101,7 +103,7 @@ pub fn policy() -> Policy {
                 GuardrailLimit::RatioToBaseline(1.5),
             ),
         ],
-        bake: Bake { duration: minute * 5 },
+        bake: Bake { duration: minute * 5, limits: vec![] },
     }
 }
 
@@ -125,6 +127,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         event_seq: 1,
         phase_since: at(0),
         baseline_was_healthy: BTreeMap::new(),
+        history: None,
         last: None,
         ended_at: None,
     }
@@ -139,6 +142,7 @@ pub fn in_step(rollout: &Rollout, seq: u64) -> Rollout {
         tick_seq: seq,
         event_seq: seq + 1,
         baseline_was_healthy: BTreeMap::from([("error-rate".into(), true)]),
+        history: None,
         last: Some(assessment(seq)),
         ..rollout.clone()
     }
@@ -169,6 +173,7 @@ pub fn tick(seq: u64) -> TickObservation {
         at: at(seq.cast_signed() + 15),
         step: 1,
         weight: Weight(2_500),
+        baseline_weight: Weight(2_500),
         metrics: vec![
             MetricObservation {
                 metric: "errors".into(),

@@ -128,7 +128,7 @@ pub async fn lives_of(prometheus: &str, version: &str, instance: &str) -> Lives 
 }
 
 /// Raw samples by code, read with nothing of Serin's.
-async fn raw(prometheus: &str, query: &str) -> Vec<(String, Vec<(i64, String)>)> {
+pub async fn raw(prometheus: &str, query: &str) -> Vec<(String, Vec<(i64, String)>)> {
     let client = reqwest::Client::new();
     let mut url = url::Url::parse(&format!("{prometheus}/api/v1/query")).unwrap();
     url.query_pairs_mut().append_pair("query", query);

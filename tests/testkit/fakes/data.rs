@@ -94,16 +94,31 @@ impl Data {
     }
 
     pub(super) fn insert(&mut self, rollout: Rollout, first: EventRecord, key: Option<&str>) {
-        let data = RolloutData {
-            key: key.map(str::to_owned),
-            cursors: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
-            observations: BTreeMap::new(),
-            events: BTreeMap::from([(first.seq, first)]),
-            slim: false,
-            rollout,
-        };
-        self.rollouts.insert(data.rollout.id.clone(), data);
+        let id = rollout.id.clone();
+        self.put(rollout);
+        if let Some(data) = self.rollouts.get_mut(&id) {
+            data.key = key.map(str::to_owned);
+            data.events.insert(first.seq, first);
+        }
+    }
+
+    /// Puts a rollout there, or in the place of the one with its id, which keeps its history.
+    pub fn put(&mut self, rollout: Rollout) {
+        match self.rollouts.get_mut(&rollout.id) {
+            Some(data) => data.rollout = rollout,
+            None => {
+                let data = RolloutData {
+                    key: None,
+                    cursors: BTreeMap::new(),
+                    snapshots: BTreeMap::new(),
+                    observations: BTreeMap::new(),
+                    events: BTreeMap::new(),
+                    slim: false,
+                    rollout,
+                };
+                self.rollouts.insert(data.rollout.id.clone(), data);
+            }
+        }
     }
 
     pub(super) fn notify(&mut self, channel: &str, notice: &Notice) {
