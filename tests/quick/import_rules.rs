@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("core", &["stats"]),
+    ("montecarlo", &["core", "stats"]),
     ("ports", &["core"]),
     ("secrets", &[]),
     ("telemetry", &[]),
@@ -18,7 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("engine", &["core", "ports", "telemetry"]),
     ("api", &["core", "ports", "config", "engine", "telemetry"]),
     // The client reads what the API writes: its views are the shape of both.
-    ("cli", &["core", "ports", "config", "engine", "telemetry", "api"]),
+    ("cli", &["core", "ports", "config", "engine", "telemetry", "api", "montecarlo"]),
     ("clock", &["core", "ports"]),
     (
         "demo",
