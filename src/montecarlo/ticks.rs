@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::random::Random;
 use super::traffic::{Flow, Load, Span, Traffic};
 use crate::core::metric::{
-    Counts, MetricObservation, NoData, TickObservation, Usage, ValueObservation, Window,
+    Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
 use crate::core::policy::{Direction, Metric, MetricSource, Policy, Signal};
+use crate::core::target::Weight;
 use crate::core::time::Timestamp;
 
 /// Any time will do: nothing depends on it.
@@ -75,6 +76,7 @@ impl<'a> Ticks<'a> {
             at: self.end,
             step: self.step,
             weight,
+            baseline_weight: Weight(Weight::FULL.0.saturating_sub(weight.0)),
             metrics: policy.metrics.iter().map(|m| self.metric(m, &loads, window, usage)).collect(),
             values: values(policy),
         }
@@ -87,12 +89,12 @@ impl<'a> Ticks<'a> {
         window: Window,
         usage: Usage,
     ) -> MetricObservation {
-        let [canary, baseline] = [&loads[0], &loads[1]].map(|load| Ok(self.counts(metric, load)));
+        let [canary, baseline] = [&loads[0], &loads[1]].map(|load| self.counts(metric, load));
         MetricObservation { metric: metric.name.clone(), window: Some(window), canary, baseline, usage }
     }
 
-    fn counts(&mut self, metric: &Metric, load: &Load) -> Counts {
-        match metric.source {
+    fn counts(&mut self, metric: &Metric, load: &Load) -> Reading<Counts> {
+        Ok(match metric.source {
             MetricSource::Proportion { .. } => {
                 let bad = self.flow.bad(load, &metric.name);
                 let counted = match metric.direction {
@@ -106,7 +108,11 @@ impl<'a> Ticks<'a> {
                 counts: self.flow.buckets(load, &metric.name),
                 sum: needs_sum(self.policy, metric).then(|| self.flow.sum(load, &metric.name)),
             },
-        }
+            // Not modelled yet.
+            MetricSource::Rate { .. } | MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
+                return Err(NoData::Waiting);
+            }
+        })
     }
 }
 

@@ -1,8 +1,19 @@
-//! The rules of the peers in the detection benchmark have the values that their authors published.
+//! The rules of the peers in the detection benchmark have the values that their authors published, and the
+//! benchmark counts as it says.
 
+#[allow(dead_code)]
+#[path = "../../benches/detection/figures.rs"]
+mod figures;
+#[path = "../../benches/detection/information.rs"]
+mod information;
 #[allow(dead_code)]
 #[path = "../../benches/detection/rivals/mod.rs"]
 mod rules;
+#[path = "../../benches/detection/tuning.rs"]
+mod tuning;
+
+use figures::{Delays, Rate};
+use information::{EQUAL, Truth, limit_seconds};
 
 use rules::Count;
 use rules::dirichlet::Multinomial;
@@ -10,6 +21,7 @@ use rules::limits::{Failures, Last};
 use rules::mann_whitney::{CONFIDENCE, Label, Samples};
 use rules::msprt::{self, Msprt};
 use rules::z_test::{RepeatedZ, z};
+use serin::stats::proportion::Margin;
 
 #[track_caller]
 fn close(actual: f64, expected: f64, within: f64) {
@@ -145,4 +157,48 @@ fn z_is_that_of_the_textbook() {
     let mut test = RepeatedZ::default();
     test.take(count(5, 40), count(4, 60));
     assert_eq!(test.take(count(10, 60), count(6, 40)), z(count(15, 100), count(10, 100)));
+}
+
+#[test]
+fn a_tuned_threshold_is_reached_by_as_many_as_allowed_and_no_more() {
+    let peaks = || (1..=200).map(f64::from);
+    let reached = |threshold: f64| peaks().filter(|peak| *peak >= threshold).count();
+    assert_eq!(reached(tuning::threshold(peaks(), 0.01)), 2);
+    assert_eq!(reached(tuning::threshold(peaks(), 0.0)), 0);
+    // Two fifths have the same highest score: none of them may alarm.
+    let tied = [1.0, 2.0, 3.0, 4.0, 4.0];
+    assert_eq!(tied.iter().filter(|peak| **peak >= tuning::threshold(tied, 0.2)).count(), 0);
+}
+
+#[test]
+fn delays_and_rates_have_their_errors() {
+    let all = Delays::of((1..=100).map(Some));
+    let median = all.median().unwrap();
+    assert_eq!((median.seconds, median.standard_error), (500.0, 50.0));
+    assert_eq!(all.text(), "500 ±50 / 900 ±30");
+    let some = Delays::of((1..=100).map(|tick| (tick <= 60).then_some(tick)));
+    assert_eq!(some.text(), "60 ±4.9%, 500 ±50");
+    let few = Delays::of((1..=100).map(|tick| (tick <= 10).then_some(tick)));
+    assert_eq!(few.text(), "10 ±3.0%");
+    // The later neighbour of the 90th percentile has no alarm: the earlier one tells the error.
+    let most = Delays::of((1..=100).map(|tick| (tick <= 91).then_some(tick)));
+    assert_eq!(most.text(), "500 ±50 / 900 ±30");
+    assert_eq!(Delays::of([None, None]).text(), "–");
+    // 1 − 0.05^(1/200), and the textbook's 7 of 1,000.
+    close(Rate { hits: 0, runs: 200 }.upper(), 0.014867, 1e-6);
+    close(Rate { hits: 7, runs: 1000 }.upper(), 0.013101, 1e-5);
+    assert_eq!(Rate { hits: 3, runs: 3 }.upper(), 1.0);
+}
+
+#[test]
+fn the_information_against_equality_is_that_of_the_conditional_binomial() {
+    let truth = Truth { canary_rps: 100.0, baseline_rps: 1900.0, canary: 0.008, baseline: 0.004 };
+    let errors = 100.0 * 0.008 + 1900.0 * 0.004;
+    let (share, equal): (f64, f64) = (0.8 / errors, 0.05);
+    let nats = share * (share / equal).ln() + (1.0 - share) * ((1.0 - share) / (1.0 - equal)).ln();
+    let limit = limit_seconds(truth, EQUAL, 0.01).unwrap();
+    close(limit, 100.0_f64.ln() / (errors * nats), 1e-6 * limit);
+    let margin = Margin { ratio: 1.1, difference: 0.0005 };
+    assert!(limit_seconds(truth, margin, 0.01).unwrap() > limit);
+    assert_eq!(limit_seconds(Truth { canary: 0.0049, ..truth }, margin, 0.01), None);
 }
