@@ -2,8 +2,9 @@
 
 CARGO ?= cargo
 SEEDS ?= 20000
+RUNS ?= 2000
 
-.PHONY: help demo test test-quick simulate lint bench bench-detection parts doc
+.PHONY: help demo test test-quick simulate false-rollbacks lint bench bench-detection parts doc
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,6 +23,11 @@ test-quick: ## The tests that need no other program
 
 simulate: ## The deterministic simulation with SEEDS=N seeds
 	SEEDS=$(SEEDS) $(CARGO) test --test simulation -- --nocapture
+
+false-rollbacks: ## RUNS=N harmless releases under policies/standard.yaml, for each shape of traffic
+	@for shape in poisson drift shocks cold-start "bursts --phi 3" noise bad-pod; do \
+	  $(CARGO) run --release --quiet -- simulate --policy policies/standard.yaml --runs $(RUNS) --shape $$shape \
+	    || exit 1; echo; done
 
 lint: ## Formatting, clippy and the documentation, all without warnings
 	$(CARGO) fmt --check

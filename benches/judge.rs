@@ -1,4 +1,6 @@
-//! How many metric-ticks a second the judge takes in.
+//! How many metric-ticks a second the judge takes in: `judge` with everything that people are told
+//! (intervals, quantiles, sentences), `advice` the tests and what they ask for alone. And how many bytes the
+//! evidence of a rollout has.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // The tests' policies and seeded traffic.
@@ -64,8 +66,35 @@ fn observe(criterion: &mut Criterion) {
             );
         });
         group.finish();
+        let mut group = criterion.benchmark_group("advice");
+        group.throughput(Throughput::Elements(TICKS * policy.metrics.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || JudgeState::new(&policy),
+                |mut state| {
+                    for tick in &ticks {
+                        std::hint::black_box(state.advise(&policy, tick));
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        group.finish();
     }
 }
 
-criterion_group!(benches, observe);
+/// Three metrics after an hour, in the form that is stored and as it lies in memory (nearly all of it are
+/// 64-bit floats, which the stored form writes with one byte more).
+fn evidence(_: &mut Criterion) {
+    let policy = policy(vec![errors(), latency(), Metric { name: "payments".into(), ..errors() }]);
+    let mut state = JudgeState::new(&policy);
+    for tick in &ticks(&policy) {
+        state.observe(&policy, tick);
+    }
+    let mut stored = Vec::new();
+    ciborium::into_writer(&state, &mut stored).expect("the state can be written");
+    println!("evidence of three metrics: {} bytes stored", stored.len());
+}
+
+criterion_group!(benches, observe, evidence);
 criterion_main!(benches);

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 pub use super::waiting::{Awaited, WaitingFor};
 pub use evidence::{
-    ArmView, AssessmentView, EvidenceView, GuardrailView, MetricView, RatioView, TickAssessmentView,
+    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, RatioView,
+    TickAssessmentView,
 };
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 
+use crate::core::judge::History;
 use crate::core::policy::Mode;
 use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout};
 use crate::core::rollout::{RolloutKind, Stage};
@@ -82,6 +84,12 @@ pub struct RolloutView {
     pub timers: TimersView,
     /// What the last tick was judged as.
     pub assessment: Option<AssessmentView>,
+    /// What the last step with requests of the canary was judged as when it was left; `None` before. At
+    /// 100%, on the way back and at the end this is what is known, as nothing is compared there.
+    pub last_compared: Option<ComparedView>,
+    /// What the metrics' pasts told when it started, where there was a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
     /// Why it goes, or went, back; `None` before and after a success.
@@ -215,6 +223,8 @@ impl RolloutView {
                 quiet_seconds: rollout.timers.quiet.as_secs_f64(),
             },
             assessment: rollout.last.as_ref().map(|last| AssessmentView::new(last, &rollout.policy)),
+            history: rollout.history.clone().filter(|history| !history.metrics.is_empty()),
+            last_compared: rollout.last_compared.as_ref().map(|c| ComparedView::new(c, &rollout.policy)),
             waiting_for: super::waiting::waiting_for(rollout, target),
             reason: reason.map(ReasonView::new),
             superseded_by,

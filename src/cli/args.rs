@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::trial::{PlanArgs, SimulateArgs};
+
 /// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "serin", version, arg_required_else_help = true)]
@@ -67,6 +69,12 @@ pub enum ClientCommand {
     /// Show what is steered
     #[command(subcommand)]
     Target(TargetCommand),
+    /// Judge recorded data: JSON lines in, JSON lines out
+    Judge(JudgeArgs),
+    /// Say what each step of a policy will find at a service's traffic, and how soon
+    Plan(PlanArgs),
+    /// Try a policy out on made-up traffic: false rollbacks, and how soon regressions are found
+    Simulate(Box<SimulateArgs>),
     /// Write a completion script for a shell
     Completions {
         /// The shell
@@ -81,6 +89,34 @@ pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Options of `judge`.
+///
+/// A line is one tick of one stream: its name, the time in seconds, the canary's weight in percent (which says
+/// the policy's step), and by metric what each arm counted since the tick before. An arm or a metric that is
+/// left out has no data. The first window of a stream is taken to be one interval long; the policy's warm-up is
+/// kept at the beginning of each step.
+#[derive(Clone, Debug, Args)]
+pub struct JudgeArgs {
+    /// A file of JSON lines; without it, or `-`, standard input
+    #[arg(value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The policy to judge by; without it, the standard one
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Dispersion instead of the policy's
+    #[arg(long, value_name = "X")]
+    pub phi: Option<f64>,
+    /// What is known of the metrics' pasts, as JSON, for streams that do not bring their own
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// One line a stream, at the end, instead of one a tick
+    #[arg(long = "final")]
+    pub final_decisions: bool,
+    /// When a line is wrong, give up its stream only and judge the others on; the exit code is 2 all the same
+    #[arg(long)]
+    pub keep_going: bool,
 }
 
 /// Options of `demo`.
@@ -234,7 +270,7 @@ pub struct CommandArgs {
 }
 
 /// Reads `30s`, `5m`, `1h` or `2d`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time; write a whole number and a unit, such as 30s, 5m or 1h");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let number: u64 = digits.parse().map_err(|_| wrong())?;

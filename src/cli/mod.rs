@@ -6,22 +6,26 @@
 
 mod args;
 mod client;
+mod judge;
+pub mod judged;
 mod policy;
 pub mod record;
 pub mod render;
 mod rollout;
 mod target;
 pub mod text;
+mod trial;
 mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::{
-    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, Output, PolicyCommand, RolloutCommand,
-    ServeArgs, TargetCommand,
+    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand,
+    RolloutCommand, ServeArgs, TargetCommand,
 };
 pub use client::{Client, ClientError};
+pub use trial::{PlanArgs, SimulateArgs};
 
 /// What a command ended as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,10 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
     let exit = match command {
         ClientCommand::Policy(command) => policy::run(command, global).await,
         ClientCommand::Rollout(command) => rollout::run(command, global).await,
+        ClientCommand::Judge(args) => Ok(judge::run(&args)),
         ClientCommand::Target(command) => target::run(command, global).await,
+        ClientCommand::Plan(args) => Ok(trial::plan(&args, global.output)),
+        ClientCommand::Simulate(args) => Ok(trial::simulate(&args, global.output)),
         ClientCommand::Completions { shell } => {
             let mut cli = <Cli as clap::CommandFactory>::command();
             let mut script = Vec::new();

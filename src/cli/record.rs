@@ -13,6 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::core::judge::History;
 use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
@@ -29,7 +30,8 @@ pub struct Line {
     pub t: f64,
     /// The canary's weight in force, in percent.
     pub weight: f64,
-    /// The weight of what the canary is compared with, in percent; left out: all the rest.
+    /// The weight of what the canary is compared with, in percent; left out: it is not known, and the
+    /// canary's share of the requests is not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_weight: Option<f64>,
     /// Counts the stream's ticks from 1.
@@ -38,6 +40,9 @@ pub struct Line {
     /// Index of the step in the policy, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
+    /// In the first line of a stream: what was known of its metrics' pasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// The metrics, in the policy's order.
     #[serde(default)]
     pub metrics: Ordered<MetricLine>,
@@ -186,9 +191,9 @@ impl Line {
             stream: stream.to_owned(),
             t: tick.at.seconds(),
             weight: f64::from(tick.weight.0) / 100.0,
-            baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0)
-                .filter(|_| tick.baseline_weight.0 != Weight::FULL.0 - tick.weight.0),
+            baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0),
             seq: Some(tick.seq),
+            history: None,
             step: Some(tick.step),
             metrics: Ordered(
                 tick.metrics.iter().map(|metric| (metric.metric.clone(), MetricLine::new(metric))).collect(),
@@ -211,10 +216,7 @@ impl Line {
             at: milliseconds(self.t)?,
             step: self.step.unwrap_or(0),
             weight: weight(self.weight)?,
-            baseline_weight: match self.baseline_weight {
-                Some(percent) => weight(percent)?,
-                None => Weight(Weight::FULL.0 - weight(self.weight)?.0),
-            },
+            baseline_weight: self.baseline_weight.map_or(Ok(Weight::ZERO), weight)?,
             metrics: metrics.collect::<Result<_, _>>()?,
             values: values.collect(),
         })

@@ -52,7 +52,7 @@ fn a_line_has_the_form_of_recorded_data() {
     assert_eq!(
         text,
         concat!(
-            r#"{"stream":"r1","t":1700000010.25,"weight":25.0,"seq":7,"step":1,"metrics":{"#,
+            r#"{"stream":"r1","t":1700000010.25,"weight":25.0,"baseline_weight":75.0,"seq":7,"step":1,"metrics":{"#,
             r#""latency":{"canary":{"le":[0.1,0.25,1.0,"+Inf"],"counts":[400,80,15,5],"#,
             r#""sum":41.300000000000004},"usage":"used","window":[1700000000000,1700000010000],"#,
             r#""no_data":{"baseline":{"reason":"stale","detail":{"age_seconds":31}}}},"#,

@@ -6,7 +6,7 @@ use super::text::{
     Line, Style, bar, evidence, latency, odds, ratio, share_with_interval, thousands, weight, wrap,
 };
 use crate::api::views::words::duration;
-use crate::api::views::{ArmView, AssessmentView, MetricView, RolloutView};
+use crate::api::views::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView};
 use crate::core::judge::{GuardrailStatus, Verdict};
 use crate::core::policy::Mode;
 
@@ -21,11 +21,17 @@ pub fn render(view: &RolloutView, width: usize, colour: bool) -> String {
     let mut picture = Picture { lines: Vec::new(), width };
     picture.head(view);
     picture.progress(view);
-    if let Some(assessment) = &view.assessment {
+    let left = left(view);
+    if let Some(compared) = left {
+        picture.labelled("Compared", Style::Plain, format!("at {}", weight(compared.weight_percent)));
+    }
+    if let Some(assessment) = left.map(|left| &left.assessment).or(view.assessment.as_ref()) {
         for metric in &assessment.metrics {
             picture.metric(metric, view.ended);
         }
         picture.together(assessment, view.ended);
+    }
+    if let Some(assessment) = &view.assessment {
         picture.guardrails(assessment);
     }
     if let Some(waiting) = &view.waiting_for {
@@ -38,6 +44,12 @@ pub fn render(view: &RolloutView, width: usize, colour: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The comparison to show where nothing is compared any more.
+fn left(view: &RolloutView) -> Option<&ComparedView> {
+    let at_a_step = matches!(view.state.as_str(), "preparing" | "progressing");
+    view.last_compared.as_ref().filter(|_| !at_a_step)
 }
 
 /// The state as people say it: `rolling back`.

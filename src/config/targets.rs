@@ -20,20 +20,53 @@ pub(super) fn targets(
     routers: Option<&Named<RouterConfig>>,
 ) -> Option<BTreeMap<String, TargetSpec>> {
     let entries = field.entries("a mapping: what is steered, by name")?;
-    let mut routes: BTreeMap<(String, String), String> = BTreeMap::new();
     let read = entries.into_iter().map(|(name, field)| {
         let good = field.check_name(name);
-        let spec = target(name, &field, providers, routers)?;
-        let key = (spec.router.clone(), spec.route.clone());
-        if let Some(other) = routes.get(&key).filter(|_| !spec.route.is_empty()) {
-            let message = format!("the target {other} has the same route `{}` on that router", spec.route);
-            field.problem(message, "one target a route");
-            return None;
-        }
-        routes.insert(key, name.to_owned());
-        good.then(|| (name.to_owned(), spec))
+        let spec = target(name, &field, providers, routers).filter(|_| good);
+        (field, spec)
     });
-    all(read.collect::<Vec<_>>()).map(|targets| targets.into_iter().collect())
+    let read: Vec<(Field<'_>, Option<TargetSpec>)> = read.collect();
+    let told: Vec<(&Field<'_>, &TargetSpec)> =
+        read.iter().filter_map(|(field, spec)| Some((field, spec.as_ref()?))).collect();
+    check_shared(&told, routers);
+    all(read.into_iter().map(|(_, spec)| spec.map(|spec| (spec.name.clone(), spec))))
+        .map(|targets| targets.into_iter().collect())
+}
+
+/// No two targets on one router share a route, or on Envoy a cluster: one would steer the other's traffic,
+/// and be judged by requests that came through the other's route. (HAProxy's servers belong to a backend,
+/// which is the route.)
+fn check_shared(targets: &[(&Field<'_>, &TargetSpec)], routers: Option<&Named<RouterConfig>>) {
+    let mut routes: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut clusters: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    for (field, spec) in targets.iter().filter(|(_, spec)| !spec.router.is_empty()) {
+        let (name, router, route) = (spec.name.as_str(), spec.router.as_str(), spec.route.as_str());
+        if !route.is_empty() {
+            let first = *routes.entry((router, route)).or_insert(name);
+            if first != name {
+                let message = format!(
+                    "the target {first} has the same route `{}` on the router {router}",
+                    shorten(route)
+                );
+                field.at_path(&["route"]).problem(message, "a route of its own for each target");
+            }
+        }
+        let kind = routers.and_then(|routers| routers.get(router)?.as_ref());
+        if !matches!(kind, Some(RouterConfig::Envoy(_))) {
+            continue;
+        }
+        for (place, pool) in pools(spec).filter(|(_, pool)| !pool.backend.trim().is_empty()) {
+            let cluster = pool.backend.trim();
+            let first = *clusters.entry((router, cluster)).or_insert(name);
+            if first != name {
+                let message = format!(
+                    "the cluster `{}` belongs to the target {first} already, on the router {router}",
+                    shorten(cluster)
+                );
+                field.at_path(&[place, "backend"]).problem(message, "clusters of its own for each target");
+            }
+        }
+    }
 }
 
 fn target(
@@ -107,6 +140,16 @@ fn pool(field: &Field<'_>) -> Option<Pool> {
     Some(Pool { backend: backend?, labels: labels?, endpoints: endpoints? })
 }
 
+/// The pools that the target has, by the names of their fields.
+fn pools(spec: &TargetSpec) -> impl Iterator<Item = (&'static str, &Pool)> {
+    let all = [
+        ("stable", Some(&spec.stable)),
+        ("canary", Some(&spec.canary)),
+        ("baseline", spec.baseline.as_ref()),
+    ];
+    all.into_iter().filter_map(|(name, pool)| Some((name, pool?)))
+}
+
 struct NamedPool<'p, 'f> {
     name: &'static str,
     pool: &'p Pool,
@@ -114,15 +157,7 @@ struct NamedPool<'p, 'f> {
 }
 
 fn named_pools<'p, 'f>(fields: &Fields<'f>, spec: &'p TargetSpec) -> Vec<NamedPool<'p, 'f>> {
-    let pools = [
-        ("stable", Some(&spec.stable)),
-        ("canary", Some(&spec.canary)),
-        ("baseline", spec.baseline.as_ref()),
-    ];
-    pools
-        .into_iter()
-        .filter_map(|(name, pool)| Some(NamedPool { name, pool: pool?, field: fields.get(name)? }))
-        .collect()
+    pools(spec).filter_map(|(name, pool)| Some(NamedPool { name, pool, field: fields.get(name)? })).collect()
 }
 
 /// Every pool has its own clusters or servers.

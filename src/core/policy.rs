@@ -400,10 +400,13 @@ impl Policy {
     /// of the maximum durations of the steps below 100%; a step without one counts ten times its
     /// minimum, at least an hour.
     pub fn longest_analysis(&self) -> Duration {
-        self.steps
-            .iter()
-            .filter(|step| step.weight < Weight::FULL)
-            .map(|step| step.max.unwrap_or_else(|| (step.min * 10).max(Duration::from_secs(3600))))
-            .sum()
+        self.steps.iter().filter(|step| step.weight < Weight::FULL).map(Step::longest).sum()
+    }
+}
+
+impl Step {
+    /// How long the step may analyse: its maximum; without one ten times its minimum, at least an hour.
+    pub fn longest(&self) -> Duration {
+        self.max.unwrap_or_else(|| (self.min * 10).max(Duration::from_secs(3600)))
     }
 }

@@ -140,7 +140,7 @@ impl Engine {
                 rollout_started: rollout.created_at,
                 now,
                 lag: analysis.lag,
-                stale_after: stale_after(analysis.interval, analysis.silent.after),
+                stale_after: active.rollout.stale_after(),
             })
             .collect()
     }
@@ -166,7 +166,7 @@ impl Engine {
             baseline: baseline.clone(),
             now,
             lag: analysis.lag,
-            stale_after: stale_after(analysis.interval, analysis.silent.after),
+            stale_after: active.rollout.stale_after(),
         };
         queries.map(request).collect()
     }
@@ -215,12 +215,6 @@ fn required(phase: &Phase) -> Required {
         Phase::Finalizing | Phase::Baking | Phase::RollingBack { .. } => Required::Canary,
         _ => Required::Both,
     }
-}
-
-/// A sample older than this is stale. Half the silent limit, so that a crash is acted on in one and a
-/// half times the limit, and scrape intervals of up to one and a half times the limit give no alarm.
-fn stale_after(interval: Duration, silent: Duration) -> Duration {
-    (interval * 3).max(silent / 2)
 }
 
 /// A look that shows nothing, with the reason.

@@ -175,7 +175,9 @@ impl Handle {
             phase_since: now,
             baseline_was_healthy: BTreeMap::new(),
             history: None,
+            first_ends: BTreeMap::new(),
             last: None,
+            last_compared: None,
             ended_at: None,
         };
         let first = EventRecord {

@@ -4,8 +4,16 @@
 //! All randomness comes from a seed, by generators of our own that stay the same over versions of any
 //! crate: the same seed gives the same figures, on however many threads.
 
+pub mod plan;
 pub mod random;
+mod run;
+mod summary;
 mod ticks;
 pub mod traffic;
+mod walk;
 
+pub use plan::plan;
+pub use run::{Outcome, Runs, rollout, rollouts};
+pub use summary::{Share, Summary, Times};
 pub use ticks::Ticks;
+pub use walk::{Cause, Left};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::random::Random;
 use super::traffic::{Flow, Load, Span, Traffic};
 use crate::core::metric::{
-    Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
+    Counts, MetricObservation, NoData, TickObservation, Usage, ValueObservation, Window,
 };
 use crate::core::policy::{Direction, Metric, MetricSource, Policy, Signal};
 use crate::core::target::Weight;
@@ -76,7 +76,7 @@ impl<'a> Ticks<'a> {
             at: self.end,
             step: self.step,
             weight,
-            baseline_weight: Weight(Weight::FULL.0.saturating_sub(weight.0)),
+            baseline_weight: Weight(Weight::FULL.0 - weight.0),
             metrics: policy.metrics.iter().map(|m| self.metric(m, &loads, window, usage)).collect(),
             values: values(policy),
         }
@@ -89,12 +89,12 @@ impl<'a> Ticks<'a> {
         window: Window,
         usage: Usage,
     ) -> MetricObservation {
-        let [canary, baseline] = [&loads[0], &loads[1]].map(|load| self.counts(metric, load));
+        let [canary, baseline] = [&loads[0], &loads[1]].map(|load| Ok(self.counts(metric, load)));
         MetricObservation { metric: metric.name.clone(), window: Some(window), canary, baseline, usage }
     }
 
-    fn counts(&mut self, metric: &Metric, load: &Load) -> Reading<Counts> {
-        Ok(match metric.source {
+    fn counts(&mut self, metric: &Metric, load: &Load) -> Counts {
+        match metric.source {
             MetricSource::Proportion { .. } => {
                 let bad = self.flow.bad(load, &metric.name);
                 let counted = match metric.direction {
@@ -108,11 +108,13 @@ impl<'a> Ticks<'a> {
                 counts: self.flow.buckets(load, &metric.name),
                 sum: needs_sum(self.policy, metric).then(|| self.flow.sum(load, &metric.name)),
             },
-            // Not modelled yet.
-            MetricSource::Rate { .. } | MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
-                return Err(NoData::Waiting);
-            }
-        })
+            // Events are drawn like errors, and a gauge stays where it is.
+            MetricSource::Rate { .. } => Counts::Rate {
+                events: self.flow.bad(load, &metric.name),
+                exposure_millionths: load.requests.saturating_mul(1_000_000),
+            },
+            MetricSource::Mean { .. } | MetricSource::Saturation { .. } => Counts::Value { value: 0.5 },
+        }
     }
 }
 

@@ -18,6 +18,10 @@ use super::special::{ln, ln_1p};
 pub const RHO: f64 = 3.0;
 /// Blocks over which the variance is taken: longer ones see values that stay for some ticks.
 const BLOCKS: [usize; 4] = [1, 2, 4, 8];
+/// Values beyond this are taken to be this.
+const LARGEST: f64 = 1e100;
+/// A tick is taken to be at most so many σ out.
+const FURTHEST: f64 = 1e9;
 /// A block length counts once so many differences of successive blocks are there.
 const FEWEST: u32 = 8;
 
@@ -56,6 +60,8 @@ struct Blocks {
 impl LongRun {
     /// Takes in the next value.
     pub fn take(&mut self, value: f64) {
+        // Squares of larger ones would be infinite.
+        let value = value.clamp(-LARGEST, LARGEST);
         for (block, length) in self.blocks.iter_mut().zip(BLOCKS) {
             block.sum += value;
             block.filled += 1;
@@ -105,7 +111,7 @@ impl GaugeTest {
             self.sums.push((0.0, 0.0));
         }
         self.ticks = self.ticks.saturating_add(1);
-        let z = excess / variance.sqrt();
+        let z = (excess.clamp(-LARGEST, LARGEST) / variance.sqrt()).clamp(-FURTHEST, FURTHEST);
         for (sum, ticks) in &mut self.sums {
             *sum += z;
             *ticks += 1.0;

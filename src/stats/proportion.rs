@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{ln, ln_1p};
+use super::special::{ln, ln_1p_of_positive};
 
 /// Alternatives of the harm tests. Larger ones would make tempering unsafe under bursts.
 pub static HARM: LazyLock<Grid<9>> =
@@ -109,15 +109,52 @@ impl<const K: usize> Grid<K> {
 
     /// η·L(g; r, δ) for every g.
     pub fn increments(&self, pair: &Pair, margin: Margin, eta: f64) -> [f64; K] {
-        let kr = pair.kappa() * margin.ratio;
-        let n = pair.bad();
-        let at_edge = n * ln_1p(kr);
-        let allowance = margin.difference * pair.requests;
+        self.prepared_increments(pair, margin.difference, eta, &self.prepare(pair.kappa(), margin.ratio))
+    }
+
+    /// What L needs of κ and r alone. Windows of several comparisons share it.
+    pub fn prepare(&self, kappa: f64, ratio: f64) -> Prepared<K> {
+        let kr = kappa * ratio;
+        let at_edge = ln_1p_of_positive(kr);
+        Prepared {
+            kappa,
+            ratio,
+            conditional: self.g.map(|g| at_edge - ln_1p_of_positive(kr * g)),
+            allowance: std::array::from_fn(|i| (self.g[i] - 1.0) / (1.0 + kr * self.g[i])),
+        }
+    }
+
+    /// As [`Grid::increments`], with `prepared` of the pair's κ and the margin's r.
+    pub fn prepared_increments(
+        &self,
+        pair: &Pair,
+        difference: f64,
+        eta: f64,
+        prepared: &Prepared<K>,
+    ) -> [f64; K] {
+        let (n, allowance) = (pair.bad(), difference * pair.requests);
         std::array::from_fn(|i| {
-            let krg = kr * self.g[i];
-            let conditional = pair.x * self.ln_g[i] + at_edge - n * ln_1p(krg);
-            eta * (conditional - allowance * (self.g[i] - 1.0) / (1.0 + krg))
+            let conditional = pair.x * self.ln_g[i] + n * prepared.conditional[i];
+            eta * (conditional - allowance * prepared.allowance[i])
         })
+    }
+}
+
+/// What L needs of κ and r alone, for every g.
+#[derive(Clone, Copy, Debug)]
+pub struct Prepared<const K: usize> {
+    kappa: f64,
+    ratio: f64,
+    /// ln1p(κ r) − ln1p(κ r g).
+    conditional: [f64; K],
+    /// (g − 1)/(1 + κ r g).
+    allowance: [f64; K],
+}
+
+impl<const K: usize> Prepared<K> {
+    /// Whether it is of this κ and r.
+    pub fn is_of(&self, kappa: f64, ratio: f64) -> bool {
+        self.kappa == kappa && self.ratio == ratio
     }
 }
 

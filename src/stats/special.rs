@@ -29,9 +29,94 @@ pub fn ln_sum_exp(values: &[f64]) -> f64 {
     if max == f64::NEG_INFINITY {
         return max;
     }
-    let sum: f64 =
-        values.iter().map(|value| value - max).filter(|difference| *difference > NEGLIGIBLE).map(exp).sum();
+    // In two loops, so that the first one can work on several values at once.
+    let mut sum = 0.0;
+    for part in values.chunks(CHUNK) {
+        let mut terms = [0.0; CHUNK];
+        for (term, value) in terms.iter_mut().zip(part) {
+            *term = exp_below(value - max);
+        }
+        sum += terms.iter().sum::<f64>();
+    }
     max + ln(sum)
+}
+
+const CHUNK: usize = 16;
+
+/// 1/13!, 1/12!, … 1/0!.
+const TAYLOR: [f64; 14] = [
+    1.0 / 6_227_020_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+    1.0,
+    1.0,
+];
+
+/// e^x for x ≤ 0, to within 4·10⁻¹⁶ of it; 0 below [`NEGLIGIBLE`]. Without branches or tables, so that it
+/// costs a fraction of [`exp`], and by the same few products on every machine.
+///
+/// x = k·ln 2 + r with |r| ≤ ln 2/2, and e^r by its Taylor series to r¹³ (the next term is below 10⁻¹⁷).
+#[inline]
+fn exp_below(x: f64) -> f64 {
+    const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    // 1.5·2⁵²: a number added to it is rounded to an integer, which then stands in its lowest bits.
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    let clamped = x.max(NEGLIGIBLE);
+    let shifted = clamped * std::f64::consts::LOG2_E + SHIFT;
+    let k = shifted - SHIFT;
+    let r = (clamped - k * LN_2_HIGH) - k * LN_2_LOW;
+    let mut series = TAYLOR[0];
+    for coefficient in &TAYLOR[1..] {
+        series = series * r + coefficient;
+    }
+    // k is between −65 and 0, so the exponent stays a normal one.
+    let power = f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
+    if x > NEGLIGIBLE { series * power } else { 0.0 }
+}
+
+/// ln(1 + x) for x ≥ 0, to within 10⁻¹⁵ of it, at a fraction of the cost of [`ln_1p`] and, like
+/// [`exp_below`], without branches.
+///
+/// With w = 1 + x = 2^k·m and m in [√½, √2): ln w = k·ln 2 + 2·artanh((m − 1)/(m + 1)), and what was
+/// rounded off in w is added to first order.
+#[inline]
+pub fn ln_1p_of_positive(x: f64) -> f64 {
+    const HALF_ROOT: u64 = 0x3fe6_a09e_667f_3bcd;
+    const TWO_52: u64 = 0x4330_0000_0000_0000;
+    let w = 1.0 + x;
+    let rounded_off = x - (w - 1.0);
+    let bits = w.to_bits().wrapping_sub(HALF_ROOT).wrapping_add(1023 << 52);
+    let k = f64::from_bits((bits >> 52) | TWO_52) - (4_503_599_627_370_496.0 + 1023.0);
+    let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(HALF_ROOT));
+    let s = (m - 1.0) / (m + 1.0);
+    let square = s * s;
+    let mut series = 1.0 / 23.0;
+    for odd in [
+        1.0 / 21.0,
+        1.0 / 19.0,
+        1.0 / 17.0,
+        1.0 / 15.0,
+        1.0 / 13.0,
+        1.0 / 11.0,
+        1.0 / 9.0,
+        1.0 / 7.0,
+        1.0 / 5.0,
+        1.0 / 3.0,
+    ] {
+        series = series * square + odd;
+    }
+    let ln_m = 2.0 * s + 2.0 * s * square * series;
+    k * std::f64::consts::LN_2 + (ln_m + rounded_off / w)
 }
 
 /// ln(e^a + e^b).
@@ -40,12 +125,34 @@ pub fn ln_add_exp(a: f64, b: f64) -> f64 {
     if low == f64::NEG_INFINITY || low - high <= NEGLIGIBLE {
         return high;
     }
-    high + ln_1p(exp(low - high))
+    high + ln_1p_of_positive(exp_below(low - high))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_exponential_agrees_with_the_long_one() {
+        for i in 0..=450_000 {
+            let x = f64::from(i) * -1e-4;
+            let (short, long) = (exp_below(x), exp(x));
+            let expected = if x > NEGLIGIBLE { long } else { 0.0 };
+            assert!((short - expected).abs() <= 4e-16 * long, "{x}: {short}, {long}");
+        }
+        assert_eq!((exp_below(0.0), exp_below(-1e300), exp_below(f64::NEG_INFINITY)), (1.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn the_short_logarithm_agrees_with_the_long_one() {
+        let mut x = 1e-18;
+        while x < 1e15 {
+            let (short, long) = (ln_1p_of_positive(x), ln_1p(x));
+            assert!((short - long).abs() <= 1e-15 * long.max(1e-300), "{x}: {short}, {long}");
+            x *= 1.000_3;
+        }
+        assert_eq!(ln_1p_of_positive(0.0), 0.0);
+    }
 
     #[test]
     fn sums_in_log_space_agree_with_plain_sums_and_survive_extremes() {

@@ -155,7 +155,9 @@ pub fn rollout() -> Rollout {
         phase_since: NOW,
         baseline_was_healthy: BTreeMap::new(),
         history: None,
+        first_ends: BTreeMap::new(),
         last: Some(assessment()),
+        last_compared: None,
         ended_at: None,
     }
 }

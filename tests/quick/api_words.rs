@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serin::api::views::{Awaited, RolloutView, WaitingFor};
 use serin::cli::render::render;
-use serin::core::judge::{GuardrailStatus, Verdict};
+use serin::core::judge::{GuardrailStatus, MetricAssessment, Verdict};
 use serin::core::policy::Mode;
-use serin::core::rollout::{Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, Stage};
-use serin::core::target::{Split, Target};
+use serin::core::rollout::{Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, Stage};
+use serin::core::target::{Split, Target, Weight};
 
 use super::example::{NOW, rollout, seconds, steered, target};
 
@@ -321,6 +321,29 @@ fn colours_only_add_to_the_words() {
 #[test]
 fn a_rollback_in_the_terminal() {
     expect("rolled-back-100.txt", &render(&rolled_back(), 100, false));
+}
+
+#[test]
+fn the_end_at_100_percent_shows_what_was_compared_before() {
+    let mut rollout = rollout();
+    let compared = rollout.last.clone().unwrap();
+    for metric in &mut rollout.last.as_mut().unwrap().metrics {
+        let name = metric.name.clone();
+        *metric = MetricAssessment { name, verdict: Verdict::Undecided, ..MetricAssessment::default() };
+    }
+    rollout.last_compared = Some(Compared { weight: Weight(2_500), assessment: compared });
+    let at_a_step = std::mem::replace(&mut rollout.phase, Phase::Succeeded);
+    rollout.ended_at = Some(NOW.plus(seconds(1120)));
+    let view = RolloutView::new(&rollout, Some(&target()));
+    expect("succeeded-100.txt", &render(&view, 100, false));
+    // While a step is looked at, its own figures are shown.
+    rollout.phase = at_a_step;
+    let view = RolloutView::new(&rollout, Some(&steered()));
+    assert!(!render(&view, 100, false).contains("Compared"));
+    // An older daemon does not send them.
+    let mut older = serde_json::to_value(&view).unwrap();
+    older.as_object_mut().unwrap().remove("last_compared");
+    assert_eq!(serde_json::from_value::<RolloutView>(older).unwrap().last_compared, None);
 }
 
 #[test]

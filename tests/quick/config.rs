@@ -215,9 +215,33 @@ fn backends_and_routes_are_used_once() {
     assert!(found.contains("`shop-a` belongs to the pool `stable` already"), "{found}");
     let found = told(&[("router: edge", "router: lb"), ("backend: shop-b", "backend: 'x, shop-a'")]);
     assert!(found.contains("`shop-a` belongs to the pool `stable` already"), "{found}");
-    let again = GOOD.split("targets:\n").nth(1).unwrap().replace("  shop:", "  again:");
-    let found = read(&(GOOD.to_owned() + &again)).unwrap_err().to_string();
-    assert!(found.contains("targets.again: the target shop has the same route `routing.shop`"), "{found}");
+}
+
+#[test]
+fn targets_on_one_router_share_no_route_and_no_cluster() {
+    let second =
+        |name: &str| GOOD.split("targets:\n").nth(1).unwrap().replace("  shop:", &format!("  {name}:"));
+    let refused = |text: &str| {
+        let problems = read(text).unwrap_err().to_string();
+        problems.replace(&format!("{}/", root().display()), "")
+    };
+    // All at once, each at its place, also of a third target.
+    let third = second("third").replace("routing.shop", "routing.third").replace("shop-a", "third-a");
+    let found = refused(&(GOOD.to_owned() + &second("again") + &third));
+    for says in [
+        "x.yaml:20:12: targets.again.route: the target shop has the same route `routing.shop` on the router edge",
+        "x.yaml:21:23: targets.again.stable.backend: the cluster `shop-a` belongs to the target shop already",
+        "x.yaml:22:23: targets.again.canary.backend: the cluster `shop-b` belongs to the target shop already",
+        "x.yaml:28:23: targets.third.canary.backend: the cluster `shop-b` belongs to the target shop already",
+    ] {
+        assert!(found.contains(says), "{says}\nnot in\n{found}");
+    }
+    assert_eq!(found.lines().count(), 4, "{found}");
+    // HAProxy's servers belong to their backend, and another router is another place.
+    let lb = |text: String| text.replace("router: edge", "router: lb");
+    let found = refused(&lb(GOOD.to_owned() + &second("again")));
+    assert!(found.contains("targets.again.route") && found.lines().count() == 1, "{found}");
+    read(&(GOOD.to_owned() + &lb(second("again")))).unwrap_or_else(|problems| panic!("{problems}"));
 }
 
 #[test]

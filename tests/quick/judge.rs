@@ -1,8 +1,10 @@
 //! The judge as a whole: ticks in, assessments out.
 
 mod guardrails;
+mod kinds;
 mod kit;
 mod latency;
+mod laws;
 mod monte_carlo;
 mod properties;
 mod verdicts;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serin::core::judge::JudgeState;
+use serin::core::judge::{Assessment, JudgeState, MetricAssessment};
 use serin::core::metric::{Counts, MetricObservation, NoData, Reading, Usage, Window};
 use serin::core::policy::{AtMax, LimitOutcome};
 use serin::core::rollout::{
-    Action, CommandKind, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode, RolloutId,
-    Stage, State, Tick, transition,
+    Action, CommandKind, Compared, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode,
+    RolloutId, Stage, State, Tick, transition,
 };
 use serin::core::target::{NodeRecord, ObservedSplit, SeenSplit, Split, Weight};
 use serin::core::time::Timestamp;
@@ -370,6 +370,76 @@ fn a_proxy_that_is_cut_off_holds_up_the_way_back_only() {
     assert_eq!(name(&up.rollout.phase), "baking");
     let back = take(&cut_off(state("rolling_back")), canary_had(proportion(0, 0))).state;
     assert_eq!(name(&back.rollout.phase), "rolling_back");
+}
+
+#[test]
+fn what_was_compared_is_kept_when_a_step_is_left() {
+    let judged = |requests| Assessment {
+        metrics: vec![MetricAssessment { canary_requests: requests, ..MetricAssessment::default() }],
+        ..Assessment::default()
+    };
+    let mut five = state("preparing");
+    five.rollout.last = Some(judged(700));
+    let mut now = take(&five, Event::WorkloadReady).state;
+    let kept = Compared { weight: percent(5.0), assessment: judged(700) };
+    assert_eq!(now.rollout.last_compared, Some(kept.clone()));
+    // A step in which the canary had no request yet replaces nothing.
+    now.rollout.last = Some(judged(0));
+    let back = take(&now, Event::Command(command("k", CommandKind::Rollback))).state;
+    assert_eq!(back.rollout.last_compared, Some(kept));
+    now.rollout.last = Some(judged(90));
+    let back = take(&now, Event::Command(command("k", CommandKind::Rollback))).state;
+    assert_eq!(back.rollout.last_compared, Some(Compared { weight: percent(25.0), assessment: judged(90) }));
+    // At 100% nothing is compared.
+    let mut baking = state("baking");
+    baking.rollout.last = Some(judged(5));
+    let back = take(&baking, Event::Command(command("k", CommandKind::Rollback))).state;
+    assert_eq!(back.rollout.last_compared, None);
+}
+
+/// The split of the first step is seen when Serin's clock shows `clock`; then windows of ten seconds come
+/// by the samples' own time, the first one from `from` on. How they are used:
+fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
+    let before = state("settling");
+    let seen = event("observed", &before);
+    let mut now = transition(&before, seen, at(clock)).unwrap().state;
+    let mut found = Vec::new();
+    for index in 0..windows {
+        let start = at(from + 10.0 * index as f64);
+        let metric = MetricObservation {
+            metric: "errors".to_owned(),
+            window: Some(Window { start, end: start.plus(secs(10)) }),
+            canary: proportion(50, 0),
+            baseline: proportion(950, 0),
+            usage: Usage::Outside,
+        };
+        let tick = Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() });
+        let outcome = transition(&now, tick, start.plus(secs(11))).unwrap();
+        let observed = outcome.actions.iter().find_map(|action| match action {
+            Action::Observe(tick) => Some(tick.metrics[0].usage),
+            _ => None,
+        });
+        found.push(observed.expect("an observation"));
+        now = outcome.state;
+    }
+    found
+}
+
+#[test]
+fn windows_are_used_from_the_split_on() {
+    use Usage::{Settling, Straddling, Used};
+    // Seen at 65 s. Windows arrive late: the first two end before that moment.
+    assert_eq!(used_after_a_split(65.0, 40.0, 5), [Settling, Settling, Straddling, Used, Used]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_when_the_split_is_seen_spoils_one_window_and_stalls_for_a_bounded_time() {
+    use Usage::{Settling, Straddling, Used};
+    // Behind: by it, every window would be of the new split. The first one began under the old one.
+    assert_eq!(used_after_a_split(-3600.0, 60.0, 3), [Straddling, Used, Used]);
+    // Ahead: nothing would be used for an hour. The first window was fresh when the split was seen already,
+    // and a stale sample is 30 s old.
+    assert_eq!(used_after_a_split(3600.0, 60.0, 5), [Settling, Settling, Settling, Settling, Used]);
 }
 
 #[test]

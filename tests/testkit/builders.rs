@@ -290,7 +290,9 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         phase_since: T0,
         baseline_was_healthy: BTreeMap::new(),
         history: None,
+        first_ends: BTreeMap::new(),
         last: None,
+        last_compared: None,
         ended_at: None,
     }
 }

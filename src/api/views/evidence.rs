@@ -8,6 +8,7 @@ use crate::core::judge::{
 };
 use crate::core::metric::TickObservation;
 use crate::core::policy::{GuardrailAction, Policy, Severity};
+use crate::core::rollout::Compared;
 
 /// Evidence against its bound. Odds of 4,100 are written `1:4,100`: so unlikely is evidence of this
 /// strength, at any of all looks, if the opposite is true.
@@ -305,6 +306,25 @@ impl AssessmentView {
                 .map(|guardrail| GuardrailView::new(guardrail, policy))
                 .collect(),
             remaining_seconds: assessment.remaining.map(|remaining| remaining.as_secs_f64()),
+        }
+    }
+}
+
+/// What a step that was left was judged as at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComparedView {
+    /// The canary's weight in it.
+    pub weight_percent: f64,
+    /// What its last tick was judged as.
+    pub assessment: AssessmentView,
+}
+
+impl ComparedView {
+    /// The view of a step's last assessment under its policy.
+    pub fn new(compared: &Compared, policy: &Policy) -> ComparedView {
+        ComparedView {
+            weight_percent: super::percent(compared.weight),
+            assessment: AssessmentView::new(&compared.assessment, policy),
         }
     }
 }

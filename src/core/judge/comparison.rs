@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::{Direction, Metric, MetricSource};
+use crate::stats::gate::Gate;
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
-use crate::stats::proportion::{HARM, Margin, NO_HARM, Pair};
+use crate::stats::proportion::{Grid, HARM, Margin, NO_HARM, Pair, Prepared};
+use crate::stats::ratio;
 use crate::stats::ratio::{Denominators, RatioSequence};
-use crate::stats::{gate, ratio};
 
 /// The interval that is shown covers the ratio with 95%, whatever α the decisions have: people know it.
 const SHOWN_ALPHA: f64 = 0.05;
@@ -86,7 +87,7 @@ pub(super) struct Comparison {
     harm_margin: Margin,
     excess: f64,
     harm: Mixture,
-    gate: Mixture,
+    gate: Gate,
     no_harm: Mixture,
     ratio: RatioSequence,
     /// In this step's tested windows.
@@ -134,7 +135,7 @@ impl Comparison {
             harm_margin,
             excess,
             harm: Mixture::new(HARM.len(), starts.initial()),
-            gate: Mixture::new(gate::STAKES.len(), starts.initial()),
+            gate: Gate::new(starts.initial()),
             no_harm: Mixture::new(NO_HARM.len(), 1.0),
             ratio: RatioSequence::default(),
             canary: Tally::default(),
@@ -166,22 +167,33 @@ impl Comparison {
     }
 
     /// Tests a window in which both arms have requests.
-    pub fn test(&mut self, metric: &Metric, allowed: f64, window: &Window) {
+    pub fn test(&mut self, metric: &Metric, allowed: f64, window: &Window, shared: &mut Shared) {
         let Some(pair) = self.view.pair(window.canary, window.baseline) else { return };
         self.canary.add(window.canary);
         self.baseline.add(window.baseline);
         let eta = self.eta;
-        self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
-        self.gate.multiply(&gate::increments(&pair, self.harm_margin.ratio));
-        self.no_harm.multiply(&NO_HARM.increments(&pair, self.no_harm_margin(metric, allowed), eta));
+        let no_harm = self.no_harm_margin(metric, allowed);
+        self.harm.multiply(&shared.harm.increments(&HARM, &pair, self.harm_margin, eta));
+        self.no_harm.multiply(&shared.no_harm.increments(&NO_HARM, &pair, no_harm, eta));
+        self.gate.take(&pair, self.harm_margin.ratio);
         // The ratio of the rest is never shown.
-        if self.view != View::Rest {
-            self.ratio.add(&pair, window.denominators, eta);
+        if let Some(denominators) = window.denominators.filter(|_| self.view != View::Rest) {
+            self.ratio.add(&pair, denominators, eta);
         }
     }
 
     pub fn ln_e_harm(&self, unspent: f64) -> f64 {
         self.harm.ln_e(unspent)
+    }
+
+    /// At least [`Comparison::ln_e_harm`], cheaply.
+    pub fn ln_e_harm_at_most(&self, unspent: f64) -> f64 {
+        self.harm.ln_e_at_most(unspent)
+    }
+
+    /// At least [`Comparison::ln_e_no_harm`], cheaply.
+    pub fn ln_e_no_harm_at_most(&self) -> f64 {
+        self.no_harm.ln_e_at_most(0.0)
     }
 
     pub fn ln_e_gate(&self, unspent: f64) -> f64 {
@@ -219,6 +231,35 @@ impl Comparison {
 pub(super) struct Window<'a> {
     pub canary: Tally,
     pub baseline: Tally,
-    /// Of the κ of the pair of [`View::Counted`] or [`View::Swapped`], as the comparison needs it.
-    pub denominators: &'a Denominators,
+    /// Of the κ of the pair of [`View::Counted`] or [`View::Swapped`], as the comparison needs it; `None`
+    /// where no ratio is wanted.
+    pub denominators: Option<&'a Denominators>,
+}
+
+/// What the comparisons of a window need of κ and r alone, as the last one had it.
+#[derive(Default)]
+pub(super) struct Shared {
+    harm: Last<9>,
+    no_harm: Last<9>,
+}
+
+struct Last<const K: usize>(Option<Prepared<K>>);
+
+impl<const K: usize> Default for Last<K> {
+    fn default() -> Last<K> {
+        Last(None)
+    }
+}
+
+impl<const K: usize> Last<K> {
+    fn increments(&mut self, grid: &Grid<K>, pair: &Pair, margin: Margin, eta: f64) -> [f64; K] {
+        let kappa = pair.kappa();
+        let prepared = match self.0.take().filter(|last| last.is_of(kappa, margin.ratio)) {
+            Some(last) => last,
+            None => grid.prepare(kappa, margin.ratio),
+        };
+        let increments = grid.prepared_increments(pair, margin.difference, eta, &prepared);
+        self.0 = Some(prepared);
+        increments
+    }
 }

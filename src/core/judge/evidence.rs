@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
-use super::comparison::{Comparison, Tally, View, Window};
+use super::comparison::{Comparison, Shared, Tally, View, Window};
 use super::gauge::GaugeEvidence;
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
@@ -68,6 +68,8 @@ pub(super) struct Demand {
     /// r_M: what the next weight allows.
     pub allowed_ratio: f64,
     pub ln_bound_no_harm: f64,
+    /// Whether the ratio of the arms is wanted, which only people read.
+    pub ratios: bool,
 }
 
 /// The evidence of a metric in figures.
@@ -231,16 +233,17 @@ impl MetricEvidence {
         let Some(pair) = self.comparisons.first().and_then(requests) else { return };
         self.step.tested = self.step.tested.saturating_add(length);
         let due = self.starts.test(length);
-        let denominators = Denominators::new(pair.kappa());
+        let denominators = demand.ratios.then(|| Denominators::new(pair.kappa()));
+        let mut shared = Shared::default();
         for comparison in &mut self.comparisons {
             comparison.start(due);
             if let Some((canary_bad, baseline_bad)) = bad(comparison.bound) {
                 let window = Window {
                     canary: Tally::new(canary_bad, canary),
                     baseline: Tally::new(baseline_bad, baseline),
-                    denominators: &denominators,
+                    denominators: denominators.as_ref(),
                 };
-                comparison.test(metric, demand.allowed_ratio, &window);
+                comparison.test(metric, demand.allowed_ratio, &window, &mut shared);
             }
         }
     }
@@ -282,6 +285,24 @@ impl MetricEvidence {
             Verdict::Undecided
         };
         Weighed { verdict, ln_e_harm, ln_e_no_harm, ln_e_gate, leads }
+    }
+
+    /// At least its evidence of harm, cheaply.
+    pub fn ln_e_harm_at_most(&self) -> f64 {
+        let unspent = self.starts.unspent();
+        let of_all = self.comparisons.iter().map(|one| one.ln_e_harm_at_most(unspent));
+        match &self.gauge {
+            Some(gauge) => gauge.ln_e_harm(),
+            None => of_all.fold(0.0, f64::max),
+        }
+    }
+
+    /// False if its evidence of no harm is surely below the bound.
+    pub fn may_be_not_worse(&self, ln_bound: f64) -> bool {
+        match &self.gauge {
+            Some(gauge) => gauge.ln_e_no_harm() >= ln_bound,
+            None => self.comparisons.iter().all(|one| one.ln_e_no_harm_at_most() >= ln_bound),
+        }
     }
 
     /// All figures of the metric.

@@ -88,7 +88,7 @@ impl JudgeState {
     /// Takes in one tick. `policy` is the one that the state was made with; ticks come in order. In the
     /// assessment all floats are finite.
     pub fn observe(&mut self, policy: &Policy, tick: &TickObservation) -> Assessment {
-        let demand = self.take(policy, tick);
+        let demand = self.take(policy, tick, true);
         let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick);
@@ -122,26 +122,39 @@ impl JudgeState {
     }
 
     /// As [`JudgeState::observe`], and only the advice with the analysed time that the tick adds: without
-    /// intervals, quantiles and sentences. For simulating many rollouts.
+    /// intervals, quantiles and sentences, for simulating many rollouts. A state that has advised shows no
+    /// intervals of the ratio later.
     pub fn advise(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Duration) {
-        let demand = self.take(policy, tick);
+        let demand = self.take(policy, tick, false);
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick);
-        let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
         let ln_bound = -ln(policy.analysis.false_rollback_rate);
+        let nothing_fired = guardrails.iter().all(|guardrail| guardrail.status != GuardrailStatus::Fired);
+        if nothing_fired && self.lane_streak == 0 && self.is_surely_undecided(demand, ln_bound) {
+            return (Advice::Hold, analysed);
+        }
+        let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
         let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
         harm.mark(&mut judged);
         (advice(&harm, &judged, &guardrails), analysed)
     }
 
+    /// True if cheap bounds of the evidence show already that neither harm nor no harm is proven.
+    fn is_surely_undecided(&self, demand: Demand, ln_bound_harm: f64) -> bool {
+        let harm = self.metrics.iter().map(MetricEvidence::ln_e_harm_at_most).fold(0.0, f64::max);
+        let combined = ln_add_exp(self.ln_e_catastrophe, ln(1.0 - LANE_SHARE) + harm);
+        combined < ln_bound_harm
+            && !self.metrics.iter().all(|metric| metric.may_be_not_worse(demand.ln_bound_no_harm))
+    }
+
     /// Adds the tick to the evidence of all metrics.
-    fn take(&mut self, policy: &Policy, tick: &TickObservation) -> Demand {
+    fn take(&mut self, policy: &Policy, tick: &TickObservation, ratios: bool) -> Demand {
         if self.step != Some(tick.step) {
             self.step = Some(tick.step);
             self.metrics.iter_mut().for_each(MetricEvidence::enter_step);
             self.share.enter_step();
         }
-        let demand = demand(policy, tick.step);
+        let demand = Demand { ratios, ..demand(policy, tick.step) };
         let mut in_lane = false;
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
@@ -379,7 +392,7 @@ fn demand(policy: &Policy, step: usize) -> Demand {
         2_501..=5_000 => 1.5,
         _ => 1.25,
     };
-    Demand { allowed_ratio, ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha) }
+    Demand { allowed_ratio, ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha), ratios: true }
 }
 
 /// The metric's observation, which stands at its place in the policy's order.

@@ -47,19 +47,31 @@ impl Stream {
     /// Takes in one tick; its `step` says which step of the policy it belongs to. Windows are used or not
     /// by their `usage`: whoever makes the tick marks the warm-up.
     pub fn observe(&mut self, policy: &Policy, tick: &TickObservation) -> (Assessment, Decision) {
-        if self.step != tick.step {
-            self.step = tick.step;
-            self.analysed = Duration::ZERO;
-        }
+        self.enter(tick.step);
         let assessment = self.judge.observe(policy, tick);
         self.analysed += assessment.analysed;
         let decision = self.decide(policy, assessment.advice);
         (assessment, decision)
     }
 
+    /// As [`Stream::observe`], without figures and reasons: for simulating many rollouts.
+    pub fn decide_on(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Decision) {
+        self.enter(tick.step);
+        let (advice, analysed) = self.judge.advise(policy, tick);
+        self.analysed += analysed;
+        (advice, self.decide(policy, advice))
+    }
+
     /// How long the current step has been analysed.
     pub fn analysed(&self) -> Duration {
         self.analysed
+    }
+
+    fn enter(&mut self, step: usize) {
+        if self.step != step {
+            self.step = step;
+            self.analysed = Duration::ZERO;
+        }
     }
 
     fn decide(&self, policy: &Policy, advice: Advice) -> Decision {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    Action, Ending, EventKind, EventRecord, Hold, Notice, NoticeKind, Outcome, Phase, Reason, ReasonCode,
-    Stage, State, Timers,
+    Action, Compared, Ending, EventKind, EventRecord, Hold, Notice, NoticeKind, Outcome, Phase, Reason,
+    ReasonCode, Stage, State, Timers,
 };
+use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Split, Weight};
 use crate::core::time::Timestamp;
@@ -85,6 +86,24 @@ impl Change {
         }
     }
 
+    /// Before a step is left: keeps what it was judged as, if its canary had requests.
+    fn keep_compared(&mut self) {
+        let rollout = &self.state.rollout;
+        let step = match rollout.phase {
+            Phase::Progressing { step, .. } => step,
+            Phase::Preparing { step } if step > 0 => step - 1,
+            _ => return,
+        };
+        let weight = match rollout.policy.mode {
+            Mode::Act => self.state.target.wanted.canary,
+            Mode::Observe => rollout.policy.steps.get(step).map_or(Weight::ZERO, |step| step.weight),
+        };
+        let has_requests = |last: &&Assessment| last.metrics.iter().any(|m| m.canary_requests > 0);
+        if let Some(assessment) = rollout.last.as_ref().filter(has_requests).cloned() {
+            self.state.rollout.last_compared = Some(Compared { weight, assessment });
+        }
+    }
+
     /// The split of a step of this rollout.
     fn split(&self, weight: Weight) -> Split {
         // A target with a baseline pool was given its share at the first step; the role is measured
@@ -104,6 +123,7 @@ impl Change {
             .filter_map(|guardrail| Some((guardrail.name.clone(), guardrail.baseline_healthy?)))
             .collect();
         self.state.rollout.baseline_was_healthy.extend(healthy);
+        self.keep_compared();
         if mode == Mode::Act {
             let split = self.split(weight);
             self.state.target.want(split);
@@ -113,7 +133,10 @@ impl Change {
         } else {
             let stage = match mode {
                 Mode::Act => Stage::Settling,
-                Mode::Observe => Stage::Analysing { since: self.now },
+                Mode::Observe => {
+                    self.state.rollout.first_ends.clear();
+                    Stage::Analysing { since: self.now }
+                }
             };
             self.set_phase(Phase::Progressing { step, stage });
         }
@@ -156,6 +179,7 @@ impl Change {
             self.end_observed(Reason::new(reason.code, sentence));
             return;
         }
+        self.keep_compared();
         self.state.target.want(Split::STABLE);
         self.state.rollout.holds.clear();
         let sentence = format!("The canary goes to 0%: {}", reason.sentence);

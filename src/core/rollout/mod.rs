@@ -14,6 +14,6 @@ pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
 pub use history::is_due as history_is_due;
 pub use state::{
-    Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
+    Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
 };
 pub use transition::transition;

@@ -14,7 +14,12 @@ const FAILED_AFTER: u32 = 20;
 pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration) {
     let now = change.now;
     let wanted = change.state.target.wanted;
-    match change.state.target.observe(split, now) {
+    let before = change.state.target.seen;
+    let finding = change.state.target.observe(split, now);
+    if change.state.target.seen != before {
+        change.state.rollout.first_ends.clear();
+    }
+    match finding {
         Finding::AsWanted { newly } => {
             if newly {
                 seen(change);

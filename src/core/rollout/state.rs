@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
-use crate::core::target::Target;
+use crate::core::target::{Target, Weight};
 use crate::core::time::Timestamp;
 
 /// Names a rollout. Ids sort by the time of creation.
@@ -73,10 +73,27 @@ pub struct Rollout {
     /// What the metrics' pasts told when it started; `None` before that is asked.
     #[serde(default)]
     pub history: Option<History>,
+    /// By metric: the end of the first window that was consumed since the split was seen (in observe
+    /// mode: since the step began). Which windows are used does not hang on Serin's clock alone by this.
+    #[serde(default)]
+    pub first_ends: BTreeMap<String, Timestamp>,
     /// What the last tick was judged as.
     pub last: Option<Assessment>,
+    /// The last comparison of both arms that had requests of the canary, of the step that was left: at
+    /// 100%, and on the way back, nothing is compared any more.
+    #[serde(default)]
+    pub last_compared: Option<Compared>,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
+}
+
+/// What a step that was left was judged as at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The canary's weight in it.
+    pub weight: Weight,
+    /// What its last tick was judged as.
+    pub assessment: Assessment,
 }
 
 /// Where a rollout is.
@@ -158,6 +175,13 @@ pub enum Ending {
 }
 
 impl Rollout {
+    /// A sample older than this is stale, and no window that ends with it is consumed. Half the silent
+    /// limit, so that a crash is acted on in one and a half times the limit, and scrape intervals of up to
+    /// one and a half times the limit give no alarm.
+    pub fn stale_after(&self) -> Duration {
+        (self.policy.analysis.interval * 3).max(self.policy.analysis.silent.after / 2)
+    }
+
     /// For how long the canary must be seen without requests before a way back is over: what the
     /// target asks for, and one look at least.
     pub fn quiet_needed(&self, target: &Target) -> Duration {

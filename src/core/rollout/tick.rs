@@ -10,6 +10,7 @@ use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatu
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
 use crate::core::policy::{AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity};
 use crate::core::target::{Proxies, Split, Target, Weight};
+use crate::core::time::Timestamp;
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
@@ -60,15 +61,20 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         _ => 0,
     };
     let mut metrics = looked.metrics;
+    let mut first_ends = rollout.first_ends.clone();
     for (metric, policy) in metrics.iter_mut().zip(&rollout.policy.metrics) {
         if metric.usage != Usage::Pending {
-            metric.usage = usage(rollout, target, metric.window);
+            let first_end = first_ends.get(&metric.metric).copied();
+            metric.usage = usage(rollout, target, metric.window, first_end, change.now);
+            if let Some(window) = metric.window {
+                first_ends.entry(metric.metric.clone()).or_insert(window.end);
+            }
         }
         if matches!(policy.source, MetricSource::Rate { per: Exposure::Share, .. }) {
             share_exposure(metric, target.wanted);
         }
     }
-    TickObservation {
+    let tick = TickObservation {
         seq: rollout.tick_seq,
         at: change.now,
         step,
@@ -76,7 +82,9 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         baseline_weight: target.seen.map_or(Weight::ZERO, |seen| seen.split.compared()),
         metrics,
         values: looked.values,
-    }
+    };
+    change.state.rollout.first_ends = first_ends;
+    tick
 }
 
 /// A rate per share of the traffic: the provider knows the time, the target the arms' shares.
@@ -88,7 +96,19 @@ fn share_exposure(metric: &mut MetricObservation, split: Split) {
     }
 }
 
-fn usage(rollout: &Rollout, target: &Target, window: Option<Window>) -> Usage {
+/// Whether the tests use a consumed window. When the split was seen stands in Serin's time, windows in that
+/// of the samples, and Serin's clock may have been wrong at that moment. So two things are taken from the
+/// order in which windows come: the first one that was consumed since (it ends at `first_end`) began
+/// before the split was seen, as windows follow each other without a gap; and, where the clock has gone back
+/// since, its end was fresh when it was consumed, after the split was seen, so that what begins later than it
+/// by the age of a stale sample is measured under the new split.
+fn usage(
+    rollout: &Rollout,
+    target: &Target,
+    window: Option<Window>,
+    first_end: Option<Timestamp>,
+    now: Timestamp,
+) -> Usage {
     let since = match (&rollout.phase, rollout.policy.mode) {
         (Phase::Progressing { stage: Stage::Analysing { since }, .. }, Mode::Observe) => *since,
         // Not `in_force`: while a router does not answer, its proxies go on with the split that they have,
@@ -107,9 +127,14 @@ fn usage(rollout: &Rollout, target: &Target, window: Option<Window>) -> Usage {
         return Usage::Baking;
     }
     let Some(window) = window else { return Usage::Settling };
+    // Serin's clock has gone back: by it the split would not be seen yet.
+    let since = match first_end {
+        Some(end) if now < since => since.min(end.plus(rollout.stale_after())),
+        _ => since,
+    };
     if window.end <= since {
         Usage::Settling
-    } else if window.start < since {
+    } else if window.start < since || first_end.is_none() {
         Usage::Straddling
     } else if window.start < since.plus(rollout.policy.analysis.warm_up) {
         Usage::WarmUp

@@ -128,7 +128,9 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         phase_since: at(0),
         baseline_was_healthy: BTreeMap::new(),
         history: None,
+        first_ends: BTreeMap::new(),
         last: None,
+        last_compared: None,
         ended_at: None,
     }
 }

@@ -1,0 +1,147 @@
+//! One rollout on made-up traffic, step by step.
+
+use std::time::Duration;
+
+use super::random::Random;
+use super::ticks::Ticks;
+use super::traffic::Traffic;
+use crate::core::judge::{Advice, Decision, Stream};
+use crate::core::metric::TickObservation;
+use crate::core::policy::Policy;
+use crate::core::rollout::ReasonCode;
+
+/// What took a canary back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The tests, the catastrophe lane among them.
+    Tests,
+    /// A guardrail.
+    Guardrail,
+    /// Nothing was proven, and the step's maximum says so.
+    AtMaximum,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// By a rollback.
+    RolledBack(Cause),
+    /// By going on. Not `proven`: because the maximum says so.
+    Advanced {
+        /// Every metric is not worse.
+        proven: bool,
+    },
+    /// By the end of the simulation: the step holds at its maximum.
+    Undecided,
+}
+
+/// How often is looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looks {
+    /// At the policy's interval.
+    EachInterval,
+    /// The longer a step lasts the less often, but every thirtieth of the time that it has lasted: the
+    /// tests of counts do not mind windows being merged.
+    FewerLater,
+}
+
+/// Time in the step after which looks may be so far apart.
+const LATER: [(f64, Duration); 3] =
+    [(3600.0, Duration::from_secs(120)), (1800.0, Duration::from_secs(60)), (600.0, Duration::from_secs(20))];
+
+/// A rollout on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<'a> {
+    policy: &'a Policy,
+    looks: Looks,
+    stream: Stream,
+    ticks: Ticks<'a>,
+    step: usize,
+    step_began: f64,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(policy: &'a Policy, traffic: &'a Traffic, random: Random, looks: Looks) -> Walk<'a> {
+        let (stream, ticks) = (Stream::new(policy), Ticks::new(policy, traffic, random));
+        Walk { policy, looks, stream, ticks, step: 0, step_began: 0.0 }
+    }
+
+    /// The same rollout, which goes on with other traffic of the same shapes.
+    pub fn with_traffic<'b>(&self, traffic: &'b Traffic) -> Walk<'b>
+    where
+        'a: 'b,
+    {
+        let mut walk: Walk<'b> = self.clone();
+        walk.ticks.switch(traffic);
+        walk
+    }
+
+    /// Seconds from the beginning to the last look.
+    pub fn seconds(&self) -> f64 {
+        self.ticks.seconds()
+    }
+
+    /// Seconds from the beginning of this step to the last look.
+    pub fn in_step(&self) -> f64 {
+        self.seconds() - self.step_began
+    }
+
+    pub fn enter(&mut self, step: usize) {
+        self.step = step;
+        self.step_began = self.seconds();
+        self.ticks.enter(step);
+    }
+
+    /// Through the current step to its end.
+    pub fn through(&mut self) -> Left {
+        let Some(step) = self.policy.steps.get(self.step) else { return Left::Undecided };
+        let warm_up = self.policy.analysis.warm_up;
+        // If nothing at all can be analysed, the clock ends the step.
+        let longest = (step.longest() + warm_up + self.policy.analysis.interval).as_secs_f64();
+        loop {
+            let before = self.stream.clone();
+            let (tick, advice, decision) = self.look();
+            match decision {
+                Decision::RollBack => return Left::RolledBack(cause(self.policy, before, &tick)),
+                Decision::Advance | Decision::Promote => {
+                    return Left::Advanced { proven: advice == Advice::Advance };
+                }
+                Decision::Hold if self.stream.analysed() >= step.longest() => return Left::Undecided,
+                Decision::Hold if self.in_step() >= longest => return Left::Undecided,
+                Decision::Hold => {}
+            }
+        }
+    }
+
+    /// Stays in the current step until so much of it is analysed, whatever is decided.
+    pub fn stay(&mut self, analysed: Duration) {
+        let longest = (analysed + self.policy.analysis.warm_up).as_secs_f64();
+        while self.stream.analysed() < analysed && self.in_step() < longest {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) -> (TickObservation, Advice, Decision) {
+        let interval = self.policy.analysis.interval;
+        let length = match self.looks {
+            Looks::EachInterval => interval,
+            Looks::FewerLater => {
+                let apart = LATER.iter().find(|(from, _)| self.in_step() >= *from);
+                apart.map_or(interval, |(_, apart)| interval.max(*apart))
+            }
+        };
+        let tick = self.ticks.next_of(length);
+        let (advice, decision) = self.stream.decide_on(self.policy, &tick);
+        (tick, advice, decision)
+    }
+}
+
+/// Why the stream was rolled back at this tick.
+fn cause(policy: &Policy, mut before: Stream, tick: &TickObservation) -> Cause {
+    let (assessment, _) = before.observe(policy, tick);
+    match assessment.reasons.first().map(|reason| reason.code) {
+        _ if assessment.advice != Advice::RollBack => Cause::AtMaximum,
+        Some(ReasonCode::Harm | ReasonCode::Catastrophe) => Cause::Tests,
+        _ => Cause::Guardrail,
+    }
+}
