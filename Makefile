@@ -4,10 +4,10 @@ CARGO ?= cargo
 SEEDS ?= 20000
 RUNS ?= 2000
 
-.PHONY: help demo test test-quick simulate false-rollbacks lint bench parts doc
+.PHONY: help demo test test-quick simulate false-rollbacks lint bench bench-detection parts doc
 
 help: ## What there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: ## A bad release rolled back and its fix promoted, in this terminal
 	$(CARGO) run --quiet -- demo
@@ -35,7 +35,10 @@ lint: ## Formatting, clippy and the documentation, all without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
 bench: ## The cost of judging and of storing
-	$(CARGO) bench
+	$(CARGO) bench --bench judge --bench store
+
+bench-detection: ## False alarms and delays against the rules of the peers, to benches/results
+	$(CARGO) bench --bench detection -- --full
 
 doc: ## The documentation of the crate
 	$(CARGO) doc --no-deps --open

@@ -12,6 +12,7 @@ mod montecarlo;
 mod policies;
 mod providers;
 mod recorded;
+mod rivals;
 mod routers;
 mod store;
 #[path = "../testkit/mod.rs"]
