@@ -85,7 +85,7 @@ fn exp_below(x: f64) -> f64 {
 }
 
 /// ln(1 + x) for x ≥ 0, to within 10⁻¹⁵ of it, at a fraction of the cost of [`ln_1p`] and, like
-/// [`exp_below`], without branches.
+/// the exponential above, without branches.
 ///
 /// With w = 1 + x = 2^k·m and m in [√½, √2): ln w = k·ln 2 + 2·artanh((m − 1)/(m + 1)), and what was
 /// rounded off in w is added to first order.

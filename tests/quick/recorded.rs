@@ -74,7 +74,7 @@ fn every_tick_is_answered_and_the_end_is_told() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let ticks = lines(&output);
     let of = |stream: &'static str| ticks.iter().filter(move |tick| tick["stream"] == stream);
-    let last = of("bad").last().unwrap();
+    let last = of("bad").next_back().unwrap();
     assert_eq!(
         (last["decision"].as_str(), &last["metrics"]["errors"]["verdict"]),
         (Some("roll_back"), &json!("worse"))
@@ -84,7 +84,7 @@ fn every_tick_is_answered_and_the_end_is_told() {
     assert!(last["reasons"][0].as_str().unwrap().starts_with("errors: canary 2.5%"), "{last}");
     assert!(of("bad").count() < 30, "a stream is over once it is rolled back");
     assert!(of("good").any(|tick| tick["decision"] == "advance"));
-    assert_eq!(of("good").last().unwrap()["decision"], "promote");
+    assert_eq!(of("good").next_back().unwrap()["decision"], "promote");
 
     let output = run(&["--final"], &text);
     assert_eq!(output.status.code(), Some(0));

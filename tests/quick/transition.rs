@@ -321,11 +321,11 @@ fn canary_had(canary: Reading<Counts>) -> Event {
 }
 
 fn last_sentence(outcome: &Outcome) -> String {
-    let records = outcome.actions.iter().filter_map(|action| match action {
+    let mut records = outcome.actions.iter().filter_map(|action| match action {
         Action::Record(record) => Some(record.sentence.clone()),
         _ => None,
     });
-    records.last().unwrap_or_default()
+    records.next_back().unwrap_or_default()
 }
 
 #[test]
