@@ -3,6 +3,9 @@
 //! Answers are the types of [`views`], apart from the inner ones, with units in the names of their
 //! fields. Every error is a [`problem::Problem`].
 
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod access;
 mod health;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]

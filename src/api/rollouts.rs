@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
+use super::access::{Permission, Principal};
 use super::input::{Body, IdempotencyKey, Name, Params};
 use super::problem::Problem;
 use super::views::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
@@ -24,6 +25,7 @@ const COMMANDS: &[&str] = &["pause", "resume", "advance", "promote", "rollback"]
 /// same rollout.
 pub(super) async fn start(
     State(api): State<Api>,
+    principal: Principal,
     key: IdempotencyKey,
     mut body: Body,
 ) -> Result<Response, Problem> {
@@ -35,11 +37,12 @@ pub(super) async fn start(
             Some("revert") => RolloutKind::Revert,
             _ => RolloutKind::Release,
         },
-        by: body.optional_text("by", 200).unwrap_or_else(|| "api".to_owned()),
+        by: principal.by(body.optional_text("by", 200)),
         supersede: body.flag("supersede"),
         idempotency_key: key.0,
     };
     body.finish()?;
+    principal.allow(Permission::Operate, &request.target)?;
     if !api.handle.is_ready() {
         return Err(Problem::not_ready(
             "the stored state is not loaded yet, or the store cannot be written to, so nothing can be started",
@@ -174,6 +177,7 @@ async fn view(api: &Api, rollout: &Rollout) -> Result<RolloutView, Problem> {
 /// idempotency key again asks again.
 pub(super) async fn command(
     State(api): State<Api>,
+    principal: Principal,
     name: Name,
     key: IdempotencyKey,
     mut body: Body,
@@ -187,13 +191,14 @@ pub(super) async fn command(
     };
     let command = Command {
         key: key.0.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string()),
-        by: body.optional_text("by", 200).unwrap_or_else(|| "api".to_owned()),
+        by: principal.by(body.optional_text("by", 200)),
         reason: body.optional_text("reason", 2000),
         expected_revision: body.number("expected_revision"),
         kind,
     };
     body.finish()?;
     let rollout = rollout(&api, name).await?;
+    principal.allow(Permission::Operate, &rollout.target)?;
     let entry = match known(&api, &command.key).await? {
         Some(entry) => entry,
         // The engine does not look at rollouts that are at their end.
