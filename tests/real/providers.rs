@@ -16,16 +16,18 @@ use serin::ports::{CountsAnswer, CountsRequest, MetricsProvider, ValueRequest};
 use serin::providers::prometheus::PrometheusConfig;
 use serin::providers::scrape::ScrapeConfig;
 
-use crate::testkit::prometheus::{Job, Prometheus};
+use crate::testkit::prometheus::{Database, Job, Prometheus};
 use crate::testkit::wait::until;
 use service::{Service, lives_of, wall};
 
 /// A version that would end the label's value, were it not escaped.
-const CANARY: &str = "v2\"} or vector(1) or x{a=\\\"\n#ü☃";
-const BASELINE: &str = "v1";
-const DEADLINE: Duration = Duration::from_secs(120);
+pub const CANARY: &str = "v2\"} or vector(1) or x{a=\\\"\n#ü☃";
+pub const BASELINE: &str = "v1";
+pub const DEADLINE: Duration = Duration::from_secs(120);
+/// Prometheus shows a scrape as soon as it is done.
+const LAG: Duration = Duration::from_millis(300);
 
-fn prometheus_config(url: &str) -> PrometheusConfig {
+pub fn prometheus_config(url: &str) -> PrometheusConfig {
     PrometheusConfig {
         url: url.to_owned(),
         deadline: Duration::from_secs(30),
@@ -44,7 +46,7 @@ fn selector(metric: &str, label: &str, op: MatchOp, value: &str) -> Selector {
     Selector { metric: metric.to_owned(), matchers: vec![matcher] }
 }
 
-fn proportion() -> MetricSource {
+pub fn proportion() -> MetricSource {
     MetricSource::Proportion {
         total: vec![selector("requests_total", "code", MatchOp::NotEqual, "499")],
         bad: vec![selector("requests_total", "code", MatchOp::Matches, "5..")],
@@ -61,14 +63,14 @@ fn latency() -> MetricSource {
 }
 
 /// The arms are told apart by version for Prometheus, and by their pages for `scrape`.
-fn arm(version: &str, services: &[&Service]) -> ArmSelector {
+pub fn arm(version: &str, services: &[&Service]) -> ArmSelector {
     ArmSelector {
         labels: BTreeMap::from([("version".to_owned(), version.to_owned())]),
         endpoints: services.iter().map(|service| service.url()).collect(),
     }
 }
 
-fn job(name: &str, interval: u64, version: &str, services: &[&Service]) -> Job {
+pub fn job(name: &str, interval: u64, version: &str, services: &[&Service]) -> Job {
     let targets: Vec<String> = services.iter().map(|service| service.address()).collect();
     Job::new(name, Duration::from_secs(interval), &targets).label("version", version)
 }
@@ -87,6 +89,7 @@ impl Looks {
         source: MetricSource,
         canary: ArmSelector,
         baseline: ArmSelector,
+        lag: Duration,
     ) -> Looks {
         let request = CountsRequest {
             required: serin::ports::Required::Both,
@@ -97,7 +100,7 @@ impl Looks {
             cursor: None,
             rollout_started: wall(),
             now: wall(),
-            lag: Duration::from_millis(300),
+            lag,
             stale_after: Duration::from_secs(20),
         };
         Looks { provider, request, canary: [0; 2], baseline: [0; 2] }
@@ -142,29 +145,44 @@ fn add(sums: &mut [u64; 2], reading: &Result<Counts, NoData>) {
     }
 }
 
-/// Scrape intervals of 1 s and 5 s side by side, processes that are restarted and one that comes late,
-/// and a Prometheus that is killed and comes back: what was consumed is the sum over the lives of the
-/// processes of the last values that Prometheus has scraped.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
+/// Two services of the canary and two of the baseline; the second one is not up yet, and the baseline's
+/// have had requests before anybody looks.
+pub async fn four() -> [Service; 4] {
     let services = [
         Service::start(true).await,
         Service::start(false).await,
         Service::start(true).await,
         Service::start(true).await,
     ];
-    let [canary_fast, canary_slow, baseline_fast, baseline_slow] = &services;
-    let mut prometheus = Prometheus::start(&[
+    services[2].request(200, 1000);
+    services[3].request(200, 5000);
+    services
+}
+
+/// Of each arm one is scraped every second and one every five seconds.
+pub fn jobs([canary_fast, canary_slow, baseline_fast, baseline_slow]: &[Service; 4]) -> [Job; 4] {
+    [
         job("canary-fast", 1, CANARY, &[canary_fast]),
         job("canary-slow", 5, CANARY, &[canary_slow]),
         job("baseline-fast", 1, BASELINE, &[baseline_fast]),
         job("baseline-slow", 5, BASELINE, &[baseline_slow]),
-    ])
-    .await;
-    let provider = prometheus_config(&prometheus.url()).build().unwrap();
-    baseline_fast.request(200, 1000);
-    baseline_slow.request(200, 5000);
-    let mut looks = Looks::new(provider, proportion(), arm(CANARY, &[]), arm(BASELINE, &[]));
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
+    let services = four().await;
+    let mut prometheus = Prometheus::start(&jobs(&services)).await;
+    counted_once(&mut prometheus, &services, LAG).await;
+}
+
+/// Scrape intervals of 1 s and 5 s side by side, processes that are restarted and one that comes late,
+/// and a database that ends and comes back: what was consumed is the sum over the lives of the processes
+/// of the last values that the database has scraped.
+pub async fn counted_once(database: &mut impl Database, services: &[Service; 4], lag: Duration) {
+    let [canary_fast, canary_slow, baseline_fast, baseline_slow] = services;
+    let provider = prometheus_config(&database.url()).build().unwrap();
+    let mut looks = Looks::new(provider, proportion(), arm(CANARY, &[]), arm(BASELINE, &[]), lag);
     let both_seen = |_: &CountsAnswer, looks: &Looks| {
         // The canary's idle instance too: its process is older than the rollout, so its first
         // requests are only known to be new if it was scraped without them.
@@ -191,12 +209,12 @@ async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
         match round {
             4 => canary_slow.restart(),
             8 => baseline_fast.restart(),
-            9 | 20 => restart_scraped(&prometheus, BASELINE, baseline_fast).await,
-            12 => restart_scraped(&prometheus, CANARY, canary_fast).await,
-            16 => restart_scraped(&prometheus, BASELINE, baseline_slow).await,
-            32 => restart_scraped(&prometheus, CANARY, canary_slow).await,
+            9 | 20 => restart_scraped(&*database, BASELINE, baseline_fast).await,
+            12 => restart_scraped(&*database, CANARY, canary_fast).await,
+            16 => restart_scraped(&*database, BASELINE, baseline_slow).await,
+            32 => restart_scraped(&*database, CANARY, canary_slow).await,
             24 => {
-                prometheus.stop();
+                database.stop().await;
                 looks
                     .look_until("both arms are blind", |answer, _| {
                         let seen = &answer.observation;
@@ -207,21 +225,24 @@ async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
                     })
                     .await;
                 traffic(50);
-                prometheus.resume().await;
+                database.resume().await;
             }
             _ => {}
         }
     }
 
-    // With the traffic over, everything is scraped once more and then counted.
-    for (service, version) in services.iter().zip([CANARY, CANARY, BASELINE, BASELINE]) {
-        scraped(&prometheus, version, service).await;
+    // With the traffic over, everything is scraped once more and then counted. When yet another scrape is
+    // seen, the one before it is seen whole.
+    for _ in 0..2 {
+        for (service, version) in services.iter().zip([CANARY, CANARY, BASELINE, BASELINE]) {
+            scraped(&*database, version, service).await;
+        }
     }
     let mut expected = BTreeMap::new();
     for (version, of_arm) in [(CANARY, &services[..2]), (BASELINE, &services[2..])] {
         let mut sums = [0; 2];
         for service in of_arm {
-            let lives = lives_of(&prometheus.url(), version, &service.address()).await;
+            let lives = lives_of(&database.url(), version, &service.address()).await;
             assert!(lives.count >= 2, "{}: {lives:?}", service.address());
             sums[0] += lives.total;
             sums[1] += lives.bad;
@@ -245,30 +266,35 @@ async fn each_scraped_request_is_counted_once_over_restarts_of_everything() {
     assert!(looks.canary[1] > 0 && looks.baseline[0] > looks.canary[0]);
 }
 
-/// Waits until Prometheus has scraped the service after now.
-async fn scraped(prometheus: &Prometheus, version: &str, service: &Service) {
+/// Waits until the database shows a scrape of the service after now.
+async fn scraped(database: &impl Database, version: &str, service: &Service) {
     let asked = wall();
     until("a scrape", DEADLINE, async || {
-        let lives = lives_of(&prometheus.url(), version, &service.address()).await;
+        let lives = lives_of(&database.url(), version, &service.address()).await;
         lives.newest.is_some_and(|newest| newest > asked).then_some(())
     })
     .await;
 }
 
-/// Restarts a service of whose process Prometheus has seen something.
-async fn restart_scraped(prometheus: &Prometheus, version: &str, service: &Service) {
-    scraped(prometheus, version, service).await;
+/// Restarts a service of whose process the database has seen something.
+async fn restart_scraped(database: &impl Database, version: &str, service: &Service) {
+    scraped(database, version, service).await;
     service.restart();
 }
 
 /// What every provider does with the same pages.
-async fn contract(provider: Arc<dyn MetricsProvider>, canary: &Service, baseline: &Service) {
+pub async fn contract(
+    provider: Arc<dyn MetricsProvider>,
+    canary: &Service,
+    baseline: &Service,
+    lag: Duration,
+) {
     let arms = || (arm(CANARY, &[canary]), arm(BASELINE, &[baseline]));
     canary.answer(false);
     baseline.request(200, 500);
     let of = |source: MetricSource| {
         let (canary, baseline) = arms();
-        Looks::new(provider.clone(), source, canary, baseline)
+        Looks::new(provider.clone(), source, canary, baseline, lag)
     };
     let mut errors = of(proportion());
     let mut durations = of(latency());
@@ -329,14 +355,14 @@ async fn prometheus_keeps_the_contract_of_providers() {
     let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
     let jobs = [job("canary", 1, CANARY, &[&canary]), job("baseline", 1, BASELINE, &[&baseline])];
     let prometheus = Prometheus::start(&jobs).await;
-    contract(prometheus_config(&prometheus.url()).build().unwrap(), &canary, &baseline).await;
+    contract(prometheus_config(&prometheus.url()).build().unwrap(), &canary, &baseline, LAG).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scrape_keeps_the_contract_of_providers() {
     let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
     let provider = ScrapeConfig { deadline: Duration::from_secs(30), max_bytes: 1 << 20 }.build().unwrap();
-    contract(provider, &canary, &baseline).await;
+    contract(provider, &canary, &baseline, LAG).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -354,7 +380,7 @@ async fn values_and_refusals_of_a_real_prometheus() {
             canary: arm(CANARY, &[]),
             baseline: arm(BASELINE, &[]),
             now: wall(),
-            lag: Duration::from_millis(300),
+            lag: LAG,
             stale_after: Duration::from_secs(60),
         };
         provider.values(&[request]).await.remove(0)

@@ -9,4 +9,5 @@ pub mod process;
 pub mod prometheus;
 pub mod serin;
 pub mod stage;
+pub mod victoria;
 pub mod wait;

@@ -73,6 +73,15 @@ pub fn configuration(jobs: &[Job]) -> String {
     yaml
 }
 
+/// What scrapes jobs, keeps their samples, and is asked for them.
+pub trait Database {
+    fn url(&self) -> String;
+    /// Ends it. What it has scraped stays.
+    async fn stop(&mut self);
+    /// Starts it again, and waits until it answers.
+    async fn resume(&mut self);
+}
+
 /// A running Prometheus; ends with the test. Stopped and started again it has the same port and data.
 pub struct Prometheus {
     process: Option<Process>,
@@ -147,6 +156,20 @@ impl Prometheus {
     /// The folder with its configuration, data and log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+impl Database for Prometheus {
+    fn url(&self) -> String {
+        Prometheus::url(self)
+    }
+
+    async fn stop(&mut self) {
+        Prometheus::stop(self);
+    }
+
+    async fn resume(&mut self) {
+        Prometheus::resume(self).await;
     }
 }
 

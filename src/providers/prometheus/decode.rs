@@ -102,8 +102,9 @@ pub fn refusal(status: u16, body: &[u8]) -> NoData {
     let said = serde_json::from_slice::<Envelope>(body).ok();
     match said {
         Some(Envelope { error_type: Some(kind), .. }) if kind == "timeout" => NoData::Timeout,
+        // VictoriaMetrics gives the status again as the type.
         Some(Envelope { error_type: Some(kind), error: Some(text), .. })
-            if kind == "bad_data" || kind == "execution" =>
+            if ["bad_data", "execution", "400", "422"].contains(&kind.as_str()) =>
         {
             NoData::Refused(text)
         }
@@ -135,7 +136,9 @@ fn raw_series(series: MatrixSeries) -> Result<RawSeries, NoData> {
             "{name} is a native histogram; classic histograms with `le` buckets are needed"
         )));
     }
-    let samples = series.values.iter().map(parse_sample).collect::<Result<_, _>>()?;
+    let mut samples = series.values.iter().map(parse_sample).collect::<Result<Vec<Sample>, _>>()?;
+    // VictoriaMetrics shows the marks of series that have vanished, which Prometheus leaves out.
+    samples.retain(|sample| !sample.value.is_nan());
     Ok(RawSeries { name, labels, samples })
 }
 

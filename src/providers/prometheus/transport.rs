@@ -70,7 +70,9 @@ impl Transport {
     /// The reason why there is none.
     pub async fn query(&self, promql: &str, at: Timestamp) -> Result<Bytes, NoData> {
         let _permit = self.permits.acquire().await.map_err(|why| NoData::Unreachable(why.to_string()))?;
-        let query = self.client.query(promql).query("time", format!("{:.3}", at.seconds()));
+        // VictoriaMetrics would otherwise answer as of half a minute ago, from its cache.
+        let query =
+            self.client.query(promql).query("time", format!("{:.3}", at.seconds())).query("nocache", "1");
         let response = query.post_raw().await.map_err(|error| match &error {
             Error::Client(client) => {
                 client.inner().map_or_else(|| NoData::Unreachable(error.to_string()), http::reason)

@@ -90,7 +90,7 @@ impl Service {
     }
 }
 
-/// What Prometheus has scraped of an instance, by its own account: the sums over the lives of its
+/// What the database has scraped of an instance, by its own account: the sums over the lives of its
 /// processes of the last values.
 #[derive(Debug)]
 pub struct Lives {
@@ -115,8 +115,10 @@ pub async fn lives_of(prometheus: &str, version: &str, instance: &str) -> Lives 
     let mut newest = None;
     for (code, samples) in requests {
         for (at, value) in samples {
+            // VictoriaMetrics may show the series of one scrape one after the other.
+            let Some(start) = start_at.get(&at) else { continue };
             // Later samples of the same life replace earlier ones.
-            last.insert((code.clone(), start_at[&at].clone()), value.parse().unwrap());
+            last.insert((code.clone(), start.clone()), value.parse().unwrap());
             newest = newest.max(Some(Timestamp(at)));
         }
     }
@@ -142,6 +144,8 @@ pub async fn raw(prometheus: &str, query: &str) -> Vec<(String, Vec<(i64, String
                 let at = (pair[0].as_f64().unwrap() * 1000.0).round() as i64;
                 (at, pair[1].as_str().unwrap().to_owned())
             });
+            // VictoriaMetrics' mark of a series that has vanished.
+            let samples = samples.filter(|(_, value)| value != "NaN");
             (one["metric"]["code"].as_str().unwrap_or("").to_owned(), samples.collect())
         })
         .collect()
