@@ -138,7 +138,7 @@ async fn samples_that_cannot_be_counted_are_reasons() {
     };
     let now = NOW.seconds();
     let cases = [
-        ("NaN", series(json!([[now, "NaN"]])), NoData::NotFinite),
+        ("NaN", series(json!([[now, "NaN"]])), NoData::Empty),
         ("infinite", series(json!([[now, "+Inf"]])), NoData::NotFinite),
         ("negative", series(json!([[now, "-1"]])), NoData::Malformed("negative".into())),
         ("no number", series(json!([[now, "many"]])), NoData::Malformed("many".into())),
