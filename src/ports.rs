@@ -33,6 +33,8 @@ pub struct CountsRequest {
     pub baseline: ArmSelector,
     /// Where counting has come to; `None` at the first look, which only sets the base.
     pub cursor: Option<MetricCursor>,
+    /// A label by whose values the counts are wanted too, as the policy's metric says.
+    pub by_route: Option<String>,
     /// Which arms must have fresh samples for the counts to be consumed.
     pub required: Required,
     /// Processes that began after this count from zero.

@@ -335,6 +335,7 @@ fn form(source: &MetricSource) -> &'static str {
 fn missing(metric: &str) -> MetricObservation {
     let none: Reading<Counts> = Err(NoData::Empty);
     MetricObservation {
+        routes: Default::default(),
         metric: metric.to_owned(),
         window: None,
         canary: none.clone(),

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::core::judge::History;
 use crate::core::metric::{
-    Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
+    Counts, MetricObservation, NoData, Reading, RouteCounts, TickObservation, Usage, ValueObservation, Window,
 };
 use crate::core::target::Weight;
 use crate::core::time::Timestamp;
@@ -70,6 +70,21 @@ pub struct MetricLine {
     /// Why an arm is left out.
     #[serde(default, skip_serializing_if = "NoDataLine::is_empty")]
     pub no_data: NoDataLine,
+    /// The same counts route by route, where the arms are to be compared within routes.
+    #[serde(default, skip_serializing_if = "Ordered::is_empty")]
+    pub routes: Ordered<RouteLine>,
+}
+
+/// One route of a metric; an arm that had nothing there is left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteLine {
+    /// What the canary showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<ArmLine>,
+    /// What the baseline showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ArmLine>,
 }
 
 /// Why arms are left out.
@@ -256,6 +271,9 @@ impl MetricLine {
                 canary: metric.canary.as_ref().err().cloned(),
                 baseline: metric.baseline.as_ref().err().cloned(),
             },
+            routes: Ordered(
+                metric.routes.iter().map(|(name, route)| (name.clone(), RouteLine::new(route))).collect(),
+            ),
         }
     }
 
@@ -268,12 +286,38 @@ impl MetricLine {
             None => Ok(Err(missing.clone().unwrap_or(NoData::Empty))),
         };
         Ok(MetricObservation {
+            routes: self
+                .routes
+                .0
+                .iter()
+                .map(|(route, line)| line.counts(name, route))
+                .collect::<Result<_, _>>()?,
             metric: name.to_owned(),
             window: self.window.map(|[start, end]| Window { start: Timestamp(start), end: Timestamp(end) }),
             canary: arm(&self.canary, &self.no_data.canary, "canary")?,
             baseline: arm(&self.baseline, &self.no_data.baseline, "baseline")?,
             usage: self.usage.unwrap_or(Usage::Used),
         })
+    }
+}
+
+impl RouteLine {
+    fn new(route: &RouteCounts) -> RouteLine {
+        RouteLine {
+            canary: route.canary.as_ref().map(ArmLine::new),
+            baseline: route.baseline.as_ref().map(ArmLine::new),
+        }
+    }
+
+    fn counts(&self, metric: &str, route: &str) -> Result<(String, RouteCounts), RecordError> {
+        let arm = |arm: &Option<ArmLine>, word: &str| {
+            let counts = arm.as_ref().map(ArmLine::counts).transpose();
+            counts.map_err(|error| {
+                wrong(format!("metrics.{metric}.routes.{route}.{word}.{}", error.field), error.detail)
+            })
+        };
+        let (canary, baseline) = (arm(&self.canary, "canary")?, arm(&self.baseline, "baseline")?);
+        Ok((route.to_owned(), RouteCounts { canary, baseline }))
     }
 }
 

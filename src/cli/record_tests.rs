@@ -17,6 +17,7 @@ fn example() -> TickObservation {
         baseline_weight: Weight(7_500),
         metrics: vec![
             MetricObservation {
+                routes: Default::default(),
                 metric: "latency".into(),
                 window: Some(Window {
                     start: Timestamp(1_700_000_000_000),
@@ -31,6 +32,7 @@ fn example() -> TickObservation {
                 usage: Usage::Used,
             },
             MetricObservation {
+                routes: Default::default(),
                 metric: "errors".into(),
                 window: None,
                 canary: Ok(Counts::Proportion { total: u64::MAX, bad: 3 }),
@@ -137,7 +139,7 @@ proptest! {
         arms in proptest::collection::vec((reading(), reading()), 0..4),
         value in -1e12_f64..1e12,
     ) {
-        let metrics = arms.into_iter().enumerate().map(|(index, (canary, baseline))| MetricObservation {
+        let metrics = arms.into_iter().enumerate().map(|(index, (canary, baseline))| MetricObservation { routes: Default::default(),
             metric: format!("metric {index} \"{}\"", 9 - index),
             window: None,
             canary,

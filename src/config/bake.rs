@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::decode::{Field, all, suggest};
+use super::decode::{Field, Fields, all, suggest};
 use super::metric::Known;
 use super::templates::MetricKind;
 use super::values;
-use crate::core::policy::{AtMax, Bake, BakeLimit, GuardrailAction, Step};
+use crate::core::policy::{AtMax, Bake, BakeBound, BakeLimit, GuardrailAction, Step};
 use crate::core::target::Weight;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -55,9 +55,9 @@ fn holdback(field: &Field<'_>, steps: Option<&[Step]>) -> Option<Step> {
 }
 
 /// `{metric: errors, above: 2%, action: roll_back}`: what a proportion may be at 100%, where nothing is
-/// left to compare with.
+/// left to compare with; or `times_before: 2` instead of `above`: so many times what it was before.
 fn bake_limit(field: &Field<'_>, known: &[Known]) -> Option<BakeLimit> {
-    let fields = field.fields("a mapping with `metric`, `above` and `action`")?;
+    let fields = field.fields("a mapping with `metric`, `above` or `times_before`, and `action`")?;
     let metric = fields.need("metric", "the name of one of the policy's proportions").and_then(|f| {
         let name = f.name()?;
         let found = known.iter().find(|known| known.name.as_deref() == Some(&name));
@@ -75,9 +75,7 @@ fn bake_limit(field: &Field<'_>, known: &[Known]) -> Option<BakeLimit> {
             }
         }
     });
-    let above = fields
-        .need("above", "the share that must not be exceeded, such as `above: 2%`")
-        .and_then(|f| f.ratio(0.000_001..=0.999));
+    let limit = bound(&fields);
     let action = fields.need("action", "one of alert, hold, roll_back").and_then(|f| {
         f.one_of(&[
             ("alert", GuardrailAction::Alert),
@@ -86,5 +84,19 @@ fn bake_limit(field: &Field<'_>, known: &[Known]) -> Option<BakeLimit> {
         ])
     });
     fields.close();
-    Some(BakeLimit { metric: metric?, above: above?, action: action? })
+    Some(BakeLimit { metric: metric?, limit: limit?, action: action? })
+}
+
+fn bound(fields: &Fields<'_>) -> Option<BakeBound> {
+    let before = fields.maybe("times_before", |f| f.number(1.01..=100.0).map(BakeBound::TimesBefore))?;
+    let above = match (fields.get("above"), before) {
+        (Some(field), Some(_)) => {
+            field.problem("there is an `above` and a `times_before`", "one of the two");
+            return None;
+        }
+        (None, Some(before)) => return Some(before),
+        _ => fields
+            .need("above", "the share that must not be exceeded, such as `above: 2%`, or `times_before: 2`"),
+    };
+    above.and_then(|f| f.ratio(0.000_001..=0.999)).map(BakeBound::Above)
 }

@@ -76,7 +76,23 @@ fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Met
         );
         return None;
     }
+    let by_route = fields.maybe("by_route", |f| {
+        let label = f.raw("the name of a label")?;
+        if !matches!(source.kind, None | Some(MetricKind::Proportion | MetricKind::Latency)) {
+            f.problem(
+                "only proportions and latencies can be compared route by route",
+                "no `by_route` here, or a metric that counts requests",
+            );
+            return None;
+        }
+        if label == "le" {
+            f.problem("the label `le` is the buckets' own", "the label that names the route");
+            return None;
+        }
+        check_label(&f, label).then(|| label.to_owned())
+    });
     Some(Metric {
+        by_route: by_route?,
         name: name?,
         source: source.value?,
         bad_means: bad_means?,

@@ -46,6 +46,25 @@ pub enum Counts {
 }
 
 impl Counts {
+    /// The sum of both. Counts of different kinds, or with other bounds, cannot be added: the first stay.
+    pub fn plus(&self, other: &Counts) -> Counts {
+        match (self, other) {
+            (Counts::Proportion { total, bad }, Counts::Proportion { total: more, bad: more_bad }) => {
+                let (total, bad) = (total.saturating_add(*more), bad.saturating_add(*more_bad));
+                Counts::Proportion { total, bad }
+            }
+            (
+                Counts::Latency { le, counts, sum },
+                Counts::Latency { le: other_le, counts: more, sum: more_sum },
+            ) if le == other_le && counts.len() == more.len() => Counts::Latency {
+                le: le.clone(),
+                counts: counts.iter().zip(more).map(|(a, b)| a.saturating_add(*b)).collect(),
+                sum: sum.zip(*more_sum).map(|(a, b)| a + b),
+            },
+            _ => self.clone(),
+        }
+    }
+
     /// All requests of the window; `None` for what counts no requests.
     pub fn requests(&self) -> Option<u64> {
         match self {
@@ -201,6 +220,20 @@ pub struct MetricObservation {
     pub baseline: Reading<Counts>,
     /// Whether the tests use it; set by the transition, `Outside` from the provider.
     pub usage: Usage,
+    /// The same counts route by route, where the policy asks for it: the tests compare within routes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, RouteCounts>,
+}
+
+/// One route of a metric in one window. An arm that had nothing there is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RouteCounts {
+    /// Of the canary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Counts>,
+    /// Of the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Counts>,
 }
 
 /// The value of a guardrail's query, both arms.

@@ -140,6 +140,10 @@ pub struct Metric {
     pub no_harm_floor: f64,
     /// Which direction is better.
     pub direction: Direction,
+    /// A label of the counters: the arms are compared within each of its values, so that a canary with
+    /// another mix of routes is not taken for a worse one. Proportions and latencies only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_route: Option<String>,
 }
 
 /// Which direction of a metric is the good one.
@@ -379,15 +383,26 @@ pub struct Bake {
     pub limits: Vec<BakeLimit>,
 }
 
-/// An absolute limit of a proportion at 100%. It is outside the false-rollback budget.
+/// A limit of a proportion at 100%. It is outside the false-rollback budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BakeLimit {
     /// The policy's metric, a proportion.
     pub metric: String,
-    /// The bad share that must not be exceeded, in (0, 1).
-    pub above: f64,
+    /// What must not be exceeded.
+    pub limit: BakeBound,
     /// What follows.
     pub action: GuardrailAction,
+}
+
+/// What a bad share is held against where no baseline is left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BakeBound {
+    /// A share in (0, 1).
+    Above(f64),
+    /// So many times what it was before the rollout, > 1: after against before. Whatever else has changed
+    /// since counts too, so that nothing is promised of false rollbacks.
+    TimesBefore(f64),
 }
 
 impl Policy {

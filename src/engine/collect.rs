@@ -133,6 +133,7 @@ impl Engine {
             .map(|metric| CountsRequest {
                 metric: metric.name.clone(),
                 source: metric.source.clone(),
+                by_route: metric.by_route.clone(),
                 canary: canary.clone(),
                 baseline: baseline.clone(),
                 cursor: active.cursors.get(&metric.name).cloned(),
@@ -198,6 +199,7 @@ fn gauge_answer(active: &Active, value: ValueObservation, end: Timestamp) -> Cou
     let counts = |reading: Reading<f64>| reading.map(|value| Counts::Value { value });
     CountsAnswer {
         observation: MetricObservation {
+            routes: Default::default(),
             metric: value.guardrail,
             window: needed.then_some(Window { start: before.min(end), end }),
             canary: counts(value.canary),
@@ -221,6 +223,7 @@ fn required(phase: &Phase) -> Required {
 fn nothing(active: &Active, elapsed: Duration, why: &NoData) -> Tick {
     let policy = &active.rollout.policy;
     let metrics = policy.metrics.iter().map(|metric| MetricObservation {
+        routes: Default::default(),
         metric: metric.name.clone(),
         window: None,
         canary: Err(why.clone()),

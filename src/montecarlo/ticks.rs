@@ -90,7 +90,14 @@ impl<'a> Ticks<'a> {
         usage: Usage,
     ) -> MetricObservation {
         let [canary, baseline] = [&loads[0], &loads[1]].map(|load| Ok(self.counts(metric, load)));
-        MetricObservation { metric: metric.name.clone(), window: Some(window), canary, baseline, usage }
+        MetricObservation {
+            routes: Default::default(),
+            metric: metric.name.clone(),
+            window: Some(window),
+            canary,
+            baseline,
+            usage,
+        }
     }
 
     fn counts(&mut self, metric: &Metric, load: &Load) -> Counts {

@@ -36,6 +36,8 @@ pub(super) enum Origin<'a> {
 /// The raw samples of one arm of one metric.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Look {
+    /// The label whose values are counted one by one too.
+    by_route: Option<String>,
     series: BTreeMap<String, Read>,
     /// When instances were scraped, besides what the samples say, and when their processes began.
     pub scrapes: Scrapes,
@@ -47,6 +49,8 @@ struct Read {
     total: bool,
     bad: bool,
     exposure: bool,
+    /// The value of the label by which is counted; empty where the series has none.
+    route: String,
 }
 
 /// The selectors that a source needs, with what they are for.
@@ -87,6 +91,11 @@ pub(super) fn process_start(source: &MetricSource) -> Option<&str> {
 }
 
 impl Look {
+    /// Nothing yet; `by_route` is the request's.
+    pub fn new(by_route: Option<&str>) -> Look {
+        Look { by_route: by_route.map(str::to_owned), ..Look::default() }
+    }
+
     /// Takes in a series. The same series may come again for another use, or from another selector of
     /// the same use: it is counted once.
     ///
@@ -121,6 +130,7 @@ impl Look {
             total: false,
             bad: false,
             exposure: false,
+            route: self.by_route.as_ref().and_then(|label| labels.get(label)).cloned().unwrap_or_default(),
         });
         read.exposure |= used == Use::Exposure;
         read.total |= used == Use::Total;
@@ -156,16 +166,44 @@ impl Look {
     /// # Errors
     /// [`NoData::Malformed`] or [`NoData::BoundsDiffer`] for histograms that cannot be read.
     pub fn counts(&self, source: &MetricSource, counted: &Counted) -> Result<Counts, NoData> {
+        self.counts_of(source, counted, &|_| true)
+    }
+
+    /// The same for each value of the label by which is counted; empty where there is no such label.
+    ///
+    /// # Errors
+    /// As [`Look::counts`].
+    pub fn routes(
+        &self,
+        source: &MetricSource,
+        counted: &Counted,
+    ) -> Result<BTreeMap<String, Counts>, NoData> {
+        if self.by_route.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let routes: BTreeSet<&String> = self.series.values().map(|read| &read.route).collect();
+        let of = |route: &String| {
+            Ok((route.clone(), self.counts_of(source, counted, &|read| read.route == *route)?))
+        };
+        routes.into_iter().map(of).collect()
+    }
+
+    fn counts_of(
+        &self,
+        source: &MetricSource,
+        counted: &Counted,
+        wanted: &dyn Fn(&Read) -> bool,
+    ) -> Result<Counts, NoData> {
         match source {
             MetricSource::Proportion { .. } => {
-                let total = self.series.iter().filter(|(_, read)| read.total);
-                let bad = self.series.iter().filter(|(_, read)| read.bad);
+                let total = self.series.iter().filter(|(_, read)| read.total && wanted(read));
+                let bad = self.series.iter().filter(|(_, read)| read.bad && wanted(read));
                 Ok(Counts::Proportion {
                     total: counted.total(total.map(|(key, _)| key.as_str())),
                     bad: counted.total(bad.map(|(key, _)| key.as_str())),
                 })
             }
-            MetricSource::Latency { unit_seconds, .. } => self.latency(unit_seconds, counted),
+            MetricSource::Latency { unit_seconds, .. } => self.latency(unit_seconds, counted, wanted),
             MetricSource::Rate { per, .. } => Ok(self.rate(per, counted)),
             MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
                 Err(NoData::Refused("a gauge has no counters".to_owned()))
@@ -195,9 +233,14 @@ impl Look {
         Counts::Rate { events: counted.total(keys(|read| read.total)), exposure_millionths }
     }
 
-    fn latency(&self, unit_seconds: &str, counted: &Counted) -> Result<Counts, NoData> {
+    fn latency(
+        &self,
+        unit_seconds: &str,
+        counted: &Counted,
+        wanted: &dyn Fn(&Read) -> bool,
+    ) -> Result<Counts, NoData> {
         let mut groups: BTreeMap<&str, Histogram> = BTreeMap::new();
-        for (key, read) in &self.series {
+        for (key, read) in self.series.iter().filter(|(_, read)| wanted(read)) {
             // Series without new samples are left out: what vanished may have had other bounds.
             let Some(rise) = counted.increments.get(key) else { continue };
             let histogram = groups.entry(&read.series.group).or_default();

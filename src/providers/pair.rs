@@ -24,13 +24,24 @@
 
 use super::look::Look;
 use crate::core::counter::{Counted, Scrapes, count, note_instances};
-use crate::core::metric::{Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, Usage, Window};
+use std::collections::BTreeMap;
+
+use crate::core::metric::{
+    Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, RouteCounts, Usage, Window,
+};
 use crate::core::time::Timestamp;
 use crate::ports::{CountsAnswer, CountsRequest, Required};
+
+/// So many routes are told apart.
+const MOST_ROUTES: usize = 50;
+/// The name of all others.
+const OTHER_ROUTES: &str = "(others)";
 
 /// What can be said of one arm.
 struct Sight {
     reading: Reading<Counts>,
+    /// The same route by route, where that is asked for.
+    routes: BTreeMap<String, Counts>,
     /// The samples could be walked, fresh or not.
     counted: Option<Counted>,
     /// The samples are wrong, as against not being there.
@@ -70,7 +81,44 @@ pub(super) fn answer(
     }
     let window = window(request, &canary, &baseline);
     let cursor = consume(request, &canary, &baseline, &scrapes);
-    answered(request, window, canary.reading, baseline.reading, cursor)
+    let routes = routes(canary.routes, baseline.routes);
+    let mut answer = answered(request, window, canary.reading, baseline.reading, cursor);
+    answer.observation.routes = routes;
+    answer
+}
+
+/// Routes beyond the largest [`MOST_ROUTES`] are one: which those are hangs on their requests alone.
+fn routes(
+    canary: BTreeMap<String, Counts>,
+    baseline: BTreeMap<String, Counts>,
+) -> BTreeMap<String, RouteCounts> {
+    let mut routes: BTreeMap<String, RouteCounts> = BTreeMap::new();
+    for (route, counts) in canary {
+        routes.entry(route).or_default().canary = Some(counts);
+    }
+    for (route, counts) in baseline {
+        routes.entry(route).or_default().baseline = Some(counts);
+    }
+    if routes.len() <= MOST_ROUTES {
+        return routes;
+    }
+    let requests = |counts: &Option<Counts>| counts.as_ref().and_then(Counts::requests).unwrap_or(0);
+    let size = |route: &RouteCounts| requests(&route.canary).saturating_add(requests(&route.baseline));
+    let mut by_size: Vec<(String, RouteCounts)> = routes.into_iter().collect();
+    by_size.sort_by_key(|(_, route)| std::cmp::Reverse(size(route)));
+    let rest = by_size.split_off(MOST_ROUTES - 1);
+    let other = rest.into_iter().fold(RouteCounts::default(), |sum, (_, route)| RouteCounts {
+        canary: added(sum.canary, route.canary),
+        baseline: added(sum.baseline, route.baseline),
+    });
+    by_size.into_iter().chain([(OTHER_ROUTES.to_owned(), other)]).collect()
+}
+
+fn added(sum: Option<Counts>, more: Option<Counts>) -> Option<Counts> {
+    match (sum, more) {
+        (Some(sum), Some(more)) => Some(sum.plus(&more)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn answered(
@@ -81,7 +129,14 @@ fn answered(
     cursor: Option<MetricCursor>,
 ) -> CountsAnswer {
     let metric = request.metric.clone();
-    let observation = MetricObservation { metric, window, canary, baseline, usage: Usage::Outside };
+    let observation = MetricObservation {
+        routes: Default::default(),
+        metric,
+        window,
+        canary,
+        baseline,
+        usage: Usage::Outside,
+    };
     CountsAnswer { observation, cursor }
 }
 
@@ -119,8 +174,9 @@ fn see(
     cursor: Option<&Cursor>,
     scrapes: &Scrapes,
 ) -> Sight {
-    let absent = |reason| Sight { reading: Err(reason), counted: None, is_fault: false };
-    let faulty = |reason| Sight { reading: Err(reason), counted: None, is_fault: true };
+    let none = BTreeMap::new;
+    let absent = |reason| Sight { reading: Err(reason), routes: none(), counted: None, is_fault: false };
+    let faulty = |reason| Sight { reading: Err(reason), routes: none(), counted: None, is_fault: true };
     let look = match look {
         Ok(look) => look,
         Err(reason) => return absent(reason.clone()),
@@ -142,11 +198,14 @@ fn see(
         None
     };
     if let Some(reason) = missing {
-        return Sight { reading: Err(reason), counted: Some(counted), is_fault: false };
+        return Sight { reading: Err(reason), routes: none(), counted: Some(counted), is_fault: false };
     }
-    match look.counts(&request.source, &counted).and_then(|counts| plausible(request, counts, until, newest))
-    {
-        Ok(counts) => Sight { reading: Ok(counts), counted: Some(counted), is_fault: false },
+    let counts = look.counts(&request.source, &counted);
+    let counts = counts.and_then(|counts| plausible(request, counts, until, newest));
+    match counts.and_then(|counts| Ok((counts, look.routes(&request.source, &counted)?))) {
+        Ok((counts, routes)) => {
+            Sight { reading: Ok(counts), routes, counted: Some(counted), is_fault: false }
+        }
         Err(NoData::Waiting) => absent(NoData::Waiting),
         Err(reason) => faulty(reason),
     }

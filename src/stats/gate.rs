@@ -23,6 +23,23 @@ pub struct Gate {
     ln_scale: f64,
 }
 
+/// What a window found, and at most expected. All routes of a window are one bet: Σx − Σn θ0 has a mean of
+/// at most 0, given the sums n, and x ≥ 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Found {
+    bad: f64,
+    expected: f64,
+}
+
+impl Found {
+    /// Adds a pair, against p_canary ≤ `ratio`·p_base.
+    pub fn add(&mut self, pair: &Pair, ratio: f64) {
+        let kr = pair.kappa() * ratio;
+        self.bad += pair.x;
+        self.expected += pair.bad() * (kr / (1.0 + kr));
+    }
+}
+
 impl Gate {
     /// `mass` in (0, 1], spread evenly over the stakes.
     pub fn new(mass: f64) -> Gate {
@@ -42,15 +59,12 @@ impl Gate {
         }
     }
 
-    /// Takes in a window, against p_canary ≤ `ratio`·p_base. One without bad requests says nothing.
-    pub fn take(&mut self, pair: &Pair, ratio: f64) {
-        let n = pair.bad();
-        if n == 0.0 {
+    /// Takes in a window. One without bad requests says nothing.
+    pub fn take(&mut self, window: Found) {
+        if window.expected == 0.0 {
             return;
         }
-        let kr = pair.kappa() * ratio;
-        let share = kr / (1.0 + kr);
-        let excess = pair.x / (n * share) - 1.0;
+        let excess = window.bad / window.expected - 1.0;
         let mut largest: f64 = 0.0;
         for (mass, stake) in self.mass.iter_mut().zip(STAKES) {
             *mass *= 1.0 + stake * excess;
@@ -74,6 +88,12 @@ mod tests {
     use super::*;
     use crate::stats::mixture::tests::{close, five_ticks};
 
+    fn take(gate: &mut Gate, pair: &Pair, ratio: f64) {
+        let mut window = Found::default();
+        window.add(pair, ratio);
+        gate.take(window);
+    }
+
     #[test]
     fn the_gate_has_the_published_values() {
         for (ratio, expected) in [
@@ -82,7 +102,7 @@ mod tests {
         ] {
             let mut gate = Gate::new(1.0);
             for (pair, expected) in five_ticks().iter().zip(expected) {
-                gate.take(pair, ratio);
+                take(&mut gate, pair, ratio);
                 close(gate.ln_e(0.0), expected);
             }
         }
@@ -91,7 +111,7 @@ mod tests {
     #[test]
     fn one_huge_burst_does_not_open_the_gate() {
         let mut gate = Gate::new(1.0);
-        gate.take(&Pair::new((500, 500), (1, 500)).unwrap(), 1.1);
+        take(&mut gate, &Pair::new((500, 500), (1, 500)).unwrap(), 1.1);
         assert!(gate.ln_e(0.0) < ln(5.0));
     }
 
@@ -100,13 +120,13 @@ mod tests {
         let mut gate = Gate::new(0.5);
         let worse = Pair::new((500, 500), (0, 9_500)).unwrap();
         for _ in 0..1_000 {
-            gate.take(&worse, 1.1);
+            take(&mut gate, &worse, 1.1);
         }
         let high = gate.ln_e(0.0);
         assert!(high.is_finite() && high > 1_000.0, "{high}");
         let better = Pair::new((0, 500), (500, 9_500)).unwrap();
         for _ in 0..100_000 {
-            gate.take(&better, 1.1);
+            take(&mut gate, &better, 1.1);
         }
         gate.start(0.25);
         assert!(gate.ln_e(0.25).is_finite(), "{}", gate.ln_e(0.25));

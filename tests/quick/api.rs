@@ -301,6 +301,7 @@ async fn observations_are_exactly_what_is_stored() {
         weight: Weight(2_500),
         baseline_weight: Weight(7_500),
         metrics: vec![MetricObservation {
+            routes: Default::default(),
             metric: "latency".into(),
             window: None,
             canary: Ok(Counts::Latency {

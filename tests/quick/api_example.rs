@@ -47,6 +47,7 @@ pub fn policy() -> Policy {
     };
     let selector = |metric: &str| Selector { metric: metric.to_owned(), matchers: Vec::new() };
     let metric = |name: &str, source, bad_means: &str| Metric {
+        by_route: None,
         name: name.to_owned(),
         source,
         bad_means: bad_means.to_owned(),

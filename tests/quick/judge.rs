@@ -7,4 +7,5 @@ mod latency;
 mod laws;
 mod monte_carlo;
 mod properties;
+mod routes;
 mod verdicts;

@@ -78,6 +78,7 @@ fn latency(unit: &str) -> MetricSource {
 
 fn request(source: MetricSource, cursor: Option<MetricCursor>, now: Timestamp) -> CountsRequest {
     CountsRequest {
+        by_route: None,
         metric: "m".to_owned(),
         source,
         canary: arm("new"),

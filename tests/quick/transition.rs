@@ -106,6 +106,7 @@ fn event(name: &str, state: &State) -> Event {
 
 fn no_data(why: NoData, elapsed: Duration) -> Tick {
     let metric = MetricObservation {
+        routes: Default::default(),
         metric: "errors".to_owned(),
         window: None,
         canary: Err(why.clone()),
@@ -182,6 +183,7 @@ fn a_rollback_waits_for_no_hold() {
 fn the_canarys_silence_takes_it_back_and_blindness_does_not() {
     let silent = |elapsed| {
         let metric = MetricObservation {
+            routes: Default::default(),
             metric: "errors".to_owned(),
             window: Some(Window { start: T0, end: at(10.0) }),
             canary: Err(NoData::Stale { age_seconds: 40 }),
@@ -311,6 +313,7 @@ fn a_canary_that_is_silent_or_counts_other_requests_does_not_keep_its_target_for
 /// A look after ten seconds in which the canary had these requests.
 fn canary_had(canary: Reading<Counts>) -> Event {
     let metric = MetricObservation {
+        routes: Default::default(),
         metric: "errors".to_owned(),
         window: Some(Window { start: T0, end: at(10.0) }),
         canary,
@@ -336,6 +339,7 @@ fn nothing_is_decided_about_a_split_while_the_router_does_not_answer() {
     };
     let fresh = || {
         let metric = MetricObservation {
+            routes: Default::default(),
             metric: "errors".to_owned(),
             window: Some(Window { start: T0, end: at(10.0) }),
             canary: Err(NoData::Empty),
@@ -407,6 +411,7 @@ fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
     for index in 0..windows {
         let start = at(from + 10.0 * index as f64);
         let metric = MetricObservation {
+            routes: Default::default(),
             metric: "errors".to_owned(),
             window: Some(Window { start, end: start.plus(secs(10)) }),
             canary: proportion(50, 0),
@@ -508,6 +513,7 @@ fn to_event(step: &Step, now: &State, at: Timestamp) -> Event {
         Step::Tick { canary, baseline, elapsed } => {
             let both = canary.is_some() && baseline.is_some();
             let metric = MetricObservation {
+                routes: Default::default(),
                 metric: "errors".to_owned(),
                 window: Some(Window { start: at.minus(secs(10)), end: at }),
                 canary: reading(*canary),

@@ -92,6 +92,7 @@ impl Looks {
         lag: Duration,
     ) -> Looks {
         let request = CountsRequest {
+            by_route: None,
             required: serin::ports::Required::Both,
             metric: "errors".to_owned(),
             source,

@@ -111,7 +111,14 @@ fn answer(world: &World, request: &CountsRequest) -> CountsAnswer {
     let metric = request.metric.clone();
     let window = Some(Window { start, end });
     CountsAnswer {
-        observation: MetricObservation { metric, window, canary, baseline, usage: Usage::Outside },
+        observation: MetricObservation {
+            routes: Default::default(),
+            metric,
+            window,
+            canary,
+            baseline,
+            usage: Usage::Outside,
+        },
         cursor: Some(MetricCursor { canary: canary_cursor, baseline: baseline_cursor }),
     }
 }
@@ -172,7 +179,14 @@ fn pending(
     baseline: Reading<Counts>,
 ) -> CountsAnswer {
     let metric = request.metric.clone();
-    let observation = MetricObservation { metric, window, canary, baseline, usage: Usage::Pending };
+    let observation = MetricObservation {
+        routes: Default::default(),
+        metric,
+        window,
+        canary,
+        baseline,
+        usage: Usage::Pending,
+    };
     CountsAnswer { observation, cursor: None }
 }
 

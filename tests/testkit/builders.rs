@@ -185,6 +185,7 @@ impl PolicyBuilder {
 /// A proportion metric named `errors`.
 pub fn errors() -> Metric {
     Metric {
+        by_route: None,
         name: "errors".to_owned(),
         source: MetricSource::Proportion {
             total: vec![selector("http_requests_total")],
@@ -380,6 +381,7 @@ impl TickBuilder {
     pub fn metric(mut self, name: &str, canary: Reading<Counts>, baseline: Reading<Counts>) -> Self {
         let window = (canary.is_ok() || baseline.is_ok()).then_some(self.window);
         self.tick.metrics.push(MetricObservation {
+            routes: Default::default(),
             metric: name.to_owned(),
             window,
             canary,

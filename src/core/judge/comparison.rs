@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::core::policy::{Direction, Metric, MetricSource};
-use crate::stats::gate::Gate;
+use crate::stats::gate::{Found, Gate};
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
@@ -94,6 +94,25 @@ pub(super) struct Comparison {
     pub canary: Tally,
     /// The same of the baseline.
     pub baseline: Tally,
+    /// The same within routes, where those are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standard: Option<Standardised>,
+}
+
+/// The ratio of the arms within routes, after Mantel and Haenszel (1959): Σ x m/(n + m) over
+/// Σ y n/(n + m).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Standardised {
+    canary: f64,
+    baseline: f64,
+}
+
+impl Standardised {
+    fn add(&mut self, canary: Tally, baseline: Tally) {
+        let (n, m) = (canary.total as f64, baseline.total as f64);
+        self.canary += canary.bad as f64 * m / (n + m);
+        self.baseline += baseline.bad as f64 * n / (n + m);
+    }
 }
 
 impl Comparison {
@@ -140,6 +159,7 @@ impl Comparison {
             ratio: RatioSequence::default(),
             canary: Tally::default(),
             baseline: Tally::default(),
+            standard: None,
         }
     }
 
@@ -149,6 +169,7 @@ impl Comparison {
         self.ratio = RatioSequence::default();
         self.canary = Tally::default();
         self.baseline = Tally::default();
+        self.standard = None;
     }
 
     /// The edge of "no harm" where the next weight allows the ratio `allowed`.
@@ -166,20 +187,33 @@ impl Comparison {
         self.gate.start(mass);
     }
 
-    /// Tests a window in which both arms have requests.
-    pub fn test(&mut self, metric: &Metric, allowed: f64, window: &Window, shared: &mut Shared) {
-        let Some(pair) = self.view.pair(window.canary, window.baseline) else { return };
-        self.canary.add(window.canary);
-        self.baseline.add(window.baseline);
+    /// Tests the strata of a window in which both arms have requests.
+    pub fn test<'a>(
+        &mut self,
+        metric: &Metric,
+        allowed: f64,
+        strata: impl Iterator<Item = Window<'a>>,
+        shared: &mut Shared,
+    ) {
         let eta = self.eta;
         let no_harm = self.no_harm_margin(metric, allowed);
-        self.harm.multiply(&shared.harm.increments(&HARM, &pair, self.harm_margin, eta));
-        self.no_harm.multiply(&shared.no_harm.increments(&NO_HARM, &pair, no_harm, eta));
-        self.gate.take(&pair, self.harm_margin.ratio);
-        // The ratio of the rest is never shown.
-        if let Some(denominators) = window.denominators.filter(|_| self.view != View::Rest) {
-            self.ratio.add(&pair, denominators, eta);
+        let mut found = Found::default();
+        for window in strata {
+            let Some(pair) = self.view.pair(window.canary, window.baseline) else { continue };
+            self.canary.add(window.canary);
+            self.baseline.add(window.baseline);
+            self.harm.multiply(&shared.harm.increments(&HARM, &pair, self.harm_margin, eta));
+            self.no_harm.multiply(&shared.no_harm.increments(&NO_HARM, &pair, no_harm, eta));
+            found.add(&pair, self.harm_margin.ratio);
+            if metric.by_route.is_some() {
+                self.standard.get_or_insert_default().add(window.canary, window.baseline);
+            }
+            // The ratio of the rest is never shown.
+            if let Some(denominators) = window.denominators.filter(|_| self.view != View::Rest) {
+                self.ratio.add(&pair, denominators, eta);
+            }
         }
+        self.gate.take(found);
     }
 
     pub fn ln_e_harm(&self, unspent: f64) -> f64 {
@@ -222,12 +256,13 @@ impl Comparison {
             // The tests' ratio is baseline over canary.
             View::Swapped => (1.0 / high, 1.0 / low),
         };
+        let (canary, baseline) = self.standard.map_or((canary, baseline), |s| (s.canary, s.baseline));
         let estimate = if baseline > 0.0 { canary / baseline } else { ratio::HIGHEST };
         Some([low, estimate.clamp(low, high), high])
     }
 }
 
-/// One window, as a comparison takes it.
+/// One stratum of a window, as a comparison takes it.
 pub(super) struct Window<'a> {
     pub canary: Tally,
     pub baseline: Tally,

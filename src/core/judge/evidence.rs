@@ -10,6 +10,7 @@ use super::gauge::GaugeEvidence;
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
 use super::latency::{Buckets, Chooser, Histogram};
+use super::strata::Stratum;
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
 use crate::core::policy::{Direction, Metric, MetricSource, Policy};
 use crate::stats::mixture::Starts;
@@ -88,10 +89,10 @@ impl MetricEvidence {
         let longest = policy.longest_analysis();
         let starts = Starts::new(longest);
         let frozen = match history {
-            Some(history) => Frozen { dispersion: history.dispersion.max(1.0), source: history.source },
-            None => {
-                Frozen { dispersion: policy.analysis.dispersion.max(1.0), source: DispersionSource::Policy }
+            Some(history) if history.source != DispersionSource::Policy => {
+                Frozen { dispersion: history.dispersion.max(1.0), source: history.source }
             }
+            _ => Frozen { dispersion: policy.analysis.dispersion.max(1.0), source: DispersionSource::Policy },
         };
         let phi = frozen.dispersion;
         let (mut comparisons, mut chooser, mut lane, mut gauge) = (Vec::new(), None, None, None);
@@ -151,14 +152,13 @@ impl MetricEvidence {
                     MetricSource::Rate { .. } => self.count(used, length, 0, 0),
                     _ => self.count(used, length, canary.total, baseline.total),
                 }
+                let strata = Stratum::of(seen);
                 if used {
-                    self.test(metric, demand, length, [canary.total, baseline.total], |_| {
-                        Some((canary.bad, baseline.bad))
-                    });
+                    self.test(metric, demand, length, &strata);
                 }
                 let looked_at = matches!(seen.usage, Usage::Used | Usage::WarmUp);
                 let phi = self.frozen.dispersion;
-                self.lane.as_mut().is_some_and(|lane| looked_at && lane.test(phi, canary, baseline, length))
+                self.lane.as_mut().is_some_and(|lane| looked_at && lane.test(phi, &strata, length))
             }
             MetricSource::Latency { .. } => {
                 self.take_latency(metric, demand, seen, length);
@@ -203,9 +203,7 @@ impl MetricEvidence {
         if used {
             self.step.canary.add(canary);
             self.step.baseline.add(baseline);
-            self.test(metric, demand, length, [canary.total(), baseline.total()], |bound| {
-                Some((canary.above(bound?)?, baseline.above(bound?)?))
-            });
+            self.test(metric, demand, length, &Stratum::of(seen));
         }
     }
 
@@ -218,33 +216,35 @@ impl MetricEvidence {
         }
     }
 
-    /// Runs every comparison; `bad` gives the bad requests of canary and baseline at a bound, or nothing
-    /// if the window does not have that bound.
-    fn test(
-        &mut self,
-        metric: &Metric,
-        demand: Demand,
-        length: Duration,
-        [canary, baseline]: [u64; 2],
-        bad: impl Fn(Option<f64>) -> Option<(u64, u64)>,
-    ) {
-        // All comparisons of a latency share the window's κ; a proportion shows the ratio of its first.
-        let requests = |first: &Comparison| first.view.pair(Tally::new(0, canary), Tally::new(0, baseline));
-        let Some(pair) = self.comparisons.first().and_then(requests) else { return };
+    /// Runs every comparison over the window's strata.
+    fn test(&mut self, metric: &Metric, demand: Demand, length: Duration, strata: &[Stratum<'_>]) {
+        let Some(first) = self.comparisons.first() else { return };
+        // All comparisons of a latency share a stratum's κ; a proportion shows the ratio of its first.
+        let pair = |stratum: &Stratum<'_>| {
+            let [canary, baseline] = stratum.totals();
+            first.view.pair(canary, baseline)
+        };
+        let tested: Vec<(Stratum<'_>, Option<Denominators>)> = strata
+            .iter()
+            .filter_map(|stratum| {
+                let kappa = pair(stratum)?.kappa();
+                Some((*stratum, demand.ratios.then(|| Denominators::new(kappa))))
+            })
+            .collect();
+        if tested.is_empty() {
+            return;
+        }
         self.step.tested = self.step.tested.saturating_add(length);
         let due = self.starts.test(length);
-        let denominators = demand.ratios.then(|| Denominators::new(pair.kappa()));
         let mut shared = Shared::default();
         for comparison in &mut self.comparisons {
             comparison.start(due);
-            if let Some((canary_bad, baseline_bad)) = bad(comparison.bound) {
-                let window = Window {
-                    canary: Tally::new(canary_bad, canary),
-                    baseline: Tally::new(baseline_bad, baseline),
-                    denominators: denominators.as_ref(),
-                };
-                comparison.test(metric, demand.allowed_ratio, &window, &mut shared);
-            }
+            let bound = comparison.bound;
+            let windows = tested.iter().filter_map(|(stratum, denominators)| {
+                let [canary, baseline] = stratum.tallies(bound)?;
+                Some(Window { canary, baseline, denominators: denominators.as_ref() })
+            });
+            comparison.test(metric, demand.allowed_ratio, windows, &mut shared);
         }
     }
 

@@ -220,7 +220,8 @@ pub(super) fn guardrail(guardrail: &Guardrail, assessed: &GuardrailAssessment, l
 /// Shares and counts of both arms, and the ratio with its interval.
 fn figures(metric: &Metric, comparison: &Comparison, ratio: Option<[f64; 3]>) -> String {
     let above = comparison.bound.map_or_else(String::new, |b| format!("above {}, ", latency(b)));
-    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {}", interval(ratio)));
+    let within = metric.by_route.as_ref().map_or_else(String::new, |label| format!(" within each {label}"));
+    let ratio = ratio.map_or_else(String::new, |ratio| format!(", {}{within}", interval(ratio)));
     let (canary, baseline) = (comparison.canary, comparison.baseline);
     let arms = match &metric.source {
         MetricSource::Rate { per, .. } => rates(per, canary, baseline),

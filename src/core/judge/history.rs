@@ -45,8 +45,12 @@ pub struct MetricHistory {
     pub from: Timestamp,
     /// The last one.
     pub until: Timestamp,
-    /// φ ≥ 1: of a latency the largest over its bounds.
+    /// φ ≥ 1: of a latency the largest over its bounds; 1 where it could not be measured, and the policy's
+    /// is used.
     pub dispersion: f64,
+    /// Proportions only: bad and all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<[u64; 2]>,
     /// Latency only: where the arms are compared, each with its own φ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bounds: Vec<BoundHistory>,
@@ -89,9 +93,15 @@ impl MetricHistory {
     /// Measures what was recorded of a metric. `None` if that is too little, or if the metric is a gauge.
     pub fn measure(metric: &Metric, recorded: &Recorded) -> Option<MetricHistory> {
         let (first, last) = (recorded.windows.first()?, recorded.windows.last()?);
+        let requests = match metric.source {
+            MetricSource::Proportion { .. } => Some(sum_of(recorded)).filter(|[_, all]| *all > 0),
+            _ => None,
+        };
         let found = match metric.source {
             MetricSource::Proportion { .. } | MetricSource::Rate { .. } => {
-                let (source, mut dispersion) = dispersion(recorded, counted)?;
+                // The share is worth keeping where the dispersion cannot be told.
+                let unknown = requests.map(|_| (DispersionSource::Policy, 1.0));
+                let (source, mut dispersion) = dispersion(recorded, counted).or(unknown)?;
                 if metric.direction == Direction::HigherIsBetter {
                     dispersion = dispersion.max(dispersion_of_the_rest(recorded));
                 }
@@ -101,8 +111,27 @@ impl MetricHistory {
             MetricSource::Mean { .. } | MetricSource::Saturation { .. } => return None,
         };
         let (source, dispersion, bounds) = found;
-        Some(MetricHistory { source, from: first.window.start, until: last.window.end, dispersion, bounds })
+        let (from, until) = (first.window.start, last.window.end);
+        Some(MetricHistory { source, from, until, dispersion, requests, bounds })
     }
+
+    /// The largest share of bad requests that its past leaves open at 99% (Wilson's score interval, widened
+    /// by `dispersion`). `None` for what is no proportion.
+    pub fn highest_share(&self, dispersion: f64) -> Option<f64> {
+        let [bad, all] = self.requests?;
+        let (share, n, z) = (bad as f64 / all as f64, all as f64 / dispersion, Z_99);
+        let middle = share + z * z / (2.0 * n);
+        let reach = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+        Some((middle + reach) / (1.0 + z * z / n))
+    }
+}
+
+/// The normal quantile of 99%.
+const Z_99: f64 = 2.326_347_874_040_841;
+
+fn sum_of(recorded: &Recorded) -> [u64; 2] {
+    let all = recorded.windows.iter().flat_map(|window| window.instances.values()).filter_map(counted);
+    all.fold([0, 0], |[bad, all], one| [bad.saturating_add(one.0), all.saturating_add(one.1)])
 }
 
 fn counted(counts: &Counts) -> Option<Tally> {
@@ -237,6 +266,8 @@ mod tests {
         assert!(found.dispersion > 5.0, "{found:?}");
         assert_eq!(MetricHistory::measure(&errors(), &Recorded::default()), None);
         let none = recorded(|_, _| Counts::Proportion { total: 1000, bad: 0 });
-        assert_eq!(MetricHistory::measure(&errors(), &none), None);
+        let found = MetricHistory::measure(&errors(), &none).unwrap();
+        assert_eq!((found.source, found.requests), (DispersionSource::Policy, Some([0, 2_160_000])));
+        assert!(found.highest_share(3.0).is_some_and(|share| share > 0.0 && share < 0.000_01), "{found:?}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::{Tally, View};
+use super::strata::Stratum;
 use crate::core::policy::Direction;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::proportion::{CATASTROPHE, Margin};
@@ -42,18 +43,23 @@ impl Lane {
     }
 
     /// Whether the window said anything.
-    pub fn test(&mut self, dispersion: f64, canary: Tally, baseline: Tally, length: Duration) -> bool {
-        if canary.total == 0 || baseline.total == 0 {
+    pub fn test(&mut self, dispersion: f64, strata: &[Stratum<'_>], length: Duration) -> bool {
+        let tallies = strata.iter().filter_map(|stratum| stratum.tallies(None));
+        let both = |[canary, baseline]: &[Tally; 2]| canary.total > 0 && baseline.total > 0;
+        let tallies: Vec<[Tally; 2]> = tallies.filter(both).collect();
+        if tallies.is_empty() {
             return false;
         }
-        self.canary.add(canary);
-        self.baseline.add(baseline);
         let due = self.starts.test(length);
+        self.evidence.iter_mut().for_each(|(_, evidence)| evidence.start(due));
         let eta = 1.0 / dispersion.max(LEAST_DISPERSION);
-        for (view, evidence) in &mut self.evidence {
-            evidence.start(due);
-            if let Some(pair) = view.pair(canary, baseline) {
-                evidence.multiply(&CATASTROPHE.increments(&pair, MARGIN, eta));
+        for [canary, baseline] in tallies {
+            self.canary.add(canary);
+            self.baseline.add(baseline);
+            for (view, evidence) in &mut self.evidence {
+                if let Some(pair) = view.pair(canary, baseline) {
+                    evidence.multiply(&CATASTROPHE.increments(&pair, MARGIN, eta));
+                }
             }
         }
         true

@@ -14,6 +14,7 @@ mod history;
 mod lane;
 mod latency;
 mod state;
+mod strata;
 mod stream;
 #[cfg(test)]
 mod tests_support;

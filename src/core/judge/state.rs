@@ -80,7 +80,7 @@ impl JudgeState {
             ln_e_catastrophe: ln(LANE_SHARE),
             guardrails: policy.guardrails.iter().map(|_| GuardrailState::new()).collect(),
             share: ShareWatch::new(),
-            limits: policy.bake.limits.iter().map(|_| LimitWatch::new()).collect(),
+            limits: policy.bake.limits.iter().map(|limit| LimitWatch::new(limit, policy, history)).collect(),
             last_at: None,
         }
     }

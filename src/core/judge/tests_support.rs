@@ -8,6 +8,7 @@ fn selector(metric: &str) -> Selector {
 
 pub(crate) fn errors() -> Metric {
     Metric {
+        by_route: None,
         name: "errors".to_owned(),
         source: MetricSource::Proportion {
             total: vec![selector("requests_total")],

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::assessment::{GuardrailAssessment, GuardrailStatus};
 use super::comparison::Tally;
-use super::words::{count, odds, percent};
+use super::history::History;
+use super::words::{count, odds, percent, times};
 use crate::core::metric::{Counts, Reading, TickObservation, Usage};
-use crate::core::policy::{BakeLimit, GuardrailAction, Policy, Severity, TrafficShare};
+use crate::core::policy::{BakeBound, BakeLimit, GuardrailAction, Policy, Severity, TrafficShare};
 use crate::core::target::Weight;
 use crate::stats::mixture::Mixture;
 use crate::stats::proportion::HARM;
@@ -96,7 +97,7 @@ impl ShareWatch {
     }
 }
 
-/// One metric at 100% against an absolute limit:
+/// One metric at 100% against a limit p_max, which is absolute or comes from the time before the rollout:
 /// ```text
 /// ln E = x ln g − N·p_max(g − 1)
 /// ```
@@ -107,11 +108,25 @@ impl ShareWatch {
 pub(super) struct LimitWatch {
     evidence: Mixture,
     seen: Tally,
+    /// p_max; `None` where nothing is known of the time before.
+    highest: Option<f64>,
+    /// Bad and all requests before the rollout, where those set the limit.
+    before: Option<[u64; 2]>,
 }
 
 impl LimitWatch {
-    pub fn new() -> LimitWatch {
-        LimitWatch { evidence: Mixture::new(HARM.len(), 1.0), seen: Tally::default() }
+    pub fn new(limit: &BakeLimit, policy: &Policy, history: Option<&History>) -> LimitWatch {
+        let past = history.and_then(|history| history.metrics.get(&limit.metric));
+        let (highest, before) = match limit.limit {
+            BakeBound::Above(share) => (Some(share), None),
+            BakeBound::TimesBefore(times) => {
+                let dispersion = past.map_or(1.0, |past| past.dispersion).max(policy.analysis.dispersion);
+                let floor = policy.metric(&limit.metric).map_or(0.0, |metric| metric.harm_floor);
+                let highest = past.and_then(|past| past.highest_share(dispersion));
+                (highest.map(|share| (share * times + floor).min(0.999)), past.and_then(|past| past.requests))
+            }
+        };
+        LimitWatch { evidence: Mixture::new(HARM.len(), 1.0), seen: Tally::default(), highest, before }
     }
 
     /// Takes in one tick; `dispersion` tempers as in the comparison of the arms.
@@ -127,36 +142,53 @@ impl LimitWatch {
         if let Some(Ok(Counts::Proportion { total, bad })) = baking.map(|seen| &seen.canary) {
             let tally = Tally::new(*bad, *total);
             self.seen.add(tally);
-            let increments = HARM.against_limit(tally.bad as f64, tally.total as f64, limit.above);
-            self.evidence.multiply(&increments.map(|increment| increment / dispersion));
+            if let Some(highest) = self.highest {
+                let increments = HARM.against_limit(tally.bad as f64, tally.total as f64, highest);
+                self.evidence.multiply(&increments.map(|increment| increment / dispersion));
+            }
         }
         let ln_e = self.evidence.ln_e(0.0);
         let share = self.seen.share();
-        let status = match share {
+        let status = match share.and(self.highest) {
             None => GuardrailStatus::NoData,
             Some(_) if ln_e >= ln_bound => GuardrailStatus::Fired,
             Some(_) => GuardrailStatus::Clear,
         };
-        let shown = share.map_or_else(|| "no requests".to_owned(), percent);
         GuardrailAssessment {
             name: format!("{}-at-100%", limit.metric),
             status,
             canary: share,
-            baseline: None,
+            baseline: self.before.map(|[bad, all]| bad as f64 / all as f64),
             breaching_for: Duration::ZERO,
             baseline_healthy: Some(true),
             action: limit.action,
             severity: Severity::Critical,
-            sentence: format!(
-                "{}: {shown} ({} of {}) at 100%, where no baseline is left; the policy's limit is {}; odds \
-                 against keeping it {}, bound {}.",
-                limit.metric,
-                count(self.seen.bad),
-                count(self.seen.total),
-                percent(limit.above),
-                odds(ln_e),
-                odds(ln_bound),
+            sentence: self.sentence(limit, ln_e, ln_bound),
+        }
+    }
+
+    fn sentence(&self, limit: &BakeLimit, ln_e: f64, ln_bound: f64) -> String {
+        let shown = self.seen.share().map_or_else(|| "no requests".to_owned(), percent);
+        let arm =
+            format!("{}: {shown} ({} of {})", limit.metric, count(self.seen.bad), count(self.seen.total));
+        let evidence = format!("odds against keeping it {}, bound {}", odds(ln_e), odds(ln_bound));
+        match (limit.limit, self.before, self.highest) {
+            (BakeBound::Above(share), _, _) => format!(
+                "{arm} at 100%, where no baseline is left; the policy's limit is {}; {evidence}.",
+                percent(share)
             ),
+            (BakeBound::TimesBefore(ratio), Some([bad, all]), Some(highest)) => format!(
+                "{arm} after the change, against {} ({} of {}) before the rollout; the limit of {} that allows {}; \
+                 {evidence}. Before against after: without a guarantee against false rollbacks.",
+                percent(bad as f64 / all as f64),
+                count(bad),
+                count(all),
+                times(ratio),
+                percent(highest),
+            ),
+            (BakeBound::TimesBefore(_), _, _) => {
+                format!("{arm} after the change; what it was before was not recorded, so there is no limit.")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::change::{Change, time};
 use super::{EventKind, Phase, Rollout};
-use crate::core::judge::{History, JudgeState, MetricHistory};
+use crate::core::judge::{DispersionSource, History, JudgeState, MetricHistory};
 use crate::core::policy::{Metric, Policy};
 use crate::core::target::{KeptHistory, Target};
 
@@ -46,14 +46,14 @@ fn kept(target: &Target, metric: &Metric) -> Option<MetricHistory> {
 fn sentence(policy: &Policy, history: &History) -> String {
     let counted = policy.metrics.iter().filter(|metric| metric.source.query().is_none());
     let of = |metric: &Metric| match history.metrics.get(&metric.name) {
-        Some(past) => format!(
+        Some(past) if past.source != DispersionSource::Policy => format!(
             "{} {:.2} ({}, {})",
             metric.name,
             past.dispersion,
             past.source.words(),
             time(past.until.since(past.from))
         ),
-        None => format!("{} {} (the policy's, without history)", metric.name, policy.analysis.dispersion),
+        _ => format!("{} {} (the policy's, without history)", metric.name, policy.analysis.dispersion),
     };
     let all: Vec<String> = counted.map(of).collect();
     format!("Dispersion for this rollout: {}.", all.join("; "))

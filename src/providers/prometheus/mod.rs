@@ -155,7 +155,7 @@ impl Prometheus {
             queries.push(query::raw_samples(selector, &arm.labels, &self.pin, span.range)?);
         }
         let answers = try_join_all(queries.iter().map(|query| self.matrix(query, span.at))).await?;
-        let mut look = Look::default();
+        let mut look = Look::new(request.by_route.as_deref());
         let mut targets = Targets::default();
         for ((used, _), series) in selectors.iter().zip(answers) {
             for one in series {

@@ -148,7 +148,7 @@ fn look(
         .map(|(used, selector)| Ok((used, selector.metric, compile(&selector.matchers)?)))
         .collect::<Result<_, NoData>>()?;
     let gauge = process_start(&request.source);
-    let mut look = Look::default();
+    let mut look = Look::new(request.by_route.as_deref());
     let mut unread: Vec<(&str, &NoData)> = Vec::new();
     for url in arm.endpoints.iter().collect::<BTreeSet<_>>() {
         let samples = match pages.get(url.as_str()) {

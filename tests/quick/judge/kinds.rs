@@ -5,7 +5,7 @@ use serin::core::judge::{
 };
 use serin::core::metric::{Counts, Reading, Usage};
 use serin::core::policy::{
-    BakeLimit, Direction, Exposure, GuardrailAction, MetricSource, Policy, TrafficShare,
+    BakeBound, BakeLimit, Direction, Exposure, GuardrailAction, MetricSource, Policy, TrafficShare,
 };
 use serin::core::time::Timestamp;
 use serin::stats::histogram::Threshold;
@@ -221,7 +221,8 @@ fn scrapes_at_different_moments_are_no_wrong_share() {
 
 fn with_limit(action: GuardrailAction) -> Policy {
     let mut policy = policy(vec![errors()]);
-    policy.bake.limits = vec![BakeLimit { metric: "errors".to_owned(), above: 0.01, action }];
+    policy.bake.limits =
+        vec![BakeLimit { metric: "errors".to_owned(), limit: BakeBound::Above(0.01), action }];
     policy
 }
 
@@ -275,8 +276,45 @@ fn all_that_are_worse_are_named_and_no_other() {
 }
 
 #[test]
+fn after_is_held_against_before_and_says_that_nothing_is_promised() {
+    let mut policy = policy(vec![errors()]);
+    let limit = BakeBound::TimesBefore(2.0);
+    policy.bake.limits =
+        vec![BakeLimit { metric: "errors".to_owned(), limit, action: GuardrailAction::RollBack }];
+    let past = MetricHistory {
+        source: DispersionSource::OverTime,
+        from: Timestamp(0),
+        until: Timestamp(7_200_000),
+        dispersion: 1.0,
+        requests: Some([5_000, 1_000_000]),
+        bounds: vec![],
+    };
+    let history = History { metrics: [("errors".to_owned(), past)].into() };
+    let bake = |bad: u64, history: Option<&History>| {
+        let mut bench = Bench::new(policy.clone());
+        bench.state = JudgeState::with_history(&policy, history);
+        (bench.step, bench.usage) = (2, Usage::Baking);
+        let missing = || Err(serin::core::metric::NoData::Empty);
+        (0..60).map(|_| bench.tick(vec![(proportion(bad, 1_000), missing())])).last().unwrap()
+    };
+    let worse = bake(16, Some(&history));
+    assert_eq!(worse.advice, Advice::RollBack);
+    let sentence = &worse.reasons[0].sentence;
+    for part in
+        ["against 0.5% (5,000 of 1,000,000) before the rollout", "without a guarantee", "×2 that allows 1.1%"]
+    {
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
+    assert_eq!(bake(9, Some(&history)).guardrails[0].status, GuardrailStatus::Clear);
+    let unknown = bake(16, None);
+    assert_eq!(unknown.guardrails[0].status, GuardrailStatus::NoData);
+    assert!(unknown.guardrails[0].sentence.contains("was not recorded"), "{:?}", unknown.guardrails);
+}
+
+#[test]
 fn a_history_tempers_and_gives_the_bounds_and_is_told() {
     let past = |dispersion: f64, bounds: Vec<BoundHistory>| MetricHistory {
+        requests: None,
         source: DispersionSource::Instances,
         from: Timestamp(0),
         until: Timestamp(7_200_000),

@@ -19,6 +19,7 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub fn errors() -> Metric {
     let selector = |metric: &str| Selector { metric: metric.to_string(), matchers: vec![] };
     Metric {
+        by_route: None,
         name: "errors".to_string(),
         source: MetricSource::Proportion {
             total: vec![selector("requests_total")],
@@ -139,7 +140,14 @@ impl Bench {
         let window = Window { start, end: Timestamp(self.at) };
         let metrics = self.policy.metrics.iter().zip(readings).map(|(metric, (canary, baseline))| {
             let window = (canary.is_ok() || baseline.is_ok()).then_some(window);
-            MetricObservation { metric: metric.name.clone(), window, canary, baseline, usage: self.usage }
+            MetricObservation {
+                routes: Default::default(),
+                metric: metric.name.clone(),
+                window,
+                canary,
+                baseline,
+                usage: self.usage,
+            }
         });
         let rails = self.policy.guardrails.iter().zip(values);
         TickObservation {

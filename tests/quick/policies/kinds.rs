@@ -42,6 +42,8 @@ fn what_is_wrong_with_them_is_told() {
             "is not above harm_floor",
         ),
         ("{name: m, template: {name: istio_errors, reporter: 'a b'}}", "cannot be the name"),
+        ("{name: m, template: http_errors, by_route: 'a b'}", "is not a label's name"),
+        ("{name: m, type: mean, query: 'x{$arm}', by_route: route}", "only proportions and latencies"),
     ] {
         let problems = told(&metric(text)).join("\n");
         assert!(problems.contains(said), "{text}: {problems}");
@@ -67,11 +69,22 @@ fn what_holds_at_full_traffic_is_read_and_checked() {
         ),
         ("bake: {duration: 1h, limits: [{metric: errors, above: 0%, action: alert}]}\n", "above"),
         ("bake: {duration: 1h, limits: [{metric: errors, above: 2%}]}\n", "action"),
+        (
+            "bake: {duration: 1h, limits: [{metric: errors, times_before: 1, action: alert}]}\n",
+            "times_before",
+        ),
+        (
+            "bake: {duration: 1h, limits: [{metric: errors, above: 2%, times_before: 2, action: alert}]}\n",
+            "one of the two",
+        ),
         ("analysis: {traffic_share: maybe}\n", "traffic_share"),
         ("analysis: {traffic_share: {action: roll_back}}\n", "traffic_share.action"),
     ] {
         assert!(told(&with(text)).join("\n").contains(said), "{text}: {:?}", told(&with(text)));
     }
+    let before = "bake: {duration: 1h, limits: [{metric: errors, times_before: 1.5, action: alert}]}\n";
+    let policy = read(&with(before)).unwrap();
+    assert_eq!(policy.bake.limits[0].limit, serin::core::policy::BakeBound::TimesBefore(1.5));
     let high = SMALL.replace("weight: 5%", "weight: 97%");
     let text = format!("{high}bake: {{duration: 1h, holdback: {{weight: 5%, for: 30m}}}}\n");
     assert!(told(&text).join("\n").contains("would not rise above 97%"), "{:?}", told(&text));

@@ -1,6 +1,6 @@
 //! Both arms of a metric: what is fresh, what is consumed, which window it covers.
 
-use serin::core::metric::Window;
+use serin::core::metric::{RouteCounts, Window};
 use serin::ports::{CountsAnswer, MetricsProvider};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ struct Looks {
     database: Database,
     cursor: Option<MetricCursor>,
     source: MetricSource,
+    by_route: Option<String>,
     _server: Server,
 }
 
@@ -20,7 +21,7 @@ impl Looks {
         let database = Database::default();
         let server = database.serve().await;
         let provider = config(&server.url).build().unwrap();
-        Looks { provider, database, cursor: None, source, _server: server }
+        Looks { provider, database, cursor: None, source, by_route: None, _server: server }
     }
 
     /// A sample at so many seconds after `NOW`.
@@ -43,13 +44,70 @@ impl Looks {
     }
 
     async fn look(&mut self, seconds: f64) -> CountsAnswer {
-        let request = request(self.source.clone(), self.cursor.clone(), at(seconds));
+        let mut request = request(self.source.clone(), self.cursor.clone(), at(seconds));
+        request.by_route.clone_from(&self.by_route);
         let answer = self.provider.counts(&[request]).await.remove(0);
         if answer.cursor.is_some() {
             self.cursor.clone_from(&answer.cursor);
         }
         answer
     }
+}
+
+#[tokio::test]
+async fn counts_come_route_by_route_where_a_label_is_named() {
+    let mut looks = Looks::of(proportion()).await;
+    let scrape = |looks: &Looks, version: &str, second: f64, counts: &[(&str, f64, f64)]| {
+        for (route, total, bad) in counts {
+            let labels = format!("version={version},instance=i-{version},job=j,route={route}");
+            looks.add(&format!("requests_total {labels}"), second, *total);
+            // A counter that comes with its first error.
+            if *bad > 0.0 {
+                looks.add(&format!("errors_total {labels}"), second, *bad);
+            }
+        }
+        looks.idle(version, second, -500.0);
+    };
+    looks.by_route = Some("route".to_owned());
+    scrape(&looks, "old", 0.0, &[("a", 100.0, 1.0), ("b", 10.0, 0.0)]);
+    scrape(&looks, "new", 0.0, &[("a", 5.0, 0.0)]);
+    looks.look(1.0).await;
+    scrape(&looks, "old", 5.0, &[("a", 150.0, 2.0), ("b", 17.0, 3.0)]);
+    scrape(&looks, "new", 5.0, &[("a", 9.0, 1.0), ("c", 4.0, 2.0)]);
+    let seen = looks.look(6.0).await.observation;
+    assert_eq!((&seen.canary, &seen.baseline), (&counted(8, 3), &counted(57, 4)));
+    let route = |canary: Option<(u64, u64)>, baseline: Option<(u64, u64)>| {
+        let counts = |arm: Option<(u64, u64)>| arm.map(|(total, bad)| counted(total, bad).unwrap());
+        RouteCounts { canary: counts(canary), baseline: counts(baseline) }
+    };
+    let expected = [
+        ("a".to_owned(), route(Some((4, 1)), Some((50, 1)))),
+        ("b".to_owned(), route(None, Some((7, 3)))),
+        ("c".to_owned(), route(Some((4, 2)), None)),
+    ];
+    assert_eq!(seen.routes, expected.into());
+    // So many routes that the smallest are one.
+    let many: Vec<(String, f64)> = (0..60).map(|i| (format!("r{i:02}"), 10.0 * f64::from(i))).collect();
+    let with = |before: &[(&'static str, f64, f64)]| -> Vec<(String, f64, f64)> {
+        let before = before.iter().map(|(name, total, bad)| ((*name).to_owned(), *total, *bad));
+        before.chain(many.iter().map(|(name, total)| (name.clone(), *total, 0.0))).collect()
+    };
+    for (version, before) in
+        [("old", &[("a", 151.0, 2.0), ("b", 17.0, 3.0)]), ("new", &[("a", 9.0, 1.0), ("c", 5.0, 2.0)])]
+    {
+        let all = with(before);
+        let all: Vec<(&str, f64, f64)> =
+            all.iter().map(|(n, total, bad)| (n.as_str(), *total, *bad)).collect();
+        scrape(&looks, version, 10.0, &all);
+    }
+    let seen = looks.look(11.0).await.observation;
+    assert_eq!(seen.routes.len(), 50, "{seen:?}");
+    let sum = |arm: fn(&RouteCounts) -> Option<&Counts>| -> u64 {
+        seen.routes.values().filter_map(arm).filter_map(Counts::requests).sum()
+    };
+    assert_eq!(Some(sum(|r| r.canary.as_ref())), seen.canary.as_ref().ok().and_then(Counts::requests));
+    assert_eq!(Some(sum(|r| r.baseline.as_ref())), seen.baseline.as_ref().ok().and_then(Counts::requests));
+    assert!(seen.routes.contains_key("(others)") && seen.routes.contains_key("r59"));
 }
 
 fn window(start: f64, end: f64) -> Option<Window> {

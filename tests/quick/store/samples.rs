@@ -33,6 +33,7 @@ fn selector(metric: &str) -> Selector {
 
 fn metric(name: &str, source: MetricSource) -> Metric {
     Metric {
+        by_route: None,
         name: name.into(),
         source,
         bad_means: "answered with 5xx".into(),
@@ -178,6 +179,7 @@ pub fn tick(seq: u64) -> TickObservation {
         baseline_weight: Weight(2_500),
         metrics: vec![
             MetricObservation {
+                routes: Default::default(),
                 metric: "errors".into(),
                 window,
                 canary: Ok(Counts::Proportion { total: 1_000 + seq, bad: 3 }),
@@ -185,6 +187,7 @@ pub fn tick(seq: u64) -> TickObservation {
                 usage: Usage::Used,
             },
             MetricObservation {
+                routes: Default::default(),
                 metric: "latency".into(),
                 window: None,
                 canary: Ok(Counts::Latency {

@@ -1,0 +1,58 @@
+//! What a window compares: both arms as a whole, or route by route. Within a route the arms have the same
+//! mix of requests, so a canary that happens to get more of a bad route is not taken for a worse one. The
+//! factors of the routes multiply: each has a mean of at most 1, given its requests and its κ.
+
+use super::comparison::Tally;
+use super::latency::Buckets;
+use crate::core::metric::{Counts, MetricObservation};
+
+/// Both arms of a route, or of the whole.
+#[derive(Clone, Copy)]
+pub(super) struct Stratum<'a> {
+    canary: &'a Counts,
+    baseline: &'a Counts,
+}
+
+impl<'a> Stratum<'a> {
+    /// The routes that both arms have; of a metric without routes the whole. None where an arm is missing.
+    pub fn of(seen: &'a MetricObservation) -> Vec<Stratum<'a>> {
+        let (Ok(canary), Ok(baseline)) = (&seen.canary, &seen.baseline) else { return Vec::new() };
+        if seen.routes.is_empty() {
+            return vec![Stratum { canary, baseline }];
+        }
+        let both = |route: &'a crate::core::metric::RouteCounts| {
+            Some(Stratum { canary: route.canary.as_ref()?, baseline: route.baseline.as_ref()? })
+        };
+        seen.routes.values().filter_map(both).collect()
+    }
+
+    /// All of canary and baseline.
+    pub fn totals(&self) -> [Tally; 2] {
+        [self.canary, self.baseline].map(|counts| Tally::new(0, all(counts)))
+    }
+
+    /// Bad and all of canary and baseline; of a latency what lies above `bound`, and `None` if there is no
+    /// such bound.
+    pub fn tallies(&self, bound: Option<f64>) -> Option<[Tally; 2]> {
+        Some([tally(self.canary, bound)?, tally(self.baseline, bound)?])
+    }
+}
+
+fn all(counts: &Counts) -> u64 {
+    match counts {
+        Counts::Rate { exposure_millionths, .. } => *exposure_millionths,
+        other => other.requests().unwrap_or(0),
+    }
+}
+
+fn tally(counts: &Counts, bound: Option<f64>) -> Option<Tally> {
+    match counts {
+        Counts::Proportion { total, bad } => Some(Tally::new(*bad, *total)),
+        Counts::Rate { events, exposure_millionths } => Some(Tally::new(*events, *exposure_millionths)),
+        Counts::Latency { le, counts, .. } => {
+            let buckets = Buckets { le, counts };
+            Some(Tally::new(buckets.above(bound?)?, buckets.total()))
+        }
+        Counts::Value { .. } => None,
+    }
+}
