@@ -11,6 +11,7 @@ mod health;
 #[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
+mod page;
 pub mod problem;
 mod rollouts;
 mod serve;
@@ -95,15 +96,11 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .fallback(no_such_path)
+        .fallback(page::fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .with_state(api)
-}
-
-async fn no_such_path(uri: axum::http::Uri) -> Problem {
-    Problem::no_such_path(uri.path())
 }
 
 async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {

@@ -56,7 +56,7 @@ fn the_example_is_read() {
     assert_eq!(config.store.path, root().join("serin.db"));
     assert_eq!(
         config.policies.keys().collect::<Vec<_>>(),
-        ["cautious", "demo", "hotfix", "low-traffic", "standard"]
+        ["all-at-once", "cautious", "demo", "hotfix", "low-traffic", "standard"]
     );
     let target = &config.targets["checkout"];
     assert_eq!(target.stable.labels["envoy_cluster_name"], "checkout-a");

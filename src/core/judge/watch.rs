@@ -155,7 +155,10 @@ impl LimitWatch {
             Some(_) => GuardrailStatus::Clear,
         };
         GuardrailAssessment {
-            name: format!("{}-at-100%", limit.metric),
+            name: match limit.limit {
+                BakeBound::Above(_) => format!("{}-at-100%", limit.metric),
+                BakeBound::TimesBefore(_) => format!("{}-against-before", limit.metric),
+            },
             status,
             canary: share,
             baseline: self.before.map(|[bad, all]| bad as f64 / all as f64),
