@@ -4,7 +4,7 @@ CARGO ?= cargo
 SEEDS ?= 20000
 RUNS ?= 2000
 
-.PHONY: help demo test test-quick simulate false-rollbacks lint bench bench-detection parts doc
+.PHONY: help demo page test test-quick simulate false-rollbacks lint bench bench-detection parts doc
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -12,7 +12,14 @@ help: ## What there is
 demo: ## A bad release rolled back and its fix promoted, in this terminal
 	$(CARGO) run --quiet -- demo
 
-test: parts ## All tests, with real Envoy, HAProxy and Prometheus
+page: dashboards/web/dist/index.html ## The web page, for the next build of the daemon (needs Node 20)
+
+PAGE = $(shell find dashboards/web -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
+dashboards/web/dist/index.html: $(PAGE)
+	@sh tests/parts.sh node
+	cd dashboards/web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent test && npm run --silent build
+
+test: parts page ## All tests, with real Envoy, HAProxy, Prometheus, VictoriaMetrics and Chromium
 	$(CARGO) test --no-fail-fast --lib --bins
 	$(CARGO) test --no-fail-fast --test quick --test simulation
 	$(CARGO) test --no-fail-fast --test real -- --test-threads=3
@@ -44,4 +51,4 @@ doc: ## The documentation of the crate
 	$(CARGO) doc --no-deps --open
 
 parts: ## Installs what the tests talk to, where it is missing
-	@sh tests/parts.sh
+	@sh tests/parts.sh all

@@ -18,6 +18,8 @@ use crate::stats::ratio::{Denominators, RatioSequence};
 const SHOWN_ALPHA: f64 = 0.05;
 /// No-harm margins stay so far from the harm margin, or a release between the two would be neither.
 const APART: f64 = 1.15;
+/// A little more than ln 9, for the alternatives of each mixture.
+pub(super) const LN_ALTERNATIVES: f64 = 2.197_225;
 /// Exposures of rates are counted in millionths.
 pub(super) const MILLION: f64 = 1e6;
 
@@ -220,14 +222,15 @@ impl Comparison {
         self.harm.ln_e(unspent)
     }
 
-    /// At least [`Comparison::ln_e_harm`], cheaply.
-    pub fn ln_e_harm_at_most(&self, unspent: f64) -> f64 {
-        self.harm.ln_e_at_most(unspent)
+    /// The largest mass of the evidence of harm; the evidence without what has not started is at least that,
+    /// and at most [`LN_ALTERNATIVES`] above it.
+    pub fn ln_largest_harm(&self) -> f64 {
+        self.harm.ln_largest()
     }
 
-    /// At least [`Comparison::ln_e_no_harm`], cheaply.
-    pub fn ln_e_no_harm_at_most(&self) -> f64 {
-        self.no_harm.ln_e_at_most(0.0)
+    /// The same of the evidence of no harm.
+    pub fn ln_largest_no_harm(&self) -> f64 {
+        self.no_harm.ln_largest()
     }
 
     pub fn ln_e_gate(&self, unspent: f64) -> f64 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
-use super::comparison::{Comparison, Shared, Tally, View, Window};
+use super::comparison::{Comparison, LN_ALTERNATIVES, Shared, Tally, View, Window};
 use super::gauge::GaugeEvidence;
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
@@ -15,7 +15,7 @@ use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
 use crate::core::policy::{Direction, Metric, MetricSource, Policy};
 use crate::stats::mixture::Starts;
 use crate::stats::ratio::Denominators;
-use crate::stats::special::{ln, ln_sum_exp};
+use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
 
 /// A latency has at most so many bounds; [`thresholds`](crate::stats::histogram::thresholds) gives no more.
 const MOST_COMPARISONS: usize = 8;
@@ -275,34 +275,44 @@ impl MetricEvidence {
             // A leading gauge needs no burst gate.
             (ln_e_harm, ln_e_no_harm, ln_e_gate) = (gauge.ln_e_harm(), gauge.ln_e_no_harm(), f64::MAX);
         }
-        let no_data = |reading: &Reading<Counts>| !matches!(reading, Ok(_) | Err(NoData::Waiting));
-        let blind = seen.is_none_or(|seen| no_data(&seen.canary) || no_data(&seen.baseline));
-        let verdict = if blind || !self.step.seen {
+        let verdict = if self.is_blind(seen) {
             Verdict::NoData
-        } else if ln_e_no_harm >= demand.ln_bound_no_harm {
-            Verdict::NotWorse
         } else {
-            Verdict::Undecided
+            known(ln_e_no_harm >= demand.ln_bound_no_harm)
         };
         Weighed { verdict, ln_e_harm, ln_e_no_harm, ln_e_gate, leads }
     }
 
-    /// At least its evidence of harm, cheaply.
+    /// At least its evidence of harm, cheaply: with what has not started, which is less than e⁰.
     pub fn ln_e_harm_at_most(&self) -> f64 {
-        let unspent = self.starts.unspent();
-        let of_all = self.comparisons.iter().map(|one| one.ln_e_harm_at_most(unspent));
+        let largest =
+            self.comparisons.iter().map(Comparison::ln_largest_harm).fold(f64::NEG_INFINITY, f64::max);
         match &self.gauge {
             Some(gauge) => gauge.ln_e_harm(),
-            None => of_all.fold(0.0, f64::max),
+            None => ln_add_exp(largest + LN_ALTERNATIVES, 0.0),
         }
     }
 
-    /// False if its evidence of no harm is surely below the bound.
-    pub fn may_be_not_worse(&self, ln_bound: f64) -> bool {
-        match &self.gauge {
-            Some(gauge) => gauge.ln_e_no_harm() >= ln_bound,
-            None => self.comparisons.iter().all(|one| one.ln_e_no_harm_at_most() >= ln_bound),
+    /// The verdict as far as cheap bounds of the evidence of no harm tell it; `None` where only the whole sum
+    /// can.
+    pub fn sure_verdict(&self, ln_bound: f64, seen: Option<&MetricObservation>) -> Option<Verdict> {
+        if self.is_blind(seen) {
+            return Some(Verdict::NoData);
         }
+        let least = match &self.gauge {
+            Some(gauge) => return Some(known(gauge.ln_e_no_harm() >= ln_bound)),
+            None => self.comparisons.iter().map(Comparison::ln_largest_no_harm).fold(f64::INFINITY, f64::min),
+        };
+        if self.comparisons.is_empty() || least + LN_ALTERNATIVES < ln_bound {
+            Some(Verdict::Undecided)
+        } else {
+            (least > ln_bound).then_some(Verdict::NotWorse)
+        }
+    }
+
+    fn is_blind(&self, seen: Option<&MetricObservation>) -> bool {
+        let no_data = |reading: &Reading<Counts>| !matches!(reading, Ok(_) | Err(NoData::Waiting));
+        !self.step.seen || seen.is_none_or(|seen| no_data(&seen.canary) || no_data(&seen.baseline))
     }
 
     /// All figures of the metric.
@@ -372,6 +382,10 @@ impl Leads {
     pub fn awaited<'a>(&self, comparisons: &'a [Comparison]) -> Option<&'a Comparison> {
         comparisons.get(self.no_harm?)
     }
+}
+
+fn known(not_worse: bool) -> Verdict {
+    if not_worse { Verdict::NotWorse } else { Verdict::Undecided }
 }
 
 fn tally(reading: &Reading<Counts>) -> Option<Tally> {

@@ -129,9 +129,11 @@ impl JudgeState {
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick);
         let ln_bound = -ln(policy.analysis.false_rollback_rate);
-        let nothing_fired = guardrails.iter().all(|guardrail| guardrail.status != GuardrailStatus::Fired);
-        if nothing_fired && self.lane_streak == 0 && self.is_surely_undecided(demand, ln_bound) {
-            return (Advice::Hold, analysed);
+        let quiet = |status| !matches!(status, GuardrailStatus::Fired | GuardrailStatus::BothBreach);
+        if guardrails.iter().all(|guardrail| quiet(guardrail.status))
+            && let Some(advice) = self.sure_advice(policy, tick, demand, ln_bound)
+        {
+            return (advice, analysed);
         }
         let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
         let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
@@ -139,12 +141,33 @@ impl JudgeState {
         (advice(&harm, &judged, &guardrails), analysed)
     }
 
-    /// True if cheap bounds of the evidence show already that neither harm nor no harm is proven.
-    fn is_surely_undecided(&self, demand: Demand, ln_bound_harm: f64) -> bool {
+    /// The advice where no guardrail has a say and cheap bounds of the evidence tell it: there is surely no
+    /// proof of harm, and surely proof of no harm, or surely not.
+    fn sure_advice(
+        &self,
+        policy: &Policy,
+        tick: &TickObservation,
+        demand: Demand,
+        ln_bound_harm: f64,
+    ) -> Option<Advice> {
         let harm = self.metrics.iter().map(MetricEvidence::ln_e_harm_at_most).fold(0.0, f64::max);
         let combined = ln_add_exp(self.ln_e_catastrophe, ln(1.0 - LANE_SHARE) + harm);
-        combined < ln_bound_harm
-            && !self.metrics.iter().all(|metric| metric.may_be_not_worse(demand.ln_bound_no_harm))
+        if combined >= ln_bound_harm || self.lane_streak > 0 || self.metrics.is_empty() {
+            return None;
+        }
+        let metrics = policy.metrics.iter().zip(&self.metrics).enumerate();
+        let verdicts = metrics.map(|(i, (metric, evidence))| {
+            evidence.sure_verdict(demand.ln_bound_no_harm, find(tick, i, metric))
+        });
+        let mut all_known = true;
+        for verdict in verdicts {
+            match verdict {
+                Some(Verdict::NotWorse) => {}
+                Some(_) => return Some(Advice::Hold),
+                None => all_known = false,
+            }
+        }
+        all_known.then_some(Advice::Advance)
     }
 
     /// Adds the tick to the evidence of all metrics.
