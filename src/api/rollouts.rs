@@ -80,7 +80,7 @@ pub(super) async fn list(
     let limit = params.number("limit", 1, 200, 50) as usize;
     params.finish()?;
     // One more than the page has tells whether there is another page.
-    let filter = RolloutFilter { target, phase, active, before, limit: limit + 1 };
+    let filter = RolloutFilter { target, targets: None, phase, active, before, limit: limit + 1 };
     let mut rollouts = api.handle.store().rollouts(&filter).await?;
     let more = rollouts.len() > limit;
     rollouts.truncate(limit);
