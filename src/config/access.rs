@@ -87,7 +87,7 @@ fn oidc(field: &Field<'_>, base: &Path) -> Option<OidcConfig> {
 /// Keys that come over an open line could be anybody's.
 fn issuer(field: &Field<'_>) -> Option<String> {
     let issuer = http_url(field, false)?;
-    if !is_safe(&issuer) {
+    if !is_safe_url(&issuer) {
         field.problem(
             "the issuer's keys would come over a line that anybody can change",
             "an https URL; http only on this machine",
@@ -98,7 +98,7 @@ fn issuer(field: &Field<'_>) -> Option<String> {
 }
 
 /// Whether what comes from the URL can be trusted to be its host's.
-pub(crate) fn is_safe(text: &str) -> bool {
+pub fn is_safe_url(text: &str) -> bool {
     let Ok(url) = url::Url::parse(text) else { return false };
     match url.host() {
         None => false,
