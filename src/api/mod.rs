@@ -15,6 +15,7 @@ pub mod problem;
 mod rollouts;
 mod serve;
 mod targets;
+mod tls;
 pub mod views;
 mod waiting;
 
@@ -29,7 +30,8 @@ use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
 pub use access::{Access, AccessError};
-pub use serve::serve;
+pub use serve::{serve, serve_tls};
+pub use tls::{Reloaded, Tls, TlsError};
 
 use crate::engine::Handle;
 use problem::Problem;
