@@ -5,6 +5,7 @@
 mod failpoints;
 mod wire;
 mod wire_demo;
+mod wire_token;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Serve(args) => wire::serve(&args.config).await,
             Command::Demo(args) => wire_demo::run(&args).await,
+            Command::Token(command) => wire_token::run(command, cli.global.output).await,
             Command::Client(command) => serin::cli::run(command, &cli.global).await,
         }
     });

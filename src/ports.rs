@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 pub use crate::core::arms::ArmSelector;
 use crate::core::judge::{Assessment, JudgeState, Recorded};
 use crate::core::metric::{
@@ -316,6 +317,8 @@ pub enum Delivery {
 pub struct RolloutFilter {
     /// Only of this target.
     pub target: Option<String>,
+    /// Only of these targets, for those who may not see all of them.
+    pub targets: Option<Vec<String>>,
     /// Only in this phase.
     pub phase: Option<String>,
     /// Only those that are not at an end (`true`) or are (`false`).
@@ -403,7 +406,22 @@ pub trait Store: Send + Sync {
     /// Undelivered and dead entries, for API and metrics: (pending, dead).
     async fn outbox_counts(&self) -> Result<(u64, u64), StoreError>;
 
-    /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts.
+    /// Stores a new token; `Conflict` if one of its name is there that is not revoked.
+    async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError>;
+    /// All tokens by name, revoked ones too, the newest of a name last.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+    /// The token of that hash, revoked or not.
+    async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError>;
+    /// Revokes the token of that name; `NotFound` if there is none that is not revoked.
+    async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError>;
+
+    /// Adds a line to the audit log.
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError>;
+    /// Lines of the audit log with numbers below `before`, newest first, at most `limit`.
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError>;
+
+    /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts. Lines
+    /// of the audit log are kept as long as rollouts.
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError>;
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serin::api::{Access, Limits, Tls};
 use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
@@ -51,7 +52,10 @@ async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let listener =
         TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
-    tracing::info!(address = %config.listen, "open to everybody on this machine: no authentication");
+    let access = Access::new(config.authentication.as_ref(), config.tls.is_some(), &config.cors_origins)
+        .context("authentication")?;
+    let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;
+    tell_access(&config);
     let store: Arc<dyn Store> = Arc::new(
         SqliteStore::open(&config.store.path)
             .await
@@ -66,8 +70,8 @@ async fn run(config: Config) -> Result<()> {
     tokio::spawn(async move { metrics.upkeep().await });
     let api = {
         let shutdown = shutdown.clone();
-        let router = api::router(handle, renderer);
-        tokio::spawn(api::serve(listener, router, async move { shutdown.cancelled().await }))
+        let router = api::router_for(handle, renderer, Limits::default(), access);
+        tokio::spawn(api::serve_tls(listener, router, tls, async move { shutdown.cancelled().await }))
     };
     let engine = tokio::spawn(engine.run(shutdown.clone()));
     stop_signal(&shutdown).await?;
@@ -84,6 +88,24 @@ async fn run(config: Config) -> Result<()> {
             tracing::warn!("not everything ended in time; what was stored goes on at the next start");
             Ok(())
         }
+    }
+}
+
+/// Says at the start who may reach the API.
+fn tell_access(config: &Config) {
+    let address = config.listen;
+    match &config.authentication {
+        None => tracing::info!(%address, "open to everybody on this machine: no authentication"),
+        Some(told) => {
+            let oidc = told.oidc.as_ref().map_or("none", |oidc| oidc.issuer.as_str());
+            tracing::info!(%address, tokens = told.tokens, oidc, "callers must say who they are");
+        }
+    }
+    if config.tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "tokens come over plain HTTP, where others may read them; set `tls`, or put a proxy with TLS in front"
+        );
     }
 }
 

@@ -59,7 +59,7 @@ async fn watch(api: String, id: RolloutId) {
         Ok(server) => {
             let command = ClientCommand::Rollout(RolloutCommand::Watch { id: id.0, wait_for: None });
             // How it ended is read from the store.
-            let _ = cli::run(command, &Global { server, output: Output::Text }).await;
+            let _ = cli::run(command, &Global::new(server, Output::Text)).await;
         }
         Err(error) => tracing::error!("the API's address {api}: {error}"),
     }

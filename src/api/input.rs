@@ -49,8 +49,27 @@ impl Body {
         }
     }
 
-    fn wrong(&mut self, field: &str, detail: String) {
+    /// Tells what is wrong with a field beyond its type.
+    pub(super) fn wrong(&mut self, field: &str, detail: String) {
         self.errors.push(FieldError { field: field.to_owned(), detail });
+    }
+
+    /// At most `most` texts of 1 to `longest` characters, where they are there.
+    pub(super) fn texts(&mut self, field: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
+        let value = self.take(field)?;
+        let good = |text: &str| {
+            (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        };
+        let texts = value.as_array().filter(|list| list.len() <= most).and_then(|list| {
+            let texts = list.iter().map(|item| item.as_str().filter(|text| good(text)).map(str::to_owned));
+            texts.collect::<Option<Vec<String>>>()
+        });
+        if texts.is_none() {
+            let detail =
+                format!("`{field}` must be a list of at most {most} texts of 1 to {longest} printable characters");
+            self.wrong(field, detail);
+        }
+        texts
     }
 
     fn take(&mut self, field: &'static str) -> Option<Value> {
@@ -294,6 +313,40 @@ impl FromRequestParts<Api> for IdempotencyKey {
             _ => Err(Problem::idempotency_key(
                 "the header `Idempotency-Key` must be 1 to 200 printable ASCII characters",
             )),
+        }
+    }
+}
+
+/// The revision in the header `If-Match`, where it is there; `*` stands for any.
+pub(super) struct IfMatch(pub(super) Option<u64>);
+
+impl FromRequestParts<Api> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _api: &Api) -> Result<IfMatch, Problem> {
+        let mut values = parts.headers.get_all(header::IF_MATCH).iter();
+        let (value, more) = (values.next(), values.next());
+        let text = match (value, more) {
+            (None, _) => return Ok(IfMatch(None)),
+            (Some(value), None) => value.to_str().unwrap_or_default(),
+            (Some(_), Some(_)) => "",
+        };
+        if text == "*" {
+            return Ok(IfMatch(None));
+        }
+        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        match number.and_then(|number| number.parse().ok()) {
+            Some(revision) => Ok(IfMatch(Some(revision))),
+            None => {
+                let mut problem = Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_if_match",
+                    "The header `If-Match` cannot be used",
+                    "`If-Match` must be one `ETag` of the rollout, such as `\"7\"`, or `*`",
+                );
+                problem.field = Some("If-Match".to_owned());
+                Err(problem)
+            }
         }
     }
 }

@@ -1,23 +1,36 @@
-//! What surrounds every request: a bound on how many, a bound on how long, and a count.
+//! What surrounds every request: what browsers are told, and a count.
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::Api;
-use super::problem::Problem;
 use crate::telemetry;
 
-/// Answers at once where too many requests are under way, and gives up on those that take too long.
-pub(super) async fn bounded(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Ok(_place) = api.places.try_acquire() else {
-        return Problem::busy(api.limits.concurrent).into_response();
-    };
-    match tokio::time::timeout(api.limits.request, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Problem::timeout(api.limits.request.as_secs()).into_response(),
+/// What browsers are told of every answer. The page's own handlers may say more exactly.
+pub(super) async fn headers(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 5] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        ),
+    ];
+    let is_api = request.uri().path().starts_with("/api");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
+    if is_api {
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
 }
 
 /// Counts requests by route, method and status, and says them to the log at level debug.

@@ -5,7 +5,7 @@
 
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
-mod access;
+pub mod access;
 mod health;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
@@ -16,6 +16,7 @@ pub mod problem;
 mod rollouts;
 mod serve;
 mod targets;
+mod tls;
 pub mod views;
 mod waiting;
 
@@ -24,10 +25,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::http::{HeaderName, Method, header};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
+use tower_http::cors::CorsLayer;
 
-pub use serve::serve;
+pub use access::{Access, AccessError};
+pub use serve::{serve, serve_tls};
+pub use tls::{Reloaded, Tls, TlsError};
 
 use crate::engine::Handle;
 use problem::Problem;
@@ -69,17 +74,52 @@ struct Api {
     metrics: MetricsRenderer,
     limits: Limits,
     places: Arc<Semaphore>,
+    access: Access,
+    throttles: Arc<access::Throttles>,
 }
 
-/// All routes, with the usual limits.
+/// All routes, open to everybody, with the usual limits.
 pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
     router_with(handle, metrics, Limits::default())
 }
 
-/// All routes, with other limits.
+/// All routes, open to everybody, with other limits.
 pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> Router {
-    let api = Api { handle, metrics, limits, places: Arc::new(Semaphore::new(limits.concurrent)) };
-    let v1 = Router::new()
+    router_for(handle, metrics, limits, Access::open())
+}
+
+/// All routes, for those who may use them.
+pub fn router_for(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access) -> Router {
+    let throttles = Arc::new(access::Throttles::new(handle.clock().clone()));
+    let places = Arc::new(Semaphore::new(limits.concurrent));
+    let cors = cors(&access);
+    let api = Api { handle, metrics, limits, places, access, throttles };
+    let router = Router::new()
+        .nest("/api/v1", v1())
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(page::fallback)
+        .method_not_allowed_fallback(method_not_allowed)
+        // The innermost of these: nothing reaches a handler past it.
+        .layer(axum::middleware::from_fn_with_state(api.clone(), access::gate::gate))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
+        .layer(axum::middleware::from_fn(middleware::headers))
+        .layer(DefaultBodyLimit::max(limits.body_bytes));
+    match cors {
+        Some(cors) => router.layer(cors).with_state(api),
+        None => router.with_state(api),
+    }
+}
+
+/// Routes are said what they need in [`access::rules::TABLE`]; those that are not there are refused.
+fn v1() -> Router<Api> {
+    Router::new()
+        .route("/me", get(access::me))
+        .route("/session", post(access::login).delete(access::logout))
+        .route("/tokens", get(access::list_tokens).post(access::create_token))
+        .route("/tokens/{name}", delete(access::revoke_token))
+        .route("/audit", get(access::audit_log))
         .route("/rollouts", post(rollouts::start).get(rollouts::list))
         .route("/rollouts/{id}", get(rollouts::show))
         .route("/rollouts/{id}/commands", post(rollouts::command))
@@ -90,17 +130,28 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))
         .route("/policies/{name}", get(targets::policy))
-        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::bounded));
-    Router::new()
-        .nest("/api/v1", v1)
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .fallback(page::fallback)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .with_state(api)
+}
+
+/// Pages of the configured origins may call the API, with a token of their own: cookies do not go along.
+fn cors(access: &Access) -> Option<CorsLayer> {
+    if access.origins().is_empty() {
+        return None;
+    }
+    let sent = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_MATCH,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("last-event-id"),
+    ];
+    Some(
+        CorsLayer::new()
+            .allow_origin(access.origins().to_vec())
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_headers(sent)
+            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+            .max_age(Duration::from_secs(600)),
+    )
 }
 
 async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {

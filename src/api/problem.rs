@@ -37,6 +37,10 @@ pub struct Problem {
     pub retry_after_seconds: Option<u32>,
 }
 
+/// The code of the problem that a response is, for what stands around the handlers.
+#[derive(Clone, Debug)]
+pub(super) struct Code(pub(super) String);
+
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
@@ -160,6 +164,18 @@ impl Problem {
         )
     }
 
+    /// No target of that name, said to somebody who may not know the others.
+    pub fn unknown_target(name: &str) -> Problem {
+        let mut problem = Problem::new(
+            StatusCode::NOT_FOUND,
+            "unknown_target",
+            "There is no such target",
+            format!("there is no target `{}`; GET /api/v1/targets lists them", shortened(name)),
+        );
+        problem.field = Some("target".to_owned());
+        problem
+    }
+
     /// The daemon cannot do it now.
     pub fn not_ready(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Serin is not ready", detail).retry(1)
@@ -205,6 +221,42 @@ impl Problem {
             "The method is not possible here",
             format!("{} is not possible at {}; see the header `Allow`", shortened(method), shortened(path)),
         )
+    }
+
+    /// Nobody said who they are.
+    pub fn unauthenticated() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "Say who you are",
+            "send `Authorization: Bearer TOKEN`, or log in; `serin token create` makes a token",
+        )
+    }
+
+    /// A fault of Serin itself.
+    pub fn internal() -> Problem {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "Something is wrong in Serin",
+            "the request could not be answered; the log says more",
+        )
+    }
+
+    /// The rollout is not at the revision that was asked for.
+    pub fn revision_changed(rollout: &str, expected: u64, actual: u64) -> Problem {
+        Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "revision_changed",
+            "The rollout has changed",
+            format!("the rollout is at revision {actual}, not {expected}; look at it again"),
+        )
+        .about(rollout)
+    }
+
+    /// The same problem, with when to try again.
+    pub fn retry_after(self, seconds: u32) -> Problem {
+        self.retry(seconds)
     }
 
     /// The same problem, about a rollout.
@@ -300,12 +352,21 @@ impl IntoResponse for Problem {
             tracing::warn!(code = %self.code, status = self.status, "a request failed: {}", self.detail);
         }
         let retry = self.retry_after_seconds;
+        let code = self.code.clone();
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = match code.as_str() {
+                "invalid_credentials" => r#"Bearer realm="serin", error="invalid_token""#,
+                _ => r#"Bearer realm="serin""#,
+            };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(Code(code));
         response
     }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::access::{Permission, Principal};
-use super::input::{Body, IdempotencyKey, Name, Params};
+use super::input::{Body, IdempotencyKey, IfMatch, Name, Params};
 use super::problem::Problem;
 use super::views::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
 use crate::core::metric::TickObservation;
@@ -18,6 +18,9 @@ use crate::core::rollout::{Command, CommandKind, Illegal, Rollout, RolloutId, Ro
 use crate::core::target::Target;
 use crate::engine::StartRequest;
 use crate::ports::{InboxEntry, RolloutFilter, StoreError};
+
+/// How the engine's refusal of a command for another revision begins.
+const REVISION: &str = "the rollout has changed:";
 
 const COMMANDS: &[&str] = &["pause", "resume", "advance", "promote", "rollback"];
 
@@ -42,7 +45,12 @@ pub(super) async fn start(
         idempotency_key: key.0,
     };
     body.finish()?;
+    principal.note("start", &format!("{} of {}", request.version, request.target));
     principal.allow(Permission::Operate, &request.target)?;
+    if !api.handle.targets().contains_key(&request.target) && !principal.may_everywhere(Permission::View) {
+        // The usual sentence names all targets.
+        return Err(Problem::unknown_target(&request.target));
+    }
     if !api.handle.is_ready() {
         return Err(Problem::not_ready(
             "the stored state is not loaded yet, or the store cannot be written to, so nothing can be started",
@@ -53,6 +61,9 @@ pub(super) async fn start(
     if (&rollout.target, &rollout.version, &rollout.policy.name, rollout.kind)
         != (&asked.target, &asked.version, &asked.policy, asked.kind)
     {
+        if !principal.sees(&rollout.target) {
+            return Err(Problem::key_reused("this key was used before; take a new key"));
+        }
         return Err(Problem::key_reused(format!(
             "this key started rollout {}, of {} on {} under policy {}; take a new key",
             rollout.id, rollout.version, rollout.target, rollout.policy.name
@@ -71,6 +82,7 @@ pub(super) async fn start(
 /// `GET /rollouts`: newest first.
 pub(super) async fn list(
     State(api): State<Api>,
+    principal: Principal,
     mut params: Params,
 ) -> Result<Json<Page<RolloutView>>, Problem> {
     let target = params.text("target");
@@ -79,34 +91,44 @@ pub(super) async fn list(
     let before = params.text("before").map(RolloutId);
     let limit = params.number("limit", 1, 200, 50) as usize;
     params.finish()?;
+    let targets: BTreeMap<String, Target> =
+        api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
     // One more than the page has tells whether there is another page.
-    let filter = RolloutFilter { target, phase, active, before, limit: limit + 1 };
+    let seen = principal.seen(targets.keys());
+    let filter = RolloutFilter { target, targets: seen, phase, active, before, limit: limit + 1 };
     let mut rollouts = api.handle.store().rollouts(&filter).await?;
     let more = rollouts.len() > limit;
     rollouts.truncate(limit);
-    let targets: BTreeMap<String, Target> =
-        api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
     let next = if more { rollouts.last().map(|rollout| rollout.id.0.clone()) } else { None };
     let items =
         rollouts.iter().map(|rollout| RolloutView::new(rollout, targets.get(&rollout.target))).collect();
     Ok(Json(Page { items, next }))
 }
 
-/// `GET /rollouts/{id}`.
-pub(super) async fn show(State(api): State<Api>, name: Name) -> Result<Json<RolloutView>, Problem> {
-    let rollout = rollout(&api, name).await?;
-    Ok(Json(view(&api, &rollout).await?))
+/// `GET /rollouts/{id}`, with its revision as `ETag`.
+pub(super) async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    name: Name,
+) -> Result<Response, Problem> {
+    let rollout = rollout(&api, &principal, name).await?;
+    let mut response = Json(view(&api, &rollout).await?).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", rollout.event_seq)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
 }
 
 /// `GET /rollouts/{id}/events`: the rollout's log, oldest first.
 pub(super) async fn events(
     State(api): State<Api>,
+    principal: Principal,
     name: Name,
     mut params: Params,
 ) -> Result<Json<Page<EventView>>, Problem> {
     let (after, limit) = (params.number("after", 0, u64::MAX, 0), params.number("limit", 1, 1000, 200));
     params.finish()?;
-    let rollout = rollout(&api, name).await?;
+    let rollout = rollout(&api, &principal, name).await?;
     let events = api.handle.store().events(&rollout.id, after, limit as usize).await?;
     let next = next(events.len(), limit, events.last().map(|event| event.seq));
     Ok(Json(Page { items: events.iter().map(EventView::new).collect(), next }))
@@ -115,10 +137,11 @@ pub(super) async fn events(
 /// `GET /rollouts/{id}/evidence`: what every tick was judged as, oldest first.
 pub(super) async fn evidence(
     State(api): State<Api>,
+    principal: Principal,
     name: Name,
     params: Params,
 ) -> Result<Json<Page<TickAssessmentView>>, Problem> {
-    let (rollout, ticks, next) = ticks(&api, name, params).await?;
+    let (rollout, ticks, next) = ticks(&api, &principal, name, params).await?;
     let items = ticks
         .iter()
         .map(|(tick, assessment)| TickAssessmentView::new(tick, assessment, &rollout.policy))
@@ -129,10 +152,11 @@ pub(super) async fn evidence(
 /// `GET /rollouts/{id}/observations`: the counts exactly as they are stored, oldest first.
 pub(super) async fn observations(
     State(api): State<Api>,
+    principal: Principal,
     name: Name,
     params: Params,
 ) -> Result<Json<Page<TickObservation>>, Problem> {
-    let (_, ticks, next) = ticks(&api, name, params).await?;
+    let (_, ticks, next) = ticks(&api, &principal, name, params).await?;
     Ok(Json(Page { items: ticks.into_iter().map(|(tick, _)| tick).collect(), next }))
 }
 
@@ -140,12 +164,13 @@ type Ticks = Vec<(TickObservation, crate::core::judge::Assessment)>;
 
 async fn ticks(
     api: &Api,
+    principal: &Principal,
     name: Name,
     mut params: Params,
 ) -> Result<(Rollout, Ticks, Option<String>), Problem> {
     let (after, limit) = (params.number("after", 0, u64::MAX, 0), params.number("limit", 1, 500, 100));
     params.finish()?;
-    let rollout = rollout(api, name).await?;
+    let rollout = rollout(api, principal, name).await?;
     let ticks = api.handle.store().observations(&rollout.id, after, limit as usize).await?;
     let next = next(ticks.len(), limit, ticks.last().map(|(tick, _)| tick.seq));
     Ok((rollout, ticks, next))
@@ -156,9 +181,14 @@ fn next(got: usize, limit: u64, last: Option<u64>) -> Option<String> {
     if got as u64 >= limit { last.map(|seq| seq.to_string()) } else { None }
 }
 
-async fn rollout(api: &Api, name: Name) -> Result<Rollout, Problem> {
-    let short: String = name.0.chars().take(200).collect();
-    Ok(api.handle.store().rollout(&RolloutId(short)).await?)
+/// The rollout of that id. One of a target that the caller may not read of is as if it were not there.
+pub(super) async fn rollout(api: &Api, principal: &Principal, name: Name) -> Result<Rollout, Problem> {
+    let id = RolloutId(name.0.chars().take(200).collect());
+    let rollout = api.handle.store().rollout(&id).await?;
+    if principal.sees(&rollout.target) {
+        return Ok(rollout);
+    }
+    Err(StoreError::NotFound(format!("rollout {id}")).into())
 }
 
 async fn view(api: &Api, rollout: &Rollout) -> Result<RolloutView, Problem> {
@@ -180,6 +210,7 @@ pub(super) async fn command(
     principal: Principal,
     name: Name,
     key: IdempotencyKey,
+    expected: IfMatch,
     mut body: Body,
 ) -> Result<Response, Problem> {
     let kind = match body.required_word("command", COMMANDS) {
@@ -189,23 +220,38 @@ pub(super) async fn command(
         "promote" => CommandKind::Promote,
         _ => CommandKind::Rollback,
     };
+    principal.note(kind.name(), &name.0);
+    let told = body.number("expected_revision");
+    if let (Some(told), Some(expected)) = (told, expected.0)
+        && told != expected
+    {
+        body.wrong("expected_revision", "`expected_revision` differs from the header `If-Match`".to_owned());
+    }
     let command = Command {
         key: key.0.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string()),
         by: principal.by(body.optional_text("by", 200)),
         reason: body.optional_text("reason", 2000),
-        expected_revision: body.number("expected_revision"),
+        expected_revision: told.or(expected.0),
         kind,
     };
     body.finish()?;
-    let rollout = rollout(&api, name).await?;
+    let rollout = rollout(&api, &principal, name).await?;
+    principal.note(command.kind.name(), &format!("{} of {}", rollout.id, rollout.target));
     principal.allow(Permission::Operate, &rollout.target)?;
     let entry = match known(&api, &command.key).await? {
         Some(entry) => entry,
+        None if expected.0.is_some_and(|expected| expected != rollout.event_seq) => {
+            let expected = expected.0.unwrap_or_default();
+            return Err(Problem::revision_changed(&rollout.id.0, expected, rollout.event_seq));
+        }
         // The engine does not look at rollouts that are at their end.
         None if rollout.phase.is_terminal() => return Err(at_its_end(&rollout, &command.kind)),
         None => api.handle.command(&rollout.id, command.clone()).await?,
     };
     if entry.rollout != rollout.id || entry.command.kind != command.kind {
+        if !principal.may_everywhere(Permission::View) {
+            return Err(Problem::key_reused("this key was used before; take a new key"));
+        }
         return Err(Problem::key_reused(format!(
             "this key was used for `{}` of rollout {}; take a new key",
             entry.command.kind.name(),
@@ -216,7 +262,14 @@ pub(super) async fn command(
     let entry = answered(&api, entry).await?;
     match &entry.result {
         Some(Ok(())) => Ok((StatusCode::OK, Json(CommandView::new(&entry))).into_response()),
-        Some(Err(reason)) => Err(Problem::refused(&rollout.id.0, reason.clone())),
+        Some(Err(reason)) => match expected.0 {
+            // It changed between the look above and the engine's.
+            Some(expected) if reason.starts_with(REVISION) => {
+                let now = api.handle.store().rollout(&rollout.id).await?;
+                Err(Problem::revision_changed(&rollout.id.0, expected, now.event_seq))
+            }
+            _ => Err(Problem::refused(&rollout.id.0, reason.clone())),
+        },
         None => {
             let now = api.handle.store().rollout(&rollout.id).await?;
             if now.phase.is_terminal() {

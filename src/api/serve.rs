@@ -1,21 +1,30 @@
-//! Connections: bounded in number and in the time that headers may take, and ended gracefully.
+//! Connections: bounded in number and in the time that a handshake and headers may take, with TLS or
+//! without, and ended gracefully.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+
+use super::tls::Tls;
 
 /// Connections at one time; further ones wait in the listener's queue.
 const CONNECTIONS: usize = 1024;
 /// Longest time for the headers of a request, idle connections included.
 const HEADERS: Duration = Duration::from_secs(30);
+/// Longest time for the handshake of TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time that requests under way are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -28,7 +37,37 @@ pub async fn serve<F>(listener: TcpListener, router: Router, shutdown: F) -> io:
 where
     F: Future<Output = ()> + Send,
 {
-    tracing::info!(address = %listener.local_addr()?, "the API listens");
+    serve_tls(listener, router, None, shutdown).await
+}
+
+/// The same, by TLS if there is a certificate; its files are looked at every few seconds.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_tls<F>(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Tls>,
+    shutdown: F,
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    let address = listener.local_addr()?;
+    tracing::info!(%address, tls = tls.is_some(), "the API listens");
+    match tls.clone() {
+        None => accept(listener, router, tls, shutdown).await,
+        Some(watched) => tokio::select! {
+            ended = accept(listener, router, tls, shutdown) => ended,
+            () = watched.watch() => Ok(()),
+        },
+    }
+}
+
+async fn accept<F>(listener: TcpListener, router: Router, tls: Option<Tls>, shutdown: F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let (ending, ended) = watch::channel(false);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -38,9 +77,9 @@ where
             () = &mut shutdown => break,
         };
         let Ok(place) = place else { break };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: others will be closed, so wait a little.
                     tracing::warn!("a connection could not be accepted: {error}");
@@ -50,10 +89,9 @@ where
             },
             () = &mut shutdown => break,
         };
-        let router = router.clone();
-        let ended = ended.clone();
+        let (router, tls, ended) = (router.clone(), tls.clone(), ended.clone());
         tokio::spawn(async move {
-            connection(stream, router, ended).await;
+            open(stream, peer, router, tls, ended).await;
             drop(place);
         });
     }
@@ -67,13 +105,42 @@ where
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, mut ended: watch::Receiver<bool>) {
+async fn open(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    tls: Option<Tls>,
+    mut ended: watch::Receiver<bool>,
+) {
     // Small answers shall not wait for more bytes.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return connection(stream, peer, router, ended).await };
+    let handshake = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream));
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        _ = ended.changed() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => connection(stream, peer, router, ended).await,
+        Ok(Err(error)) => tracing::debug!(%peer, "a handshake of TLS failed: {error}"),
+        Err(_) => tracing::debug!(%peer, "a handshake of TLS took too long"),
+    }
+}
+
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, mut ended: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Every request is told where it came from.
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

@@ -6,25 +6,39 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Api;
+use super::access::Principal;
 use super::input::{Name, Params};
 use super::problem::Problem;
 use super::views::{Page, PolicyView, TargetView};
 use crate::core::target::Target;
+use crate::ports::StoreError;
 
 /// `GET /targets`: all of them, by name.
-pub(super) async fn list(State(api): State<Api>, params: Params) -> Result<Json<Page<TargetView>>, Problem> {
+pub(super) async fn list(
+    State(api): State<Api>,
+    principal: Principal,
+    params: Params,
+) -> Result<Json<Page<TargetView>>, Problem> {
     params.finish()?;
     let stored: BTreeMap<String, Target> =
         api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
     let items = stored
         .values()
+        .filter(|target| principal.sees(&target.name))
         .map(|target| TargetView::new(target, api.handle.targets().get(&target.name)))
         .collect();
     Ok(Json(Page { items, next: None }))
 }
 
-/// `GET /targets/{name}`.
-pub(super) async fn show(State(api): State<Api>, name: Name) -> Result<Json<TargetView>, Problem> {
+/// `GET /targets/{name}`. One that the caller may not read of is as if it were not there.
+pub(super) async fn show(
+    State(api): State<Api>,
+    principal: Principal,
+    name: Name,
+) -> Result<Json<TargetView>, Problem> {
+    if !principal.sees(&name.0) {
+        return Err(StoreError::NotFound(format!("target {}", name.0)).into());
+    }
     let target = api.handle.store().target(&name.0).await?;
     Ok(Json(TargetView::new(&target, api.handle.targets().get(&target.name))))
 }

@@ -1,6 +1,7 @@
 //! What the API answers with: stable types, apart from the inner ones. Fields with a unit end in it.
 //! The command line reads the same types.
 
+pub mod access;
 mod evidence;
 mod plan;
 pub mod words;
@@ -98,7 +99,7 @@ pub struct RolloutView {
     pub superseded_by: Option<String>,
     /// The rollout that this one took the target from.
     pub supersedes: Option<String>,
-    /// Counts the changes; for `expected_revision` of a command.
+    /// The number of the last log line; for `If-Match` and `expected_revision` of a command.
     pub revision: u64,
     /// When it was asked for (RFC 3339, UTC).
     pub created_at: String,
@@ -229,7 +230,7 @@ impl RolloutView {
             reason: reason.map(ReasonView::new),
             superseded_by,
             supersedes: rollout.supersedes.as_ref().map(|id| id.0.clone()),
-            revision: rollout.revision,
+            revision: rollout.event_seq,
             created_at: rollout.created_at.to_string(),
             created_by: rollout.created_by.clone(),
             phase_since: rollout.phase_since.to_string(),

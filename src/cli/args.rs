@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::trial::{PlanArgs, SimulateArgs};
+use crate::core::access::Role;
 
 /// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
 #[derive(Clone, Debug, Parser)]
@@ -25,15 +26,29 @@ pub struct Global {
     /// The daemon's address
     #[arg(
         long,
+        visible_alias = "url",
         global = true,
         env = "SERIN_SERVER",
         default_value = "http://127.0.0.1:7423",
         value_name = "URL"
     )]
     pub server: url::Url,
+    /// A file with the token to send; else the variable SERIN_TOKEN has it, if one is needed
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates of authorities in PEM that are trusted for the daemon's address, beside the machine's own
+    #[arg(long, global = true, env = "SERIN_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// How to write what is found
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+impl Global {
+    /// Of the daemon at `server`, without a token of its own.
+    pub fn new(server: url::Url, output: Output) -> Global {
+        Global { server, token_file: None, ca: None, output }
+    }
 }
 
 /// How to write what is found.
@@ -52,6 +67,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show a bad release being rolled back and its fix being promoted, all in this process
     Demo(DemoArgs),
+    /// Make, list and revoke the API's tokens, on the daemon's database
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Commands that need no engine in this process.
     #[command(flatten)]
     Client(ClientCommand),
@@ -89,6 +107,84 @@ pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Commands on the API's tokens.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it; it is shown this once
+    Create {
+        /// The daemon's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The token's name, which stands in logs
+        #[arg(long)]
+        name: String,
+        /// What its holder may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// The targets that the role holds for, as patterns such as 'checkout*'; may be given several times
+        #[arg(long = "service", value_name = "PATTERN", default_value = "*")]
+        services: Vec<String>,
+        /// The time after which it is worth nothing, such as 90d; without it, never
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        expires: Option<Duration>,
+        /// Who makes it
+        #[arg(long, env = "SERIN_BY", value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// All tokens, revoked ones too
+    List {
+        /// The daemon's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Take a token back: it is worth nothing from now on
+    Revoke {
+        /// Its name
+        name: String,
+        /// The daemon's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Who revokes it
+        #[arg(long, env = "SERIN_BY", value_name = "NAME")]
+        by: Option<String>,
+    },
+}
+
+impl TokenCommand {
+    /// The daemon's configuration file.
+    pub fn config(&self) -> &std::path::Path {
+        match self {
+            TokenCommand::Create { config, .. }
+            | TokenCommand::List { config }
+            | TokenCommand::Revoke { config, .. } => config,
+        }
+    }
+}
+
+/// What the holder of a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Read
+    Viewer,
+    /// Read, and say yes or no at gates
+    Approver,
+    /// Read, start rollouts and give commands
+    Operator,
+    /// Everything
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Role {
+        match name {
+            RoleName::Viewer => Role::Viewer,
+            RoleName::Approver => Role::Approver,
+            RoleName::Operator => Role::Operator,
+            RoleName::Admin => Role::Admin,
+        }
+    }
 }
 
 /// Options of `judge`.

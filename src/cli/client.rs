@@ -1,13 +1,15 @@
 //! The daemon's API, as a client sees it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use url::Url;
 
-use super::Exit;
+use super::{Exit, Global, complain};
 use crate::api::problem::Problem;
 use crate::api::views::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
 use crate::core::metric::TickObservation;
@@ -40,6 +42,9 @@ pub enum ClientError {
     /// The address cannot be used.
     #[error("{0} is not an address of a daemon; it must begin with http:// or https://")]
     Address(Url),
+    /// The token or the authorities' certificates cannot be used.
+    #[error("{0}")]
+    Credentials(String),
 }
 
 fn sentence(problem: &Problem) -> String {
@@ -51,7 +56,7 @@ impl ClientError {
     pub fn exit(&self) -> Exit {
         match self {
             ClientError::Unreachable { .. } | ClientError::Strange { .. } => Exit::Unreachable,
-            ClientError::Address(_) => Exit::Usage,
+            ClientError::Address(_) | ClientError::Credentials(_) => Exit::Usage,
             ClientError::Problem(problem) => match problem.status {
                 409 => Exit::No,
                 400..500 => Exit::Usage,
@@ -75,6 +80,8 @@ impl ClientError {
 pub struct Client {
     server: Url,
     http: reqwest::Client,
+    /// Its debug output does not show it.
+    token: Option<SecretString>,
 }
 
 impl Client {
@@ -83,6 +90,33 @@ impl Client {
     /// # Errors
     /// If the address is not one of HTTP.
     pub fn new(server: &Url) -> Result<Client, ClientError> {
+        Client::with(server, None, None)
+    }
+
+    /// A client as the command line says, with the token of its file or of the variable `SERIN_TOKEN`.
+    ///
+    /// # Errors
+    /// If the address is not one of HTTP, or a file cannot be used.
+    pub fn of(global: &Global) -> Result<Client, ClientError> {
+        let read = |what: &str, path: &Path| {
+            std::fs::read(path).map_err(|error| {
+                ClientError::Credentials(format!("the {what} {} cannot be read: {error}", path.display()))
+            })
+        };
+        let ca = global.ca.as_deref().map(|path| read("file of --ca", path)).transpose()?;
+        let token = match &global.token_file {
+            Some(path) => Some(String::from_utf8_lossy(&read("token file", path)?).trim().to_owned()),
+            None => std::env::var("SERIN_TOKEN").ok().map(|token| token.trim().to_owned()),
+        };
+        let token = token.filter(|token| global.token_file.is_some() || !token.is_empty());
+        Client::with(&global.server, token.map(SecretString::from), ca.as_deref())
+    }
+
+    fn with(server: &Url, token: Option<SecretString>, ca: Option<&[u8]>) -> Result<Client, ClientError> {
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+        if token.as_ref().is_some_and(|token| !plain(token.expose_secret())) {
+            return Err(ClientError::Credentials("the token is empty, or has characters that none has".to_owned()));
+        }
         if !matches!(server.scheme(), "http" | "https") || server.cannot_be_a_base() {
             return Err(ClientError::Address(server.clone()));
         }
@@ -97,6 +131,16 @@ impl Client {
             Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
             None => false,
         };
+        if let Some(ca) = ca {
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(ca).ok().filter(|found| !found.is_empty()).ok_or_else(
+                    || ClientError::Credentials("the file of --ca holds no certificate in PEM".to_owned()),
+                )?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if token.is_some() && server.scheme() == "http" && !local {
+            complain("the token goes over plain HTTP, where others may read it; use https if the daemon has it");
+        }
         if local {
             // A proxy for the world cannot reach this machine's own loopback.
             builder = builder.no_proxy();
@@ -104,7 +148,7 @@ impl Client {
         let http = builder
             .build()
             .map_err(|e| ClientError::Unreachable { server: server.clone(), detail: e.to_string() })?;
-        Ok(Client { server: server.clone(), http })
+        Ok(Client { server: server.clone(), http, token })
     }
 
     fn url(&self, segments: &[&str], query: &[(&str, String)]) -> Url {
@@ -122,6 +166,10 @@ impl Client {
         let unreachable = |error: reqwest::Error| ClientError::Unreachable {
             server: self.server.clone(),
             detail: causes(&error.without_url()),
+        };
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
         };
         let mut answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
@@ -253,6 +301,21 @@ mod tests {
         assert_eq!(url.as_str(), "http://127.0.0.1:7423/api/v1/targets/a%2Fb%3Fc");
         let url = client("https://ops.example/serin/").url(&["rollouts"], &[("target", "a&b".into())]);
         assert_eq!(url.as_str(), "https://ops.example/serin/api/v1/rollouts?target=a%26b");
+    }
+
+    #[test]
+    fn a_token_is_in_no_debug_output_and_must_be_one() {
+        let server: Url = "https://ops.example".parse().unwrap();
+        let client = Client::with(&server, Some("serin_hunter2".to_owned().into()), None).unwrap();
+        let request = client.http.get(server.clone()).bearer_auth(client.token.as_ref().unwrap().expose_secret());
+        for shown in [format!("{client:?}"), format!("{request:?}"), format!("{:?}", request.build())] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+        for token in ["", "a b", "a\nb", "ü"] {
+            let error = Client::with(&server, Some(token.to_owned().into()), None).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{token:?}");
+        }
+        assert!(Client::with(&server, None, Some(b"no certificate")).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod render;
 mod rollout;
 mod target;
 pub mod text;
+mod token;
 mod trial;
 mod watch;
 
@@ -22,9 +23,10 @@ use std::process::ExitCode;
 
 pub use args::{
     Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand,
-    RolloutCommand, ServeArgs, TargetCommand,
+    RoleName, RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
 };
 pub use client::{Client, ClientError};
+pub use token::token;
 pub use trial::{PlanArgs, SimulateArgs};
 
 /// What a command ended as.

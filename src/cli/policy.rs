@@ -25,7 +25,7 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
             Ok(show_file(PathBuf::from(policy), global.output))
         }
         PolicyCommand::Show { policy } => {
-            let view = Client::new(&global.server)?.policy(&policy).await?;
+            let view = Client::of(global)?.policy(&policy).await?;
             show(&view, global.output);
             Ok(Exit::Done)
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::api::views::RolloutView;
 
 pub(super) async fn run(command: RolloutCommand, global: &Global) -> Result<Exit, ClientError> {
-    let client = Client::new(&global.server)?;
+    let client = Client::of(global)?;
     let output = global.output;
     match command {
         RolloutCommand::Start(args) => start(&client, args, output).await,

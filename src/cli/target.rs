@@ -5,7 +5,7 @@ use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, pri
 use crate::api::views::TargetView;
 
 pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit, ClientError> {
-    let client = Client::new(&global.server)?;
+    let client = Client::of(global)?;
     match (command, global.output) {
         (TargetCommand::List, Output::Json) => print_json(&client.targets().await?.items, true),
         (TargetCommand::List, Output::Text) => print(&list(&client.targets().await?.items)),

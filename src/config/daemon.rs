@@ -14,7 +14,8 @@ use crate::routers::RouterConfig;
 
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
-use super::{adapters, files, targets, yaml};
+use super::access::{Authentication, TlsConfig};
+use super::{access, adapters, files, targets, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -22,8 +23,14 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Everything that `serin serve` is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where the API listens; a loopback address.
+    /// Where the API listens; a loopback address where there is no `authentication`.
     pub listen: SocketAddr,
+    /// How callers say who they are; `None`: nobody has to, and everybody may do everything.
+    pub authentication: Option<Authentication>,
+    /// The API's certificate; without it the API speaks plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// Origins whose pages may call the API from a browser.
+    pub cors_origins: Vec<String>,
     /// The database.
     pub store: StoreConfig,
     /// By name.
@@ -101,7 +108,13 @@ pub fn parse_config(path: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 
 fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     let fields = root.fields("a mapping with `store`, `policies`, `providers`, `routers` and `targets`")?;
-    let listen = fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| listen(&f));
+    let listen = fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| adapters::socket_address(&f));
+    let authentication = fields.maybe("authentication", |f| access::authentication(&f, base));
+    let tls = fields.maybe("tls", |f| access::tls(&f, base));
+    let cors_origins = fields.or("cors", Vec::new(), |f| access::cors(&f));
+    if let (Some(listen), Some(None)) = (listen, &authentication) {
+        check_reach(root, listen);
+    }
     let store = fields.need("store", "where to keep state: `store: {path: serin.db}`").and_then(|f| {
         let fields = f.fields("a mapping with `path`")?;
         let path = fields.need("path", "the SQLite file, such as serin.db").and_then(|f| file_path(&f, base));
@@ -132,6 +145,9 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     }
     Some(Config {
         listen: listen?,
+        authentication: authentication?,
+        tls: tls?,
+        cors_origins: cors_origins?,
         store: store?,
         policies: policies?,
         providers: providers?,
@@ -143,16 +159,14 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-fn listen(field: &Field<'_>) -> Option<SocketAddr> {
-    let address = adapters::socket_address(field)?;
-    if !address.ip().is_loopback() {
-        field.problem(
-            format!("{address} can be reached from other machines, and the API has no authentication yet"),
-            "a loopback address such as 127.0.0.1:7423, behind a proxy that authenticates if others need it",
+/// Without authentication everybody who reaches the API may do everything.
+fn check_reach(root: &Field<'_>, listen: SocketAddr) {
+    if !listen.ip().is_loopback() {
+        root.at_path(&["listen"]).problem(
+            format!("{listen} can be reached from other machines, and there is no `authentication`"),
+            "an `authentication` section such as `{tokens: true}`, or a loopback address such as 127.0.0.1:7423",
         );
-        return None;
     }
-    Some(address)
 }
 
 /// A path; a relative one starts at `base`.

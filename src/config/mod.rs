@@ -1,6 +1,7 @@
 //! Reads policies and the daemon's configuration: files → trees with places → validated types. Nothing
 //! starts before a file is read whole, and all of its problems are told at once.
 
+mod access;
 mod adapters;
 mod bake;
 mod daemon;
@@ -18,6 +19,7 @@ mod values;
 mod warnings;
 mod yaml;
 
+pub use access::{Authentication, OidcConfig, TlsConfig, is_safe_url};
 pub use daemon::{Config, EngineConfig, StoreConfig, load_config, parse_config};
 pub use files::{check_policies, load_policy};
 pub use policy::parse_policy;

@@ -3,6 +3,7 @@
 //! `now` and the measured time are arguments. Everything here is a function of its inputs, so that a
 //! decision can be made again from what was stored.
 
+pub mod access;
 pub mod arms;
 pub mod counter;
 pub mod judge;

@@ -141,7 +141,7 @@ fn all_problems_come_at_once_also_those_of_policies() {
     ]);
     for says in [
         "x.yaml:2:1: the field `store` is missing",
-        "x.yaml:2:9: listen: 0.0.0.0:7423 can be reached from other machines, and the API has no authentication yet",
+        "x.yaml:2:9: listen: 0.0.0.0:7423 can be reached from other machines, and there is no `authentication`",
         "targets.shop.router: there is no router `egde`; expected `edge`, perhaps",
         "targets.shop.provider: there is no provider `datadog`; expected one of pages, prom",
         "broken.yaml:2:8: steps: there is no step",

@@ -61,6 +61,10 @@ contract!(
     retention_is_bounded,
     names_like_statements_are_data,
     ping_says_that_it_can_be_written_to,
+    a_token_is_found_by_its_hash_and_revoked_once,
+    of_tokens_in_use_no_two_have_a_name,
+    the_audit_log_comes_newest_first_in_pages,
+    old_lines_of_the_audit_log_are_removed,
 );
 
 /// The memory store's own switches.

@@ -2,6 +2,7 @@
 //! and with an eye on every commit.
 
 use async_trait::async_trait;
+use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
@@ -165,6 +166,30 @@ impl Store for WatchedStore {
 
     async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
         self.call("outbox_counts", false, self.inner.outbox_counts()).await
+    }
+
+    async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        self.call("create_token", true, self.inner.create_token(token)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.call("tokens", false, self.inner.tokens()).await
+    }
+
+    async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError> {
+        self.call("token", false, self.inner.token(hash)).await
+    }
+
+    async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        self.call("revoke_token", true, self.inner.revoke_token(name, at)).await
+    }
+
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        self.call("add_audit", true, self.inner.add_audit(record)).await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.call("audit", false, self.inner.audit(before, limit)).await
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
@@ -204,6 +205,9 @@ impl Store for MemoryStore {
             let newest_first = data.rollouts.values().rev().map(|data| &data.rollout);
             Ok(newest_first
                 .filter(|rollout| filter.target.as_ref().is_none_or(|target| rollout.target == *target))
+                .filter(|rollout| {
+                    filter.targets.as_ref().is_none_or(|targets| targets.contains(&rollout.target))
+                })
                 .filter(|rollout| filter.phase.as_ref().is_none_or(|phase| rollout.phase.name() == phase))
                 .filter(|rollout| filter.active.is_none_or(|active| rollout.phase.is_terminal() != active))
                 .filter(|rollout| filter.before.as_ref().is_none_or(|before| rollout.id < *before))
@@ -350,8 +354,67 @@ impl Store for MemoryStore {
         .await
     }
 
+    async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        self.write(|data| {
+            let same = |other: &TokenRecord| {
+                other.hash == token.hash || (other.name == token.name && other.revoked_at.is_none())
+            };
+            if data.tokens.iter().any(same) {
+                return Err(StoreError::Conflict(format!("token {}", token.name)));
+            }
+            data.tokens.push(token.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.read(|data| {
+            let mut tokens = data.tokens.clone();
+            tokens.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(tokens)
+        })
+        .await
+    }
+
+    async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError> {
+        self.read(|data| {
+            let token = data.tokens.iter().find(|token| token.hash == *hash).cloned();
+            token.ok_or_else(|| StoreError::NotFound("this token".to_owned()))
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        self.write(|data| {
+            let token = data.tokens.iter_mut().find(|token| token.name == name && token.revoked_at.is_none());
+            let token = token.ok_or_else(|| StoreError::NotFound(format!("token {name}")))?;
+            token.revoked_at = Some(at);
+            Ok(token.clone())
+        })
+        .await
+    }
+
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        self.write(|data| {
+            let number = data.audit.last_key_value().map_or(1, |(number, _)| number + 1);
+            data.audit.insert(number, record.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.read(|data| {
+            let lines = data.audit.range(..before.unwrap_or(u64::MAX)).rev().take(limit);
+            Ok(lines.map(|(number, record)| (*number, record.clone())).collect())
+        })
+        .await
+    }
+
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.write(|data| {
+            data.audit.retain(|_, record| record.at >= now.minus(retention.rollouts));
             let mut removable = data.ended_before(now.minus(retention.rollouts));
             removable.retain(|id| !data.has_pending_notice(id));
             removable.truncate(limit);

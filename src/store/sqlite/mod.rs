@@ -1,5 +1,6 @@
 //! SQLite: one file, one writer, the embedded default.
 
+mod access;
 mod codec;
 mod commit;
 mod connection;
@@ -19,6 +20,7 @@ use std::path::Path;
 use async_trait::async_trait;
 
 use self::connection::Database;
+use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;
 use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
@@ -150,6 +152,30 @@ impl Store for SqliteStore {
 
     async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
         work!(self, read, outbox::counts())
+    }
+
+    async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        work!(self, write, access::create_token(token))
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        work!(self, read, access::tokens())
+    }
+
+    async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError> {
+        work!(self, read, access::token(hash))
+    }
+
+    async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        work!(self, write, access::revoke_token(name, at))
+    }
+
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        work!(self, write, access::add_audit(record))
+    }
+
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        work!(self, read, access::audit(before, limit))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {

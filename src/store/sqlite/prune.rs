@@ -19,6 +19,7 @@ pub(super) async fn prune(
 ) -> Result<u64, StoreError> {
     let mut rows = ROWS;
     let mut touched = 0;
+    super::access::prune_audit(connection, now.minus(retention.rollouts), ROWS).await?;
     for id in removable(connection, now.minus(retention.rollouts), most).await? {
         touched += 1;
         if !slim(connection, &id, &mut rows).await? {

@@ -134,6 +134,11 @@ pub(super) async fn list(
     if let Some(target) = &filter.target {
         query.push(" AND target = ").push_bind(target);
     }
+    if let Some(targets) = &filter.targets {
+        // One parameter for any number of names.
+        let names = serde_json::Value::from(targets.as_slice()).to_string();
+        query.push(" AND target IN (SELECT value FROM json_each(").push_bind(names).push("))");
+    }
     if let Some(phase) = &filter.phase {
         query.push(" AND phase = ").push_bind(phase);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serin::core::access::{AuditRecord, TokenRecord};
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
 use serin::core::rollout::{Command, EventRecord, Notice, Phase, Rollout, RolloutId};
@@ -23,6 +24,10 @@ pub struct Data {
     pub inbox: BTreeMap<u64, InboxEntry>,
     /// In the order of arrival.
     pub outbox: BTreeMap<i64, OutboxData>,
+    /// In the order in which they were made.
+    pub tokens: Vec<TokenRecord>,
+    /// By number.
+    pub audit: BTreeMap<u64, AuditRecord>,
     /// Successful writes since the beginning, of all kinds.
     pub writes: u64,
     command_numbers: BTreeMap<String, u64>,

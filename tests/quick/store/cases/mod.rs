@@ -1,10 +1,12 @@
 //! What every store does. Each case gets an empty one.
 
+mod access;
 mod commits;
 mod queues;
 mod retention;
 mod rollouts;
 
+pub use access::*;
 pub use commits::*;
 pub use queues::*;
 pub use retention::*;

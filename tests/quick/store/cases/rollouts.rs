@@ -122,6 +122,8 @@ pub async fn rollouts_are_filtered_newest_first(store: AnyStore) {
         (RolloutFilter { before: Some(id("r4")), ..all.clone() }, "r3 r2 r1"),
         (RolloutFilter { target: Some("a".into()), ..all.clone() }, "r5 r4 r1"),
         (RolloutFilter { target: Some("z".into()), ..all.clone() }, ""),
+        (RolloutFilter { targets: Some(vec!["a".into(), "z\"]".into()]), ..all.clone() }, "r5 r4 r1"),
+        (RolloutFilter { targets: Some(vec![]), ..all.clone() }, ""),
         (RolloutFilter { phase: Some("scheduled".into()), ..all.clone() }, "r5"),
         (RolloutFilter { phase: Some("rolled_back".into()), ..all.clone() }, "r1"),
         (RolloutFilter { active: Some(true), ..all.clone() }, "r5 r4 r3 r2"),
@@ -129,6 +131,7 @@ pub async fn rollouts_are_filtered_newest_first(store: AnyStore) {
         (
             RolloutFilter {
                 target: Some("a".into()),
+                targets: None,
                 phase: Some("preflight".into()),
                 active: Some(true),
                 before: Some(id("r5")),
