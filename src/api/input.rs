@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Api;
 use super::problem::{FieldError, Problem};
+use crate::core::time::Timestamp;
 
 /// The fields of a JSON object, taken out one by one; [`Body::finish`] tells what was wrong.
 pub(super) struct Body {
@@ -184,7 +185,8 @@ impl FromRequestParts<Api> for Params {
 }
 
 impl Params {
-    fn wrong(&mut self, field: &str, detail: String) {
+    /// Says that a parameter is wrong.
+    pub(super) fn wrong(&mut self, field: &str, detail: String) {
         self.errors.push(FieldError { field: field.to_owned(), detail });
     }
 
@@ -231,6 +233,23 @@ impl Params {
                 default
             }
         }
+    }
+
+    /// A point in time, where it is there: RFC 3339, or Unix milliseconds as dashboards write them.
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let read = match text.parse::<i64>() {
+            Ok(milliseconds) => jiff::Timestamp::from_millisecond(milliseconds).ok(),
+            Err(_) => text.parse::<jiff::Timestamp>().ok(),
+        };
+        if read.is_none() {
+            let detail = format!(
+                "`{name}` must be a time such as 2026-03-01T10:00:00Z, or Unix milliseconds, not {:?}",
+                short(&text)
+            );
+            self.wrong(name, detail);
+        }
+        read.map(|time| Timestamp(time.as_millisecond()))
     }
 
     /// One of these words, where it is there.

@@ -14,6 +14,9 @@ mod middleware;
 pub mod problem;
 mod rollouts;
 mod serve;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod series;
 mod targets;
 pub mod views;
 mod waiting;
@@ -68,6 +71,7 @@ struct Api {
     metrics: MetricsRenderer,
     limits: Limits,
     places: Arc<Semaphore>,
+    traces: series::Traces,
 }
 
 /// All routes, with the usual limits.
@@ -77,7 +81,13 @@ pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
 
 /// All routes, with other limits.
 pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> Router {
-    let api = Api { handle, metrics, limits, places: Arc::new(Semaphore::new(limits.concurrent)) };
+    let api = Api {
+        handle,
+        metrics,
+        limits,
+        places: Arc::new(Semaphore::new(limits.concurrent)),
+        traces: series::Traces::default(),
+    };
     let v1 = Router::new()
         .route("/rollouts", post(rollouts::start).get(rollouts::list))
         .route("/rollouts/{id}", get(rollouts::show))
@@ -85,6 +95,7 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/rollouts/{id}/events", get(rollouts::events))
         .route("/rollouts/{id}/evidence", get(rollouts::evidence))
         .route("/rollouts/{id}/observations", get(rollouts::observations))
+        .route("/rollouts/{id}/series", get(series::series))
         .route("/targets", get(targets::list))
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))

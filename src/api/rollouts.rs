@@ -156,7 +156,7 @@ fn next(got: usize, limit: u64, last: Option<u64>) -> Option<String> {
     if got as u64 >= limit { last.map(|seq| seq.to_string()) } else { None }
 }
 
-async fn rollout(api: &Api, name: Name) -> Result<Rollout, Problem> {
+pub(super) async fn rollout(api: &Api, name: Name) -> Result<Rollout, Problem> {
     let short: String = name.0.chars().take(200).collect();
     Ok(api.handle.store().rollout(&RolloutId(short)).await?)
 }

@@ -3,15 +3,18 @@
 
 mod evidence;
 mod plan;
+mod series;
 pub mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use super::waiting::{Awaited, WaitingFor};
+pub(super) use evidence::wilson;
 pub use evidence::{
-    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, RatioView,
+    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
 };
+pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 
 use crate::core::judge::History;
