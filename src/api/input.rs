@@ -1,6 +1,8 @@
 //! Reads what comes from outside: bodies, queries, paths and headers. Unknown fields are refused, and
 //! everything that is wrong with a body or a query is said at once.
 
+use std::time::Duration;
+
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -250,6 +252,25 @@ impl Params {
             self.wrong(name, detail);
         }
         read.map(|time| Timestamp(time.as_millisecond()))
+    }
+
+    /// A duration up to `longest`, such as `90s`, `30m`, `24h` or `7d`, where it is there.
+    pub(super) fn duration(&mut self, name: &'static str, longest: Duration) -> Option<Duration> {
+        let text = self.text(name)?;
+        let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
+            .into_iter()
+            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, seconds)));
+        let duration = unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
+        if duration.is_none_or(|duration| duration > longest) {
+            let days = longest.as_secs() / 86_400;
+            let detail = format!(
+                "`{name}` must be a time such as 90s, 30m, 24h or 7d, of at most {days}d, not {:?}",
+                short(&text)
+            );
+            self.wrong(name, detail);
+            return None;
+        }
+        duration
     }
 
     /// One of these words, where it is there.

@@ -11,12 +11,18 @@ mod health;
 #[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod overview;
 pub mod problem;
 mod rollouts;
 mod serve;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod series;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod stream;
 mod targets;
 pub mod views;
 mod waiting;
@@ -44,6 +50,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests under `/api` at one time; more are answered with 503 at once.
     pub concurrent: usize,
+    /// Viewers of the event stream at one time; more are answered with 503 at once.
+    pub viewers: usize,
     /// Longest time for one request.
     pub request: Duration,
     /// How long the answer to a command waits for the engine.
@@ -57,6 +65,7 @@ impl Default for Limits {
         Limits {
             body_bytes: 64 * 1024,
             concurrent: 256,
+            viewers: 1000,
             request: Duration::from_secs(15),
             command_wait: Duration::from_secs(5),
             health: Duration::from_secs(2),
@@ -72,6 +81,8 @@ struct Api {
     limits: Limits,
     places: Arc<Semaphore>,
     traces: series::Traces,
+    sparks: overview::Sparks,
+    hub: stream::Hub,
 }
 
 /// All routes, with the usual limits.
@@ -81,7 +92,10 @@ pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
 
 /// All routes, with other limits.
 pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> Router {
+    let sparks = overview::Sparks::default();
     let api = Api {
+        hub: stream::Hub::new(handle.clone(), sparks.clone(), limits.viewers),
+        sparks,
         handle,
         metrics,
         limits,
@@ -96,6 +110,8 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/rollouts/{id}/evidence", get(rollouts::evidence))
         .route("/rollouts/{id}/observations", get(rollouts::observations))
         .route("/rollouts/{id}/series", get(series::series))
+        .route("/overview", get(overview::overview))
+        .route("/stream", get(stream::stream))
         .route("/targets", get(targets::list))
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))

@@ -71,17 +71,28 @@ pub(super) async fn start(
 /// `GET /rollouts`: newest first.
 pub(super) async fn list(
     State(api): State<Api>,
+    principal: Principal,
     mut params: Params,
 ) -> Result<Json<Page<RolloutView>>, Problem> {
-    let target = params.text("target");
-    let phase = params.word("phase", PHASES);
+    let target = params.text("target").or_else(|| params.text("service"));
+    let phase = params.word("phase", PHASES).or_else(|| params.word("state", PHASES));
+    let policy = params.text("policy");
+    let (since, until) = (params.time("from"), params.time("to"));
     let active = params.flag("active");
     let before = params.text("before").map(RolloutId);
     let limit = params.number("limit", 1, 200, 50) as usize;
     params.finish()?;
-    // One more than the page has tells whether there is another page.
-    let filter = RolloutFilter { target, phase, active, before, limit: limit + 1 };
-    let mut rollouts = api.handle.store().rollouts(&filter).await?;
+    let mut filter = RolloutFilter { target, phase, active, policy, since, until, before, limit };
+    let (mut rollouts, mut more) = (Vec::new(), true);
+    // What may not be seen leaves room for others.
+    while more && rollouts.len() <= limit {
+        // One more than the page has tells whether there is another page.
+        filter.limit = limit + 1 - rollouts.len();
+        let found = api.handle.store().rollouts(&filter).await?;
+        more = found.len() == filter.limit;
+        filter.before = found.last().map(|rollout| rollout.id.clone());
+        rollouts.extend(found.into_iter().filter(|found| principal.may(Permission::View, &found.target)));
+    }
     let more = rollouts.len() > limit;
     rollouts.truncate(limit);
     let targets: BTreeMap<String, Target> =

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::stream::Line;
 
 /// Connections at one time; further ones wait in the listener's queue.
-const CONNECTIONS: usize = 1024;
+const CONNECTIONS: usize = 2048;
 /// Longest time for the headers of a request, idle connections included.
 const HEADERS: Duration = Duration::from_secs(30);
 /// Longest time that requests under way are waited for at the end.
@@ -68,18 +72,29 @@ where
 }
 
 async fn connection(stream: TcpStream, router: Router, mut ended: watch::Receiver<bool>) {
+    let cut = CancellationToken::new();
+    let line = Line { ended: ended.clone(), cut: cut.clone() };
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(line.clone());
+        router.call(request)
+    });
     // Small answers shall not wait for more bytes.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = cut.cancelled() => return,
         _ = ended.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                result = connection => result,
+                () = cut.cancelled() => return,
+            }
         }
     };
     if let Err(error) = result {

@@ -44,7 +44,7 @@ impl EvidenceView {
 }
 
 /// Canary over baseline with its interval; `×2.7 [1.9 – 3.6]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RatioView {
     /// The lower end; `None` where it is not bounded.
     pub low: Option<f64>,
