@@ -323,6 +323,12 @@ pub struct RolloutFilter {
     pub phase: Option<String>,
     /// Only those that are not at an end (`true`) or are (`false`).
     pub active: Option<bool>,
+    /// Only under this policy.
+    pub policy: Option<String>,
+    /// Only those that had not ended before this time.
+    pub since: Option<Timestamp>,
+    /// Only those that were asked for until this time.
+    pub until: Option<Timestamp>,
     /// Only ids before this one, newest first.
     pub before: Option<RolloutId>,
     /// At most so many.
@@ -390,6 +396,15 @@ pub trait Store: Send + Sync {
 
     /// Log lines after `after`, in order, at most `limit`.
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+    /// Log lines of all rollouts after a position, in the order in which they were stored, at most
+    /// `limit`. Positions rise, are never used twice, and begin at 1.
+    async fn events_since(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RolloutId, EventRecord)>, StoreError>;
+    /// The position of the newest log line that was ever stored and is there; 0 if there is none.
+    async fn newest_position(&self) -> Result<u64, StoreError>;
     /// Observations with their assessments after tick `after`, in order, at most `limit`.
     async fn observations(
         &self,

@@ -1,6 +1,8 @@
 //! Reads what comes from outside: bodies, queries, paths and headers. Unknown fields are refused, and
 //! everything that is wrong with a body or a query is said at once.
 
+use std::time::Duration;
+
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -9,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::Api;
 use super::problem::{FieldError, Problem};
+use crate::core::time::Timestamp;
 
 /// The fields of a JSON object, taken out one by one; [`Body::finish`] tells what was wrong.
 pub(super) struct Body {
@@ -203,7 +206,8 @@ impl FromRequestParts<Api> for Params {
 }
 
 impl Params {
-    fn wrong(&mut self, field: &str, detail: String) {
+    /// Says that a parameter is wrong.
+    pub(super) fn wrong(&mut self, field: &str, detail: String) {
         self.errors.push(FieldError { field: field.to_owned(), detail });
     }
 
@@ -250,6 +254,42 @@ impl Params {
                 default
             }
         }
+    }
+
+    /// A point in time, where it is there: RFC 3339, or Unix milliseconds as dashboards write them.
+    pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let read = match text.parse::<i64>() {
+            Ok(milliseconds) => jiff::Timestamp::from_millisecond(milliseconds).ok(),
+            Err(_) => text.parse::<jiff::Timestamp>().ok(),
+        };
+        if read.is_none() {
+            let detail = format!(
+                "`{name}` must be a time such as 2026-03-01T10:00:00Z, or Unix milliseconds, not {:?}",
+                short(&text)
+            );
+            self.wrong(name, detail);
+        }
+        read.map(|time| Timestamp(time.as_millisecond()))
+    }
+
+    /// A duration up to `longest`, such as `90s`, `30m`, `24h` or `7d`, where it is there.
+    pub(super) fn duration(&mut self, name: &'static str, longest: Duration) -> Option<Duration> {
+        let text = self.text(name)?;
+        let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
+            .into_iter()
+            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, seconds)));
+        let duration = unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
+        if duration.is_none_or(|duration| duration > longest) {
+            let days = longest.as_secs() / 86_400;
+            let detail = format!(
+                "`{name}` must be a time such as 90s, 30m, 24h or 7d, of at most {days}d, not {:?}",
+                short(&text)
+            );
+            self.wrong(name, detail);
+            return None;
+        }
+        duration
     }
 
     /// One of these words, where it is there.

@@ -11,10 +11,19 @@ mod health;
 #[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod overview;
 mod page;
 pub mod problem;
 mod rollouts;
 mod serve;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod series;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod stream;
 mod targets;
 mod tls;
 pub mod views;
@@ -47,6 +56,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests under `/api` at one time; more are answered with 503 at once.
     pub concurrent: usize,
+    /// Viewers of the event stream at one time; more are answered with 503 at once.
+    pub viewers: usize,
     /// Longest time for one request.
     pub request: Duration,
     /// How long the answer to a command waits for the engine.
@@ -60,6 +71,7 @@ impl Default for Limits {
         Limits {
             body_bytes: 64 * 1024,
             concurrent: 256,
+            viewers: 1000,
             request: Duration::from_secs(15),
             command_wait: Duration::from_secs(5),
             health: Duration::from_secs(2),
@@ -76,6 +88,9 @@ struct Api {
     places: Arc<Semaphore>,
     access: Access,
     throttles: Arc<access::Throttles>,
+    traces: series::Traces,
+    sparks: overview::Sparks,
+    hub: stream::Hub,
 }
 
 /// All routes, open to everybody, with the usual limits.
@@ -93,7 +108,18 @@ pub fn router_for(handle: Handle, metrics: MetricsRenderer, limits: Limits, acce
     let throttles = Arc::new(access::Throttles::new(handle.clock().clone()));
     let places = Arc::new(Semaphore::new(limits.concurrent));
     let cors = cors(&access);
-    let api = Api { handle, metrics, limits, places, access, throttles };
+    let sparks = overview::Sparks::default();
+    let api = Api {
+        hub: stream::Hub::new(handle.clone(), sparks.clone(), limits.viewers),
+        sparks,
+        handle,
+        metrics,
+        limits,
+        places,
+        access,
+        throttles,
+        traces: series::Traces::default(),
+    };
     let router = Router::new()
         .nest("/api/v1", v1())
         .route("/livez", get(health::livez))
@@ -126,6 +152,9 @@ fn v1() -> Router<Api> {
         .route("/rollouts/{id}/events", get(rollouts::events))
         .route("/rollouts/{id}/evidence", get(rollouts::evidence))
         .route("/rollouts/{id}/observations", get(rollouts::observations))
+        .route("/rollouts/{id}/series", get(series::series))
+        .route("/overview", get(overview::overview))
+        .route("/stream", get(stream::stream))
         .route("/targets", get(targets::list))
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))

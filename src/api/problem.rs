@@ -192,6 +192,17 @@ impl Problem {
         .retry(1)
     }
 
+    /// Too many viewers of the event stream.
+    pub fn busy_viewers(limit: usize) -> Problem {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too many viewers at one time",
+            format!("{limit} viewers are listening; try again, or ask for the overview now and then"),
+        )
+        .retry(10)
+    }
+
     /// The request took too long.
     pub fn timeout(seconds: u64) -> Problem {
         Problem::new(

@@ -85,17 +85,20 @@ pub(super) async fn list(
     principal: Principal,
     mut params: Params,
 ) -> Result<Json<Page<RolloutView>>, Problem> {
-    let target = params.text("target");
-    let phase = params.word("phase", PHASES);
+    let target = params.text("target").or_else(|| params.text("service"));
+    let phase = params.word("phase", PHASES).or_else(|| params.word("state", PHASES));
+    let policy = params.text("policy");
+    let (since, until) = (params.time("from"), params.time("to"));
     let active = params.flag("active");
     let before = params.text("before").map(RolloutId);
     let limit = params.number("limit", 1, 200, 50) as usize;
     params.finish()?;
     let targets: BTreeMap<String, Target> =
         api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
-    // One more than the page has tells whether there is another page.
     let seen = principal.seen(targets.keys());
-    let filter = RolloutFilter { target, targets: seen, phase, active, before, limit: limit + 1 };
+    // One more than the page has tells whether there is another page.
+    let filter =
+        RolloutFilter { target, targets: seen, phase, active, policy, since, until, before, limit: limit + 1 };
     let mut rollouts = api.handle.store().rollouts(&filter).await?;
     let more = rollouts.len() > limit;
     rollouts.truncate(limit);

@@ -16,11 +16,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::stream::Line;
 
 use super::tls::Tls;
 
 /// Connections at one time; further ones wait in the listener's queue.
-const CONNECTIONS: usize = 1024;
+const CONNECTIONS: usize = 2048;
 /// Longest time for the headers of a request, idle connections included.
 const HEADERS: Duration = Duration::from_secs(30);
 /// Longest time for the handshake of TLS.
@@ -131,10 +134,13 @@ async fn connection<S>(stream: S, peer: SocketAddr, router: Router, mut ended: w
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Every request is told where it came from.
+    // Every request is told where it came from, and how its connection ends.
+    let cut = CancellationToken::new();
+    let line = Line { ended: ended.clone(), cut: cut.clone() };
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(line.clone());
         router.call(request)
     });
     let connection = http1::Builder::new()
@@ -144,9 +150,13 @@ where
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = cut.cancelled() => return,
         _ = ended.changed() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                result = connection => result,
+                () = cut.cancelled() => return,
+            }
         }
     };
     if let Err(error) = result {

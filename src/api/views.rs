@@ -3,16 +3,21 @@
 
 pub mod access;
 mod evidence;
+mod overview;
 mod plan;
+mod series;
 pub mod words;
 
 use serde::{Deserialize, Serialize};
 
 pub use super::waiting::{Awaited, WaitingFor};
+pub(super) use evidence::wilson;
 pub use evidence::{
-    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, RatioView,
+    ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
 };
+pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
+pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 
 use crate::core::judge::History;
@@ -189,6 +194,17 @@ pub struct ReasonView {
 impl RolloutView {
     /// The view of a rollout; `target` is what is stored of its target, where that is known.
     pub fn new(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
+        RolloutView {
+            steps: rollout.policy.steps.iter().map(StepPlanView::new).collect(),
+            assessment: rollout.last.as_ref().map(|last| AssessmentView::new(last, &rollout.policy)),
+            history: rollout.history.clone().filter(|history| !history.metrics.is_empty()),
+            last_compared: rollout.last_compared.as_ref().map(|c| ComparedView::new(c, &rollout.policy)),
+            ..RolloutView::head(rollout, target)
+        }
+    }
+
+    /// The same without what was judged, for lists that show none of it.
+    pub(super) fn head(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
         let mine = target.filter(|target| target.active.as_ref() == Some(&rollout.id));
         let (reason, superseded_by) = why(&rollout.phase);
         RolloutView {
@@ -205,7 +221,7 @@ impl RolloutView {
             state: rollout.phase.name().to_owned(),
             ended: rollout.phase.is_terminal(),
             step: step(rollout),
-            steps: rollout.policy.steps.iter().map(StepPlanView::new).collect(),
+            steps: Vec::new(),
             stage: match &rollout.phase {
                 Phase::Progressing { stage: Stage::Settling, .. } => Some("settling".to_owned()),
                 Phase::Progressing { stage: Stage::Analysing { .. }, .. } => Some("analysing".to_owned()),
@@ -223,9 +239,9 @@ impl RolloutView {
                 unseen_seconds: rollout.timers.unseen.as_secs_f64(),
                 quiet_seconds: rollout.timers.quiet.as_secs_f64(),
             },
-            assessment: rollout.last.as_ref().map(|last| AssessmentView::new(last, &rollout.policy)),
-            history: rollout.history.clone().filter(|history| !history.metrics.is_empty()),
-            last_compared: rollout.last_compared.as_ref().map(|c| ComparedView::new(c, &rollout.policy)),
+            assessment: None,
+            history: None,
+            last_compared: None,
             waiting_for: super::waiting::waiting_for(rollout, target),
             reason: reason.map(ReasonView::new),
             superseded_by,

@@ -58,6 +58,7 @@ impl Engine {
                 self.parts.handle.set_storing(true);
                 outcome.state.target.revision += 1;
                 outcome.state.rollout.revision += 1;
+                self.parts.handle.changed(&outcome.state.rollout.id);
                 self.measure(slot, &commit, &outcome.state);
                 keep(slot, outcome.state, commit.cursors.clone());
                 self.pass(name_of(&commit))?;
@@ -88,6 +89,9 @@ impl Engine {
             Ok(()) | Err(StoreError::Conflict(_)) => {
                 // A conflict: the answer to the first try was lost, or somebody else owns the target.
                 self.parts.handle.set_storing(true);
+                if let Some(rollout) = &unsaved.commit.rollout {
+                    self.parts.handle.changed(&rollout.id);
+                }
                 slot.unsaved = None;
                 slot.outdated = true;
                 Ok(self.reload(slot).await)
@@ -267,9 +271,12 @@ impl Engine {
                 commit
             }
         };
-        if let Err(error) = self.store().commit(&commit).await {
-            tracing::warn!(%error, "a command could not be carried out yet");
-            slot.asked = true;
+        match self.store().commit(&commit).await {
+            Ok(()) => self.parts.handle.changed(id),
+            Err(error) => {
+                tracing::warn!(%error, "a command could not be carried out yet");
+                slot.asked = true;
+            }
         }
         self.pass("other_committed")
     }

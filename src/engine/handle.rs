@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
 use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
 use crate::core::target::TargetSpec;
 use crate::ports::{Clock, InboxEntry, Store, StoreError};
+
+/// Changes that a listener may be behind before it must look at everything again.
+const CHANGES: usize = 1024;
 
 /// What API, CLI and demo may ask of a running engine. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +28,7 @@ struct Inner {
     policies: BTreeMap<String, Policy>,
     targets: BTreeMap<String, TargetSpec>,
     wake: Notify,
+    changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
     storing: AtomicBool,
 }
@@ -83,6 +87,7 @@ impl Handle {
                 policies,
                 targets,
                 wake: Notify::new(),
+                changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
             }),
@@ -128,6 +133,17 @@ impl Handle {
     /// Resolves when something has been asked of the engine.
     pub async fn woken(&self) {
         self.inner.wake.notified().await;
+    }
+
+    /// Set by the engine: something new is stored of a rollout. Never waits, and cannot fail: a listener
+    /// that is behind is told so.
+    pub fn changed(&self, rollout: &RolloutId) {
+        let _ = self.inner.changes.send(rollout.clone());
+    }
+
+    /// Names the rollouts of which something new was stored, from now on.
+    pub fn changes(&self) -> broadcast::Receiver<RolloutId> {
+        self.inner.changes.subscribe()
     }
 
     /// Starts a rollout.
@@ -192,6 +208,7 @@ impl Handle {
         };
         let key = request.idempotency_key.as_deref();
         let rollout = self.inner.store.create_rollout(rollout, first, key, request.supersede).await?;
+        self.changed(&rollout.id);
         self.inner.wake.notify_one();
         Ok(rollout)
     }

@@ -8,6 +8,8 @@ mod client;
 mod example;
 #[path = "api_health.rs"]
 mod health;
+#[path = "api_series.rs"]
+mod series;
 #[path = "api_words.rs"]
 mod words;
 

@@ -17,7 +17,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("store", &["core", "ports", "telemetry"]),
     ("config", &["core", "ports", "secrets", "telemetry", "providers", "routers", "notifiers", "store"]),
     ("engine", &["core", "ports", "telemetry"]),
-    ("api", &["core", "ports", "config", "engine", "telemetry"]),
+    ("api", &["core", "stats", "ports", "config", "engine", "telemetry", "montecarlo"]),
     // The client reads what the API writes: its views are the shape of both.
     ("cli", &["core", "ports", "config", "engine", "telemetry", "api", "montecarlo"]),
     ("clock", &["core", "ports"]),

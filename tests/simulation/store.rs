@@ -147,6 +147,18 @@ impl Store for WatchedStore {
         self.call("events", false, self.inner.events(id, after, limit)).await
     }
 
+    async fn events_since(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RolloutId, EventRecord)>, StoreError> {
+        self.call("events_since", false, self.inner.events_since(position, limit)).await
+    }
+
+    async fn newest_position(&self) -> Result<u64, StoreError> {
+        self.call("newest_position", false, self.inner.newest_position()).await
+    }
+
     async fn observations(
         &self,
         id: &RolloutId,

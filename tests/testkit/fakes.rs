@@ -210,6 +210,11 @@ impl Store for MemoryStore {
                 })
                 .filter(|rollout| filter.phase.as_ref().is_none_or(|phase| rollout.phase.name() == phase))
                 .filter(|rollout| filter.active.is_none_or(|active| rollout.phase.is_terminal() != active))
+                .filter(|rollout| filter.policy.as_ref().is_none_or(|name| rollout.policy.name == *name))
+                .filter(|rollout| {
+                    filter.since.is_none_or(|since| rollout.ended_at.is_none_or(|at| at >= since))
+                })
+                .filter(|rollout| filter.until.is_none_or(|until| rollout.created_at <= until))
                 .filter(|rollout| filter.before.as_ref().is_none_or(|before| rollout.id < *before))
                 .take(filter.limit)
                 .cloned()
@@ -290,6 +295,26 @@ impl Store for MemoryStore {
             Ok(after_key(&data.events, after).take(limit).cloned().collect())
         })
         .await
+    }
+
+    async fn events_since(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RolloutId, EventRecord)>, StoreError> {
+        self.read(|data| {
+            let lines = data.log.range(position.saturating_add(1)..);
+            let line = |(position, (id, seq)): (&u64, &(RolloutId, u64))| {
+                let event = data.rollouts.get(id)?.events.get(seq)?;
+                Some((*position, id.clone(), event.clone()))
+            };
+            Ok(lines.filter_map(line).take(limit).collect())
+        })
+        .await
+    }
+
+    async fn newest_position(&self) -> Result<u64, StoreError> {
+        self.read(|data| Ok(data.log.last_key_value().map_or(0, |(position, _)| *position))).await
     }
 
     async fn observations(

@@ -44,7 +44,7 @@ impl EvidenceView {
 }
 
 /// Canary over baseline with its interval; `×2.7 [1.9 – 3.6]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RatioView {
     /// The lower end; `None` where it is not bounded.
     pub low: Option<f64>,
@@ -83,7 +83,7 @@ pub struct ArmView {
 
 /// A quantile of a latency in this step, with a 95% interval at this look. For people to read: no test
 /// uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QuantileView {
     /// In (0, 1).
     pub quantile: f64,
@@ -140,7 +140,7 @@ impl ArmView {
 
 /// Wilson's score interval at 95% for `share` of `requests`, as if there were `dispersion` times fewer
 /// of them (E. B. Wilson, Probable Inference, 1927).
-fn wilson(share: f64, requests: u64, dispersion: f64) -> Option<[f64; 2]> {
+pub(in crate::api) fn wilson(share: f64, requests: u64, dispersion: f64) -> Option<[f64; 2]> {
     if requests == 0 {
         return None;
     }

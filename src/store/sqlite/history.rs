@@ -45,6 +45,33 @@ pub(super) async fn events(
     rows.iter().map(|row| part(row, "body", |seq| format!("event {seq} of rollout {id}"))).collect()
 }
 
+/// Log lines of all rollouts after a position.
+pub(super) async fn events_since(
+    connection: &mut SqliteConnection,
+    position: u64,
+    most: usize,
+) -> Result<Vec<(u64, RolloutId, EventRecord)>, StoreError> {
+    let statement =
+        "SELECT position, rollout, seq, body FROM events WHERE position > ? ORDER BY position LIMIT ?";
+    let query = sqlx::query(statement).bind(integer(position)).bind(limit(most));
+    let rows = query.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let id = RolloutId(row.try_get("rollout")?);
+            let position = unsigned(row.try_get("position")?, || format!("a position of rollout {id}"))?;
+            let event = part(row, "body", |seq| format!("event {seq} of rollout {id}"))?;
+            Ok((position, id, event))
+        })
+        .collect()
+}
+
+/// The position of the newest log line.
+pub(super) async fn newest_position(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(position) FROM events").fetch_one(connection).await?;
+    unsigned(newest.unwrap_or(0), || "the newest position".to_owned())
+}
+
 /// Appends an observation with its assessment.
 pub(super) async fn add_observation(
     connection: &mut SqliteConnection,

@@ -133,6 +133,18 @@ impl Store for SqliteStore {
         work!(self, read, history::events(id, after, limit))
     }
 
+    async fn events_since(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, RolloutId, EventRecord)>, StoreError> {
+        work!(self, read, history::events_since(position, limit))
+    }
+
+    async fn newest_position(&self) -> Result<u64, StoreError> {
+        work!(self, read, history::newest_position())
+    }
+
     async fn observations(
         &self,
         id: &RolloutId,

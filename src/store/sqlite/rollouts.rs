@@ -63,8 +63,8 @@ async fn insert(
 ) -> Result<(), StoreError> {
     let inserted = sqlx::query(
         "INSERT INTO rollouts \
-         (id, target, revision, phase, ended, created_at, ended_at, idempotency_key, body) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (id, target, revision, phase, ended, created_at, ended_at, idempotency_key, policy, body) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&rollout.id.0)
     .bind(&rollout.target)
@@ -74,6 +74,7 @@ async fn insert(
     .bind(rollout.created_at.0)
     .bind(rollout.ended_at.map(|at| at.0))
     .bind(key)
+    .bind(&rollout.policy.name)
     .bind(encode(rollout, || format!("rollout {}", rollout.id))?)
     .execute(&mut *connection)
     .await;
@@ -91,7 +92,8 @@ pub(super) async fn update(connection: &mut SqliteConnection, rollout: &Rollout)
     let id = &rollout.id;
     let next = Rollout { revision: rollout.revision + 1, ..rollout.clone() };
     let updated = sqlx::query(
-        "UPDATE rollouts SET revision = ?3, phase = ?4, ended = ?5, ended_at = ?6, body = ?7 \
+        "UPDATE rollouts SET revision = ?3, phase = ?4, ended = ?5, ended_at = ?6, body = ?7, \
+         policy = ?8 \
          WHERE id = ?1 AND revision = ?2",
     )
     .bind(&id.0)
@@ -101,6 +103,7 @@ pub(super) async fn update(connection: &mut SqliteConnection, rollout: &Rollout)
     .bind(next.phase.is_terminal())
     .bind(next.ended_at.map(|at| at.0))
     .bind(encode(&next, || format!("rollout {id}"))?)
+    .bind(&next.policy.name)
     .execute(&mut *connection)
     .await
     .map_err(|error| taken(error, || format!("the occupation of target {}", rollout.target)))?;
@@ -150,8 +153,25 @@ pub(super) async fn list(
     if let Some(before) = &filter.before {
         query.push(" AND id < ").push_bind(&before.0);
     }
+    if let Some(since) = filter.since {
+        query.push(" AND (ended = 0 OR ended_at >= ").push_bind(since.0).push(")");
+    }
+    if let Some(until) = filter.until {
+        query.push(" AND created_at <= ").push_bind(until.0);
+    }
+    if let Some(policy) = &filter.policy {
+        // Bodies in CBOR that an older version wrote have no column beside them.
+        query.push(" AND coalesce(policy, ").push_bind(policy).push(") = ").push_bind(policy);
+    }
     query.push(" ORDER BY id DESC LIMIT ").push_bind(limit(filter.limit));
-    query.build().fetch_all(connection).await?.iter().map(read).collect()
+    let mut rollouts = Vec::new();
+    for row in &query.build().fetch_all(connection).await? {
+        let rollout = read(row)?;
+        if filter.policy.as_ref().is_none_or(|policy| rollout.policy.name == *policy) {
+            rollouts.push(rollout);
+        }
+    }
+    Ok(rollouts)
 }
 
 /// Scheduled ones of a target, oldest first.

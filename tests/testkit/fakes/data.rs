@@ -34,6 +34,9 @@ pub struct Data {
     pub(super) pending_commands: BTreeMap<RolloutId, BTreeSet<u64>>,
     notice_keys: BTreeSet<(String, String)>,
     pub(super) pending_notices: BTreeMap<String, BTreeSet<i64>>,
+    /// Which rollout's line has which position, from 1; removed ones leave no gap in the keys.
+    pub log: BTreeMap<u64, (RolloutId, u64)>,
+    next_position: u64,
     next_command: u64,
     next_notice: i64,
 }
@@ -103,7 +106,16 @@ impl Data {
         self.put(rollout);
         if let Some(data) = self.rollouts.get_mut(&id) {
             data.key = key.map(str::to_owned);
-            data.events.insert(first.seq, first);
+            let seq = first.seq;
+            data.events.insert(seq, first);
+            self.append(&id, [seq]);
+        }
+    }
+
+    fn append(&mut self, id: &RolloutId, lines: impl IntoIterator<Item = u64>) {
+        for seq in lines {
+            self.next_position += 1;
+            self.log.insert(self.next_position, (id.clone(), seq));
         }
     }
 
@@ -237,6 +249,7 @@ impl Data {
                 }
             }
             data.events.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
+            self.append(&rollout.id, commit.events.iter().map(|event| event.seq));
         }
         for (channel, notice) in &commit.outbox {
             self.notify(channel, notice);
