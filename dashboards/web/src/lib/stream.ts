@@ -2,6 +2,7 @@
 // out is told from a daemon that is away, and a connection that has silently died is noticed.
 
 import { ApiError, problem, tellSignedOut } from "./api";
+import { Parser } from "./events";
 import { store } from "./store";
 
 export interface StreamEvent {
@@ -26,40 +27,6 @@ export interface Listener {
   event(event: StreamEvent): void;
   /** The connection is there again after it was lost: what was missed has to be read. */
   again(): void;
-}
-
-/** Splits a stream into events; returns the id of the last one through `onId`. */
-export class Parser {
-  private rest = "";
-  private name = "";
-  private data: string[] = [];
-
-  constructor(
-    private readonly onEvent: (name: string, data: string) => void,
-    private readonly onId: (id: string) => void,
-  ) {}
-
-  push(text: string): void {
-    const lines = (this.rest + text).split(/\r\n|\n|\r(?!$)/);
-    this.rest = lines.pop() ?? "";
-    for (const line of lines) this.line(line);
-  }
-
-  private line(line: string): void {
-    if (line === "") {
-      if (this.data.length > 0) this.onEvent(this.name || "message", this.data.join("\n"));
-      this.name = "";
-      this.data = [];
-      return;
-    }
-    const colon = line.indexOf(":");
-    if (colon === 0) return;
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "event") this.name = value;
-    else if (field === "data") this.data.push(value);
-    else if (field === "id") this.onId(value);
-  }
 }
 
 /** Follows the stream until the returned function is called. */
