@@ -1,0 +1,354 @@
+// What the daemon answers with under /api/v1. The same types in Rust: src/api/views.rs and below.
+
+import type { Ratio } from "./format";
+
+export type { Ratio };
+
+export interface Page<T> {
+  items: T[];
+  next?: string | null;
+}
+
+export interface Me {
+  name: string | null;
+  role: "viewer" | "operator" | "approver" | "admin";
+  services: string[];
+  open: boolean;
+  may: { view: boolean; operate: boolean; approve: boolean; administer: boolean };
+}
+
+export type Verdict = "worse" | "not_worse" | "undecided" | "no_data";
+
+export interface WaitingFor {
+  on: string;
+  sentence: string;
+  remaining_seconds?: number | null;
+}
+
+export interface Row {
+  id: string;
+  target: string;
+  version: string;
+  stable_version: string | null;
+  policy: string;
+  state: string;
+  ended: boolean;
+  holds: string[];
+  needs_you: boolean;
+  step: { index: number; of: number; weight_percent: number } | null;
+  stage: string | null;
+  wanted_percent: number | null;
+  seen_percent: number | null;
+  in_phase_seconds: number;
+  remaining_seconds: number | null;
+  waiting_for: WaitingFor | null;
+  worst: { metric: string; verdict: Verdict; ratio: Ratio } | null;
+  spark: number[];
+  reason: string | null;
+  created_at: string;
+  created_by: string;
+  ended_at: string | null;
+  revision: number;
+}
+
+export interface Counts {
+  needs_you: number;
+  in_progress: number;
+  baking: number;
+  rolled_back_today: number;
+  ended_today: number;
+  median_seconds_to_promotion: number | null;
+}
+
+export interface Overview {
+  at: string;
+  counts: Counts;
+  items: Row[];
+}
+
+export interface Evidence {
+  ln_e: number;
+  odds: number;
+  ln_bound: number;
+  bound_odds: number;
+  reached: boolean;
+}
+
+export interface Quantile {
+  quantile: number;
+  seconds: number;
+  low_seconds: number;
+  high_seconds: number;
+}
+
+export interface Arm {
+  requests: number;
+  share_percent: number | null;
+  share_interval_percent: [number, number] | null;
+  p50_seconds: number | null;
+  p95_seconds: number | null;
+  p99_seconds: number | null;
+  quantiles?: Quantile[];
+  rate?: number | null;
+  value?: number | null;
+}
+
+export interface Metric {
+  name: string;
+  kind: string;
+  bad_means: string;
+  verdict: Verdict;
+  harm: Evidence;
+  no_harm: Evidence;
+  ratio: Ratio | null;
+  canary: Arm;
+  baseline: Arm;
+  bound_seconds: number | null;
+  dispersion: number;
+  dispersion_source?: string;
+}
+
+export interface Guardrail {
+  name: string;
+  status: "no_data" | "clear" | "breaching" | "fired" | "both_breach";
+  canary: number | null;
+  baseline: number | null;
+  breaching_for_seconds: number;
+  hold_for_seconds: number | null;
+  baseline_healthy: boolean | null;
+  action: string;
+  severity: string;
+  sentence: string;
+}
+
+export interface Assessment {
+  tick: number;
+  advice: string;
+  reasons: { code: string; sentence: string }[];
+  harm: Evidence;
+  catastrophe: Evidence;
+  metrics: Metric[];
+  guardrails: Guardrail[];
+  remaining_seconds: number | null;
+}
+
+export interface StepPlan {
+  weight_percent: number;
+  min_seconds: number;
+  max_seconds: number | null;
+  at_max: string;
+}
+
+export interface Split {
+  canary_percent: number;
+  stable_percent: number;
+  baseline_percent: number;
+}
+
+export interface Seen extends Split {
+  at: string;
+  as_wanted: boolean;
+}
+
+export interface Rollout {
+  id: string;
+  target: string;
+  version: string;
+  stable_version: string | null;
+  policy: { name: string; version: string; mode: "act" | "observe" };
+  kind: "release" | "revert";
+  state: string;
+  ended: boolean;
+  step: { index: number; of: number; weight_percent: number; min_seconds: number; max_seconds: number | null } | null;
+  steps: StepPlan[];
+  stage: string | null;
+  holds: string[];
+  wanted: Split | null;
+  seen: Seen | null;
+  unconfirmed_nodes: string[];
+  timers: { analysed_seconds: number; in_phase_seconds: number; unseen_seconds: number; quiet_seconds: number };
+  assessment: Assessment | null;
+  last_compared: { weight_percent: number; assessment: Assessment } | null;
+  waiting_for: WaitingFor | null;
+  reason: { code: string; sentence: string } | null;
+  superseded_by: string | null;
+  supersedes: string | null;
+  revision: number;
+  created_at: string;
+  created_by: string;
+  phase_since: string;
+  ended_at: string | null;
+}
+
+export interface LogLine {
+  seq: number;
+  at: string;
+  kind: string;
+  by: string | null;
+  sentence: string;
+}
+
+export type Numbers = (number | null)[];
+
+export interface SeriesMetric {
+  name: string;
+  kind: string;
+  unit: "percent" | "seconds" | "value" | "per_second";
+  canary: { requests: Numbers; value: Numbers; low: Numbers; high: Numbers };
+  baseline: { requests: Numbers; value: Numbers; low: Numbers; high: Numbers };
+  ratio: { low: Numbers; estimate: Numbers; high: Numbers };
+  ln_harm: Numbers;
+  ln_no_harm: Numbers;
+  ln_bound_harm: number | null;
+  ln_bound_no_harm: number | null;
+  latency: LatencyCounts | null;
+}
+
+export interface LatencyCounts {
+  le: (number | null)[];
+  canary: number[];
+  baseline: number[];
+  canary_quantiles: Quantile[];
+  baseline_quantiles: Quantile[];
+}
+
+export interface Series {
+  rollout: string;
+  from: string | null;
+  to: string | null;
+  times: number[];
+  step: Numbers;
+  wanted_percent: Numbers;
+  seen_percent: Numbers;
+  metrics: SeriesMetric[];
+}
+
+export interface ReportStep {
+  index: number;
+  weight_percent: number;
+  from: string;
+  to: string | null;
+  seconds: number;
+  outcome: string;
+  sentence: string | null;
+}
+
+export interface Report {
+  rollout: Rollout;
+  verdict: string;
+  sentence: string;
+  duration_seconds: number;
+  steps: ReportStep[];
+  decisions: LogLine[];
+  log: LogLine[];
+  alerts: unknown[];
+  post_mortem: string | null;
+}
+
+export interface Node {
+  id: string;
+  connected: boolean;
+  confirmed: boolean;
+  generation: number;
+  last_seen: string;
+  refused: string | null;
+}
+
+export interface Target {
+  name: string;
+  configured: boolean;
+  router: string | null;
+  provider: string | null;
+  route: string | null;
+  stable_version: string | null;
+  wanted: Split;
+  generation: number;
+  seen: Seen | null;
+  nodes: Node[];
+  unconfirmed_nodes: string[];
+  active_rollout: string | null;
+  revision: number;
+}
+
+export interface PolicyMetric {
+  name: string;
+  kind: string;
+  bad_means: string;
+  tolerance: number;
+  harm_floor_percent: number;
+  no_harm_floor_percent: number;
+  direction: string;
+  source: { type: string; [key: string]: unknown };
+}
+
+export interface PolicyGuardrail {
+  name: string;
+  signal: { type: string; metric?: string; quantile?: number; query?: string };
+  limit: { type: "absolute" | "ratio_to_baseline" | "difference_to_baseline"; value: number };
+  breach: "above" | "below";
+  hold_for_seconds: number;
+  over_seconds: number;
+  min_requests: number;
+  severity: string;
+  action: string;
+  regardless_of_baseline: boolean;
+}
+
+export interface Policy {
+  name: string;
+  version: string;
+  description: string;
+  mode: "act" | "observe";
+  steps: StepPlan[];
+  interval_seconds: number;
+  lag_seconds: number;
+  warm_up_seconds: number;
+  false_rollback_rate: number;
+  no_harm_alpha: number;
+  dispersion: number;
+  blind_after_seconds: number;
+  blind_then: string;
+  silent_after_seconds: number;
+  silent_then: string;
+  confirm_within_seconds: number;
+  metrics: PolicyMetric[];
+  guardrails: PolicyGuardrail[];
+  bake_seconds: number;
+}
+
+export interface ShareOfRuns {
+  count: number;
+  share: number;
+  low: number;
+  high: number;
+}
+
+export interface Times {
+  median_seconds: number | null;
+  p90_seconds: number | null;
+}
+
+export interface Plan {
+  policy: string;
+  requests_per_second: number;
+  error_rate: number;
+  latency_median_seconds: number;
+  latency_sigma: number;
+  latency_assumed: boolean;
+  dispersion: number;
+  runs: number;
+  steps: {
+    weight_percent: number;
+    min_seconds: number;
+    max_seconds: number;
+    harmless_advances: ShareOfRuns;
+    advance: Times;
+    metrics: {
+      metric: string;
+      latency: boolean;
+      smallest_found: number | null;
+      found: { factor: number; found: ShareOfRuns; advanced: ShareOfRuns; time: Times }[];
+    }[];
+    warnings: string[];
+  }[];
+}

@@ -1,0 +1,123 @@
+// The buttons of a rollout. Each says what it will do before it does it.
+
+import { useMemo, useState } from "preact/hooks";
+import { ApiError, change, get, idempotencyKey, sentence } from "../../lib/api";
+import type { Rollout } from "../../lib/types";
+import { Dialog } from "../../ui/parts";
+import { type Command, consequence, deed, label, possible } from "./commands";
+
+export function CommandBar(props: { view: Rollout; changed: (view: Rollout) => void }) {
+  // The dialog speaks of the rollout as it was when it was opened: that is what the person agrees to.
+  const [open, setOpen] = useState<{ command: Command; view: Rollout } | null>(null);
+  const { view } = props;
+  return (
+    <div class="buttons commands">
+      {possible(view).map((command) => (
+        <button
+          key={command}
+          type="button"
+          class={command === "rollback" ? "danger" : ""}
+          data-command={command}
+          onClick={() => setOpen({ command, view })}
+        >
+          {label(command, view)}
+        </button>
+      ))}
+      {open && <CommandDialog {...open} changed={props.changed} onClose={() => setOpen(null)} />}
+    </div>
+  );
+}
+
+function CommandDialog(props: {
+  command: Command;
+  view: Rollout;
+  changed: (view: Rollout) => void;
+  onClose: () => void;
+}) {
+  const { command } = props;
+  const [view, setView] = useState(props.view);
+  const [reason, setReason] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [told, setTold] = useState<string | null>(null);
+  // Sent again after an answer that was lost, it is still one command.
+  const key = useMemo(idempotencyKey, [view.revision]);
+  const still = possible(view).includes(command);
+  const path = `/rollouts/${encodeURIComponent(view.id)}`;
+
+  const look = async (): Promise<void> => {
+    const fresh = await get<Rollout>(path);
+    setView(fresh);
+    props.changed(fresh);
+  };
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    if (busy) return;
+    setBusy(true);
+    setTold(null);
+    try {
+      const body = { command, ...(reason.trim() ? { reason: reason.trim() } : {}) };
+      const headers = { "If-Match": `"${view.revision}"`, "Idempotency-Key": key };
+      await change("POST", `${path}/commands`, body, headers);
+      props.onClose();
+      await look().catch(() => undefined);
+    } catch (error) {
+      setTold(await explain(error, look));
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Dialog title={`${deed(command, view)}: ${view.target} ${view.version}`} onClose={props.onClose}>
+      <form onSubmit={(event) => void submit(event)}>
+        {still ? (
+          <p class="consequence">{consequence(command, view)}</p>
+        ) : (
+          <p class="consequence">This is not possible any more: the rollout is {view.state.replaceAll("_", " ")}.</p>
+        )}
+        {still && (
+          <label>
+            Reason <span class="faint">(optional; it stands in the log and the report)</span>
+            <textarea
+              name="reason"
+              rows={2}
+              maxLength={2000}
+              value={reason}
+              onInput={(event) => setReason(event.currentTarget.value)}
+            />
+          </label>
+        )}
+        {told && (
+          <p class="trouble" role="alert">
+            {told}
+          </p>
+        )}
+        <div class="buttons">
+          <button type="button" onClick={props.onClose}>
+            Leave it as it is
+          </button>
+          {still && (
+            <button type="submit" class={command === "rollback" ? "danger" : "strong"} disabled={busy}>
+              {busy ? "Asking …" : deed(command, view)}
+            </button>
+          )}
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+/** What the daemon says against it. After a change in between, the dialog shows the rollout as it is now. */
+async function explain(error: unknown, look: () => Promise<void>): Promise<string> {
+  if (!(error instanceof ApiError)) return sentence(error);
+  if (error.status === 412) {
+    await look().catch(() => undefined);
+    return "It has changed since you looked. Nothing was done. Read again what this will do now.";
+  }
+  if (error.status === 403) return `You may not do this. ${sentence(error)}`;
+  if (error.status === 409) {
+    await look().catch(() => undefined);
+    return `Refused. ${sentence(error)}`;
+  }
+  if (error.status === 0) return `${sentence(error)} Whether it was done is not known: trying again does it only once.`;
+  return sentence(error);
+}

@@ -1,0 +1,139 @@
+// How surely: the evidence of one metric against both bounds, on a logarithmic scale.
+
+import { useMemo } from "preact/hooks";
+import uPlot from "uplot";
+import { bound, evidence, odds } from "../../lib/format";
+import type { Numbers } from "../../lib/types";
+import { axis, Chart, FONT, type Palette, timeAxis } from "../../ui/chart";
+import { timeOf } from "../../ui/parts";
+import { type ChartCardProps, Legend } from "./metric-chart";
+
+/** Natural logarithms as powers of ten, no lower than 1:1: below that there is no evidence at all. */
+function powers(numbers: Numbers): Numbers {
+  return numbers.map((ln) => (ln === null ? null : Math.max(0, ln / Math.LN10)));
+}
+
+interface Bound {
+  power: number;
+  text: string;
+  colour: string;
+  ink: string;
+}
+
+/** Both bounds as dashed lines that say what happens there. */
+function drawBounds(bounds: Bound[], colour: Palette): (u: uPlot) => void {
+  return (u) => {
+    const { ctx, bbox } = u;
+    const scale = uPlot.pxRatio;
+    ctx.save();
+    ctx.lineWidth = 1.5 * scale;
+    ctx.font = FONT.replace("12px", `600 ${11 * scale}px`);
+    ctx.textAlign = "right";
+    for (const each of bounds) {
+      const y = u.valToPos(each.power, "y", true);
+      ctx.setLineDash([6 * scale, 4 * scale]);
+      ctx.strokeStyle = each.colour;
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      const right = bbox.left + bbox.width - 4 * scale;
+      const width = ctx.measureText(each.text).width;
+      ctx.globalAlpha = 0.85;
+      ctx.fillStyle = colour.surface;
+      ctx.fillRect(right - width - 3 * scale, y - 16 * scale, width + 6 * scale, 14 * scale);
+      ctx.globalAlpha = 1;
+      ctx.fillStyle = each.ink;
+      ctx.fillText(each.text, right, y - 5 * scale);
+    }
+    ctx.restore();
+  };
+}
+
+/** Whole powers of ten, few enough to be read. */
+function splits(min: number, max: number): number[] {
+  const step = Math.max(1, Math.ceil((max - min) / 6));
+  const all: number[] = [];
+  for (let power = Math.ceil(min); power <= max; power += step) all.push(power);
+  return all;
+}
+
+export function EvidenceCard(props: ChartCardProps) {
+  const { series, metric, judged } = props;
+  const harm = useMemo(() => powers(metric.ln_harm), [metric]);
+  const noHarm = useMemo(() => powers(metric.ln_no_harm), [metric]);
+  const data = useMemo<uPlot.AlignedData>(() => [series.times, noHarm, harm], [series, harm, noHarm]);
+  const [toHarm, toNoHarm] = [metric.ln_bound_harm, metric.ln_bound_no_harm];
+  const highest = Math.max(toHarm ?? 0, toNoHarm ?? 0) / Math.LN10;
+  const options = (colour: Palette): Omit<uPlot.Options, "width" | "height"> => {
+    const bounds: Bound[] = [];
+    if (toHarm !== null) {
+      const text = `roll back ${bound(Math.exp(toHarm))}`;
+      bounds.push({ power: toHarm / Math.LN10, text, colour: colour.bad, ink: colour.badText });
+    }
+    if (toNoHarm !== null) {
+      const text = `advance ${bound(Math.exp(toNoHarm))}`;
+      bounds.push({ power: toNoHarm / Math.LN10, text, colour: colour.good, ink: colour.goodText });
+    }
+    return {
+      scales: { y: { range: (_, __, max) => [0, Math.max(highest * 1.25, (max ?? 0) * 1.08, 1)] } },
+      axes: [
+        timeAxis(colour),
+        axis(colour, {
+          size: 84,
+          splits: (_, __, min, max) => splits(min, max),
+          values: (_, at) => at.map((power) => bound(10 ** power)),
+        }),
+      ],
+      series: [
+        {},
+        { stroke: colour.good, width: 2, dash: [3, 3], points: { show: false } },
+        { stroke: colour.bad, width: 2, points: { show: false } },
+      ],
+      hooks: { draw: [drawBounds(bounds, colour)] },
+    };
+  };
+  const readout = (index: number): string => {
+    const show = (numbers: Numbers): string => {
+      const ln = numbers[index] ?? null;
+      return ln === null ? "no data" : odds(Math.exp(Math.min(ln, 700)));
+    };
+    const time = series.times[index];
+    const when = time === undefined ? "" : timeOf(new Date(time * 1000));
+    return `${when} · harm ${show(metric.ln_harm)} · no harm ${show(metric.ln_no_harm)}`;
+  };
+  return (
+    <section class="card" data-evidence={metric.name}>
+      <div class="card-head">
+        <h2>
+          Evidence<span class="faint"> in {metric.name}</span>
+        </h2>
+        <span class="faint small">how surely, at any number of looks</span>
+      </div>
+      {judged && (
+        <p class="faint small">
+          harm {evidence(judged.harm)} · no harm {evidence(judged.no_harm)}
+        </p>
+      )}
+      <Legend
+        lines={[
+          { kind: "harm", name: "harm" },
+          { kind: "no-harm", name: "no harm beyond the margin" },
+        ]}
+      />
+      <Chart
+        label={`Evidence in ${metric.name} over time${
+          judged ? `: at the end harm ${evidence(judged.harm)}, no harm ${evidence(judged.no_harm)}` : ""
+        }.`}
+        data={data}
+        height={210}
+        shape={`${toHarm} ${toNoHarm}`}
+        options={options}
+        zoom={props.zoom}
+        onZoom={props.onZoom}
+        sync={series.rollout}
+        readout={readout}
+      />
+    </section>
+  );
+}

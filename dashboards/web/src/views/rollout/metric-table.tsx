@@ -1,0 +1,88 @@
+// The figures of one metric, both arms below one another.
+
+import { latency, shareWithInterval, thousands, valueWithUnit } from "../../lib/format";
+import type { Arm, Metric, Quantile } from "../../lib/types";
+
+const QUANTILES = [0.5, 0.95, 0.99];
+
+export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseline?: Quantile[] }) {
+  const { metric } = props;
+  const isLatency = metric.kind === "latency";
+  const share = isLatency ? (metric.bound_seconds === null ? "slow" : `> ${latency(metric.bound_seconds)}`) : "bad";
+  const shares = metric.canary.share_percent !== null || metric.baseline.share_percent !== null;
+  const values = [metric.canary, metric.baseline].some((arm) => arm.value != null || arm.rate != null);
+  const row = (name: "canary" | "baseline", arm: Arm, quantiles: Quantile[] | undefined) => (
+    <tr>
+      <th scope="row" class={name}>
+        {name}
+      </th>
+      {isLatency && QUANTILES.map((wanted) => <QuantileCell key={wanted} arm={arm} wanted={wanted} more={quantiles} />)}
+      {shares && (
+        <td class="number">
+          {arm.share_percent === null ? "–" : shareWithInterval(arm.share_percent, arm.share_interval_percent)}
+        </td>
+      )}
+      {values && <td class="number">{valueWords(arm)}</td>}
+      <td class="number">{thousands(arm.requests)}</td>
+    </tr>
+  );
+  return (
+    <div class="scroll">
+      <table class="arms">
+        <thead>
+          <tr>
+            <th scope="col">
+              <span class="hidden">arm</span>
+            </th>
+            {isLatency &&
+              QUANTILES.map((quantile) => (
+                <th scope="col" class="number" key={quantile}>
+                  p{quantile * 100}
+                </th>
+              ))}
+            {shares && (
+              <th scope="col" class="number">
+                {share}
+              </th>
+            )}
+            {values && (
+              <th scope="col" class="number">
+                {metric.kind === "rate" ? "rate" : "mean"}
+              </th>
+            )}
+            <th scope="col" class="number">
+              requests
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {row("baseline", metric.baseline, props.baseline)}
+          {row("canary", metric.canary, props.canary)}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function valueWords(arm: Arm): string {
+  if (arm.rate != null) return valueWithUnit(arm.rate, "value");
+  return arm.value == null ? "–" : valueWithUnit(arm.value, "value");
+}
+
+function QuantileCell(props: { arm: Arm; wanted: number; more: Quantile[] | undefined }) {
+  const { arm, wanted } = props;
+  const found = [...(arm.quantiles ?? []), ...(props.more ?? [])].find((each) => each.quantile === wanted);
+  const bare = { 0.5: arm.p50_seconds, 0.95: arm.p95_seconds, 0.99: arm.p99_seconds }[wanted] ?? null;
+  const seconds = found?.seconds ?? bare;
+  if (seconds === null) return <td class="number">–</td>;
+  return (
+    <td class="number">
+      {latency(seconds)}
+      {found && (
+        <span class="faint small interval">
+          [{latency(found.low_seconds)} – {latency(found.high_seconds)}]
+        </span>
+      )}
+    </td>
+  );
+}
