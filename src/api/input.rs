@@ -60,16 +60,16 @@ impl Body {
     /// At most `most` texts of 1 to `longest` characters, where they are there.
     pub(super) fn texts(&mut self, field: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         let value = self.take(field)?;
-        let good = |text: &str| {
-            (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-        };
+        let good =
+            |text: &str| (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         let texts = value.as_array().filter(|list| list.len() <= most).and_then(|list| {
             let texts = list.iter().map(|item| item.as_str().filter(|text| good(text)).map(str::to_owned));
             texts.collect::<Option<Vec<String>>>()
         });
         if texts.is_none() {
-            let detail =
-                format!("`{field}` must be a list of at most {most} texts of 1 to {longest} printable characters");
+            let detail = format!(
+                "`{field}` must be a list of at most {most} texts of 1 to {longest} printable characters"
+            );
             self.wrong(field, detail);
         }
         texts
@@ -279,7 +279,8 @@ impl Params {
         let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
             .into_iter()
             .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, seconds)));
-        let duration = unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
+        let duration =
+            unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
         if duration.is_none_or(|duration| duration > longest) {
             let days = longest.as_secs() / 86_400;
             let detail = format!(

@@ -47,7 +47,8 @@ impl Looks {
             return;
         }
         self.last = seq;
-        let ratio = |ratio: Option<[f64; 3]>| ratio.map(|[_, estimate, _]| estimate).filter(|x| x.is_finite());
+        let ratio =
+            |ratio: Option<[f64; 3]>| ratio.map(|[_, estimate, _]| estimate).filter(|x| x.is_finite());
         self.ratios.push_back(assessment.metrics.iter().map(|metric| ratio(metric.ratio)).collect());
         while self.ratios.len() > LOOKS {
             self.ratios.pop_front();

@@ -97,8 +97,17 @@ pub(super) async fn list(
         api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
     let seen = principal.seen(targets.keys());
     // One more than the page has tells whether there is another page.
-    let filter =
-        RolloutFilter { target, targets: seen, phase, active, policy, since, until, before, limit: limit + 1 };
+    let filter = RolloutFilter {
+        target,
+        targets: seen,
+        phase,
+        active,
+        policy,
+        since,
+        until,
+        before,
+        limit: limit + 1,
+    };
     let mut rollouts = api.handle.store().rollouts(&filter).await?;
     let more = rollouts.len() > limit;
     rollouts.truncate(limit);

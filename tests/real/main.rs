@@ -9,6 +9,7 @@ mod haproxy;
 mod history;
 mod kill;
 mod outage;
+mod page;
 mod providers;
 mod rollouts;
 mod routers;

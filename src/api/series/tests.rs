@@ -17,6 +17,7 @@ fn policy() -> Policy {
 
 fn metric(name: &str, canary: Counts, baseline: Counts) -> MetricObservation {
     MetricObservation {
+        routes: Default::default(),
         metric: name.to_owned(),
         window: None,
         canary: Ok(canary),
