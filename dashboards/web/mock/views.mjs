@@ -1,0 +1,311 @@
+// What the mock answers with: the daemon's forms of a rollout.
+
+import {
+  BUCKETS,
+  duration,
+  evidence,
+  histogram,
+
+  quantiles,
+  ratioOf,
+  SLOW_SECONDS,
+  wilson,
+} from "./figures.mjs";
+import { LN_HARM, LN_NO_HARM } from "./rollout.mjs";
+
+const iso = (ms) => (ms === null ? null : new Date(ms).toISOString());
+const NEEDS = ["user", "drift", "plan"];
+
+function verdict(sum) {
+  if (sum.canary.requests === 0) return "no_data";
+  if (sum.harm >= LN_HARM) return "worse";
+  return sum.noHarm >= LN_NO_HARM ? "not_worse" : "undecided";
+}
+
+function assessment(r, sums) {
+  const metrics = r.rule.metrics.map((metric, i) => {
+    const sum = sums[i];
+    const slow = metric.kind === "latency";
+    const arm = (of, shift) => {
+      const all = slow ? quantiles(of.requests, shift) : [];
+      return {
+        requests: of.requests,
+        share_percent: of.requests ? (of.bad / of.requests) * 100 : null,
+        share_interval_percent: wilson(of.bad, of.requests),
+        p50_seconds: all[0]?.seconds ?? null,
+        p95_seconds: all[2]?.seconds ?? null,
+        p99_seconds: all[3]?.seconds ?? null,
+        ...(slow ? { quantiles: all } : {}),
+      };
+    };
+    return {
+      name: metric.name,
+      kind: metric.kind,
+      bad_means: metric.bad_means,
+      verdict: verdict(sum),
+      harm: evidence(sum.harm, LN_HARM),
+      no_harm: evidence(sum.noHarm, LN_NO_HARM),
+      ratio: ratioOf(sum.canary, sum.baseline),
+      canary: arm(sum.canary, r.slower),
+      baseline: arm(sum.baseline, 1),
+      bound_seconds: slow ? SLOW_SECONDS : null,
+      dispersion: r.rule.dispersion,
+      dispersion_source: "policy",
+    };
+  });
+  const harm = Math.max(...sums.map((sum) => sum.harm));
+  return {
+    tick: r.ticks.length,
+    advice: harm >= LN_HARM ? "roll_back" : "hold",
+    reasons: [],
+    harm: evidence(harm, LN_HARM),
+    catastrophe: evidence(-2, LN_HARM),
+    metrics,
+    guardrails: r.rule.guardrails.map((guardrail) => ({
+      name: guardrail.name,
+      status: "clear",
+      canary: 0.004,
+      baseline: 0.004,
+      breaching_for_seconds: 0,
+      hold_for_seconds: guardrail.hold_for_seconds,
+      baseline_healthy: true,
+      action: guardrail.action,
+      severity: guardrail.severity,
+      sentence: `${guardrail.name} is within its limit.`,
+    })),
+    remaining_seconds: remaining(r),
+  };
+}
+
+function remaining(r) {
+  if (r.state !== "progressing" || r.stage !== "analysing" || r.holds.length > 0 || r.analysed === 0) return null;
+  const least = Math.min(...r.sums.map((sum) => sum.noHarm));
+  const rate = least / r.analysed;
+  const proof = rate > 0 ? Math.max(0, (LN_NO_HARM - least) / rate) : null;
+  const min = Math.max(0, r.rule.steps[r.step].min_seconds - r.analysed);
+  return proof === null ? null : Math.max(proof, min);
+}
+
+function waitingFor(r, now) {
+  const on = (name, sentence, remaining_seconds = null) => ({ on: name, sentence, remaining_seconds });
+  if (r.ended) return null;
+  if (r.state === "rolling_back") {
+    return r.stuck
+      ? on("proxy", `Waiting for 1 of ${r.nodes} proxies to confirm the canary at 0%: edge-3.`)
+      : on("traffic", "Waiting for the canary's last requests: its weight is 0.");
+  }
+  if (r.holds.includes("user")) return on("person", "Waiting for a person: it is paused; `resume` lets it go on.");
+  if (r.holds.includes("plan")) {
+    return on(
+      "person",
+      "Waiting for a person, or for evidence: the step has lasted its maximum and nothing is proven; `advance` goes on, `rollback` goes back.",
+    );
+  }
+  if (r.holds.includes("blind")) {
+    return on("data", `Waiting for data: neither arm has been seen for ${duration((now - r.phaseAt) / 1000)}.`);
+  }
+  if (r.state === "preflight") return on("data", "Waiting for data of the baseline, before any traffic is moved.");
+  if (r.state === "baking") {
+    const left = r.rule.bake_seconds - r.analysed;
+    return on("time", `Waiting for the end of the bake at 100%: ${duration(left)} left.`, left);
+  }
+  if (r.stage === "settling" || r.state === "finalizing") return on("proxy", `Waiting for the router to show ${r.wanted}%.`);
+  const left = remaining(r);
+  const open = r.rule.metrics.filter((_, i) => r.sums[i].noHarm < LN_NO_HARM).map((metric) => metric.name);
+  if (left === null) return on("time", `Waiting for the end of the warm-up.`);
+  if (open.length === 0) {
+    return on("time", `Waiting for the step's minimum duration: ${duration(left)} of analysed time left; no metric is worse.`, left);
+  }
+  return on("evidence", `Waiting for evidence of no harm in ${open.join(" and ")}: about ${duration(left)} at this traffic.`, left);
+}
+
+const stepOf = (r) =>
+  ["progressing", "preparing"].includes(r.state)
+    ? { index: r.step + 1, of: r.rule.steps.length, ...pick(r.rule.steps[r.step], "weight_percent", "min_seconds", "max_seconds") }
+    : null;
+
+const pick = (from, ...names) => Object.fromEntries(names.map((name) => [name, from[name]]));
+
+const split = (canary) => ({ canary_percent: canary, stable_percent: 100 - canary, baseline_percent: 0 });
+
+const unconfirmed = (r) => (r.stuck && r.state === "rolling_back" ? ["edge-3"] : []);
+
+export function rolloutView(r, now) {
+  const active = !r.ended;
+  return {
+    id: r.id,
+    target: r.target,
+    version: r.version,
+    stable_version: active ? r.stable : null,
+    policy: { name: r.rule.name, version: r.rule.version, mode: r.rule.mode },
+    kind: "release",
+    state: r.state,
+    ended: r.ended,
+    step: stepOf(r),
+    steps: r.rule.steps,
+    stage: r.stage,
+    holds: r.holds,
+    wanted: active ? split(r.wanted) : null,
+    seen: active ? { ...split(r.seen.percent), at: iso(r.seen.at), as_wanted: r.seen.percent === r.wanted } : null,
+    unconfirmed_nodes: unconfirmed(r),
+    timers: {
+      analysed_seconds: r.analysed,
+      blind_seconds: 0,
+      silent_seconds: 0,
+      in_phase_seconds: (now - r.phaseAt) / 1000,
+      unseen_seconds: 0,
+      quiet_seconds: 0,
+    },
+    assessment: r.ticks.length > 0 ? assessment(r, r.sums) : null,
+    last_compared: r.compared && { weight_percent: r.compared.weight, assessment: assessment(r, r.compared.sums) },
+    waiting_for: waitingFor(r, now),
+    reason: r.reason,
+    superseded_by: null,
+    supersedes: null,
+    revision: r.revision,
+    created_at: iso(r.at),
+    created_by: r.by,
+    phase_since: iso(r.phaseAt),
+    ended_at: iso(r.endedAt),
+  };
+}
+
+export function rowView(r, now) {
+  const sums = r.state === "progressing" ? r.sums : (r.compared?.sums ?? r.sums);
+  const all = r.rule.metrics.map((metric, i) => ({
+    metric: metric.name,
+    verdict: verdict(sums[i]),
+    ratio: ratioOf(sums[i].canary, sums[i].baseline),
+    harm: sums[i].harm,
+  }));
+  const worst = all.filter((each) => each.ratio !== null).sort((a, b) => b.harm - a.harm)[0];
+  const active = !r.ended;
+  return {
+    id: r.id,
+    target: r.target,
+    version: r.version,
+    stable_version: active ? r.stable : null,
+    policy: r.rule.name,
+    state: r.state,
+    ended: r.ended,
+    holds: r.holds,
+    needs_you: r.holds.some((hold) => NEEDS.includes(hold)) || unconfirmed(r).length > 0,
+    step: stepOf(r),
+    stage: r.stage,
+    wanted_percent: active ? r.wanted : null,
+    seen_percent: active ? (r.seen.percent === 0 ? 0 : (r.ticks.at(-1)?.seen ?? null)) : null,
+    in_phase_seconds: (now - r.phaseAt) / 1000,
+    remaining_seconds: waitingFor(r, now)?.remaining_seconds ?? null,
+    waiting_for: active ? pick(waitingFor(r, now), "on", "sentence") : null,
+    worst: worst ? pick(worst, "metric", "verdict", "ratio") : null,
+    spark: r.spark,
+    reason: r.reason?.sentence ?? null,
+    created_at: iso(r.at),
+    created_by: r.by,
+    ended_at: iso(r.endedAt),
+    revision: r.revision,
+  };
+}
+
+/** The figures over time, in at most `points` buckets. */
+export function series(r, { from, to, points }) {
+  const ticks = r.ticks.filter((tick) => tick.at > from && tick.at <= to);
+  const size = Math.max(1, Math.ceil(ticks.length / points));
+  const buckets = [];
+  for (let i = 0; i < ticks.length; i += size) buckets.push(ticks.slice(i, i + size));
+  const last = (bucket) => bucket[bucket.length - 1];
+  const metrics = r.rule.metrics.map((metric, i) => {
+    const arm = (name) => {
+      const sums = buckets.map((bucket) => ({
+        requests: bucket.reduce((sum, tick) => sum + tick.metrics[i][name].requests, 0),
+        bad: bucket.reduce((sum, tick) => sum + tick.metrics[i][name].bad, 0),
+      }));
+      const intervals = sums.map((sum) => wilson(sum.bad, sum.requests));
+      return {
+        requests: sums.map((sum) => sum.requests),
+        value: sums.map((sum) => (sum.requests ? (sum.bad / sum.requests) * 100 : null)),
+        low: intervals.map((interval) => interval?.[0] ?? null),
+        high: intervals.map((interval) => interval?.[1] ?? null),
+        sums,
+      };
+    };
+    const [canary, baseline] = [arm("canary"), arm("baseline")];
+    const ratios = canary.sums.map((sum, at) => ratioOf(sum, baseline.sums[at]));
+    const total = (of) => of.requests.reduce((sum, each) => sum + each, 0);
+    const slow = metric.kind === "latency";
+    const { sums: _, ...canaryNumbers } = canary;
+    const { sums: __, ...baselineNumbers } = baseline;
+    return {
+      name: metric.name,
+      kind: metric.kind,
+      unit: "percent",
+      canary: canaryNumbers,
+      baseline: baselineNumbers,
+      ratio: {
+        low: ratios.map((ratio) => ratio?.low ?? null),
+        estimate: ratios.map((ratio) => ratio?.estimate ?? null),
+        high: ratios.map((ratio) => ratio?.high ?? null),
+      },
+      ln_harm: buckets.map((bucket) => last(bucket).metrics[i].harm),
+      ln_no_harm: buckets.map((bucket) => last(bucket).metrics[i].noHarm),
+      ln_bound_harm: LN_HARM,
+      ln_bound_no_harm: LN_NO_HARM,
+      latency:
+        slow && ticks.length > 0
+          ? {
+              le: BUCKETS,
+              canary: histogram(total(canary), r.slower),
+              baseline: histogram(total(baseline), 1),
+              canary_quantiles: quantiles(total(canary), r.slower),
+              baseline_quantiles: quantiles(total(baseline), 1),
+            }
+          : null,
+    };
+  });
+  return {
+    rollout: r.id,
+    from: ticks[0] ? iso(ticks[0].at * 1000) : null,
+    to: ticks.length > 0 ? iso(last(ticks).at * 1000) : null,
+    times: buckets.map((bucket) => last(bucket).at),
+    step: buckets.map((bucket) => last(bucket).step),
+    wanted_percent: buckets.map((bucket) => last(bucket).wanted),
+    seen_percent: buckets.map((bucket) => last(bucket).seen),
+    metrics,
+  };
+}
+
+const DECISIONS = ["advanced", "promoted", "rollback_started", "rolled_back", "succeeded", "cancelled"];
+const VERDICTS = { succeeded: "promoted", rolled_back: "rolled back", cancelled: "cancelled", failed: "failed" };
+
+export function report(r, now) {
+  const decisions = r.events.filter((event) => DECISIONS.includes(event.kind));
+  const sentence = r.reason?.sentence ?? (r.ended ? r.events.at(-1).sentence : `${r.version} is in progress.`);
+  const minutes = duration(((r.endedAt ?? now) - r.at) / 1000);
+  return {
+    rollout: { ...rolloutView(r, now), stable_version: r.stable },
+    verdict: VERDICTS[r.state] ?? "in progress",
+    sentence,
+    duration_seconds: ((r.endedAt ?? now) - r.at) / 1000,
+    steps: r.marks.map((mark) => ({
+      ...mark,
+      from: iso(mark.from),
+      to: iso(mark.to),
+      seconds: ((mark.to ?? now) - mark.from) / 1000,
+    })),
+    decisions,
+    log: r.events,
+    alerts: [],
+    post_mortem:
+      r.state === "rolled_back"
+        ? `# Post-mortem (draft): ${r.target} ${r.version}\n\n## What happened\n\n${sentence}\n\n## How long\n\n${minutes} from the start to the end.\n\n## Timeline\n\n${r.events
+            .map((event) => `- ${event.at} ${event.sentence}`)
+            .join("\n")}\n\n## Why (to be filled in)\n\n- \n\n## What we change (to be filled in)\n\n- \n`
+        : null,
+  };
+}
+
+export function markdown(of) {
+  const lines = of.log.map((event) => `- ${event.at} ${event.sentence}`).join("\n");
+  return `# ${of.rollout.target} ${of.rollout.version}: ${of.verdict}\n\n${of.sentence}\n\n${lines}\n`;
+}
+
