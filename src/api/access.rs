@@ -84,9 +84,8 @@ impl Access {
                 metrics_open: told.metrics_open,
             })),
         };
-        let header = |origin: &String| {
-            HeaderValue::from_str(origin).map_err(|_| AccessError::Origin(origin.clone()))
-        };
+        let header =
+            |origin: &String| HeaderValue::from_str(origin).map_err(|_| AccessError::Origin(origin.clone()));
         Ok(Access { known, secure, origins: origins.iter().map(header).collect::<Result<_, _>>()? })
     }
 

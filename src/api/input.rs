@@ -57,16 +57,16 @@ impl Body {
     /// At most `most` texts of 1 to `longest` characters, where they are there.
     pub(super) fn texts(&mut self, field: &'static str, most: usize, longest: usize) -> Option<Vec<String>> {
         let value = self.take(field)?;
-        let good = |text: &str| {
-            (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control)
-        };
+        let good =
+            |text: &str| (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
         let texts = value.as_array().filter(|list| list.len() <= most).and_then(|list| {
             let texts = list.iter().map(|item| item.as_str().filter(|text| good(text)).map(str::to_owned));
             texts.collect::<Option<Vec<String>>>()
         });
         if texts.is_none() {
-            let detail =
-                format!("`{field}` must be a list of at most {most} texts of 1 to {longest} printable characters");
+            let detail = format!(
+                "`{field}` must be a list of at most {most} texts of 1 to {longest} printable characters"
+            );
             self.wrong(field, detail);
         }
         texts

@@ -115,7 +115,9 @@ impl Client {
     fn with(server: &Url, token: Option<SecretString>, ca: Option<&[u8]>) -> Result<Client, ClientError> {
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
         if token.as_ref().is_some_and(|token| !plain(token.expose_secret())) {
-            return Err(ClientError::Credentials("the token is empty, or has characters that none has".to_owned()));
+            return Err(ClientError::Credentials(
+                "the token is empty, or has characters that none has".to_owned(),
+            ));
         }
         if !matches!(server.scheme(), "http" | "https") || server.cannot_be_a_base() {
             return Err(ClientError::Address(server.clone()));
@@ -139,7 +141,9 @@ impl Client {
             builder = builder.tls_certs_merge(certificates);
         }
         if token.is_some() && server.scheme() == "http" && !local {
-            complain("the token goes over plain HTTP, where others may read it; use https if the daemon has it");
+            complain(
+                "the token goes over plain HTTP, where others may read it; use https if the daemon has it",
+            );
         }
         if local {
             // A proxy for the world cannot reach this machine's own loopback.
@@ -307,7 +311,8 @@ mod tests {
     fn a_token_is_in_no_debug_output_and_must_be_one() {
         let server: Url = "https://ops.example".parse().unwrap();
         let client = Client::with(&server, Some("serin_hunter2".to_owned().into()), None).unwrap();
-        let request = client.http.get(server.clone()).bearer_auth(client.token.as_ref().unwrap().expose_secret());
+        let request =
+            client.http.get(server.clone()).bearer_auth(client.token.as_ref().unwrap().expose_secret());
         for shown in [format!("{client:?}"), format!("{request:?}"), format!("{:?}", request.build())] {
             assert!(!shown.contains("hunter2"), "{shown}");
         }

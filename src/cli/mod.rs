@@ -22,8 +22,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::{
-    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand,
-    RoleName, RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
+    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand, RoleName,
+    RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
 };
 pub use client::{Client, ClientError};
 pub use token::token;

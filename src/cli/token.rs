@@ -15,7 +15,8 @@ use crate::ports::{Clock, Store, StoreError};
 pub async fn token(command: TokenCommand, output: Output, store: &dyn Store, clock: &dyn Clock) -> Exit {
     let done = match command {
         TokenCommand::Create { name, role, services, expires, by, .. } => {
-            create(store, clock, New { name, role: role.into(), services, expires, by: who(by) }, output).await
+            create(store, clock, New { name, role: role.into(), services, expires, by: who(by) }, output)
+                .await
         }
         TokenCommand::List { .. } => list(store, clock, output).await,
         TokenCommand::Revoke { name, by, .. } => revoke(store, clock, &name, who(by), output).await,
@@ -98,7 +99,8 @@ fn check(new: &New) -> Done {
     let mut wrong = Vec::new();
     if !is_token_name(&new.name) {
         wrong.push(
-            "--name must be letters, digits, `.`, `_` and `-`, with a letter or digit first, at most 63".to_owned(),
+            "--name must be letters, digits, `.`, `_` and `-`, with a letter or digit first, at most 63"
+                .to_owned(),
         );
     }
     if let Err(error) = Scope::new(&new.services) {
@@ -122,7 +124,15 @@ async fn list(store: &dyn Store, clock: &dyn Clock, output: Output) -> Done {
             rows.extend(tokens.into_iter().map(|token| {
                 let expires = token.expires_at.unwrap_or_else(|| "never".to_owned());
                 let services = token.services.join(" ");
-                vec![token.name, token.role, services, token.state, expires, token.created_at, token.created_by]
+                vec![
+                    token.name,
+                    token.role,
+                    services,
+                    token.state,
+                    expires,
+                    token.created_at,
+                    token.created_by,
+                ]
             }));
             print(&table(&rows));
         }
@@ -134,7 +144,9 @@ async fn revoke(store: &dyn Store, clock: &dyn Clock, name: &str, by: String, ou
     let revoked = store.revoke_token(name, clock.wall()).await;
     audit(store, clock, "token.revoke", name, by, revoked.is_ok()).await;
     let record = revoked.map_err(|error| match error {
-        StoreError::NotFound(_) => (Exit::No, format!("there is no token `{name}` in use; `serin token list`")),
+        StoreError::NotFound(_) => {
+            (Exit::No, format!("there is no token `{name}` in use; `serin token list`"))
+        }
         other => failed(other),
     })?;
     match output {

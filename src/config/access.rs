@@ -50,8 +50,7 @@ pub(super) fn authentication(field: &Field<'_>, base: &Path) -> Option<Authentic
     let fields = field.fields("a mapping with `tokens`, `oidc` or both")?;
     let tokens = fields.or("tokens", false, |f| f.boolean());
     let oidc = fields.maybe("oidc", |f| oidc(&f, base));
-    let metrics_open =
-        fields.or("metrics", false, |f| f.one_of(&[("open", true), ("protected", false)]));
+    let metrics_open = fields.or("metrics", false, |f| f.one_of(&[("open", true), ("protected", false)]));
     fields.close();
     let read = Authentication { tokens: tokens?, oidc: oidc?, metrics_open: metrics_open? };
     if !read.tokens && read.oidc.is_none() {
@@ -63,7 +62,8 @@ pub(super) fn authentication(field: &Field<'_>, base: &Path) -> Option<Authentic
 
 fn oidc(field: &Field<'_>, base: &Path) -> Option<OidcConfig> {
     let fields = field.fields("a mapping with `issuer`, `audience` and `roles`")?;
-    let issuer = fields.need("issuer", "the issuer's URL, such as https://login.example.com").and_then(|f| issuer(&f));
+    let issuer =
+        fields.need("issuer", "the issuer's URL, such as https://login.example.com").and_then(|f| issuer(&f));
     let audience = fields
         .need("audience", "whom the issuer makes the tokens for, such as serin")
         .and_then(|f| f.line(200));
@@ -121,9 +121,8 @@ fn roles(field: &Field<'_>) -> Option<BTreeMap<String, Grant>> {
 
 fn grant(field: &Field<'_>) -> Option<Grant> {
     let fields = field.fields("a mapping with `role` and `services`")?;
-    let role = fields
-        .need("role", "one of viewer, approver, operator, admin")
-        .and_then(|f| f.one_of(&Role::ALL));
+    let role =
+        fields.need("role", "one of viewer, approver, operator, admin").and_then(|f| f.one_of(&Role::ALL));
     let scope = fields.or("services", Scope::all(), |f| scope(&f));
     fields.close();
     let (role, scope) = (role?, scope?);
@@ -140,7 +139,9 @@ fn grant(field: &Field<'_>) -> Option<Grant> {
 fn scope(field: &Field<'_>) -> Option<Scope> {
     let items = field.list(crate::core::access::MOST_PATTERNS, "a list of targets' names or patterns")?;
     let patterns = all(items.iter().map(|item| item.line(crate::core::access::LONGEST_PATTERN)))?;
-    Scope::new(&patterns).map_err(|error| field.problem(error.to_string(), "such as ['checkout*', 'search']")).ok()
+    Scope::new(&patterns)
+        .map_err(|error| field.problem(error.to_string(), "such as ['checkout*', 'search']"))
+        .ok()
 }
 
 pub(super) fn tls(field: &Field<'_>, base: &Path) -> Option<TlsConfig> {

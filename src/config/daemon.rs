@@ -12,9 +12,9 @@ use crate::ports::Retention;
 use crate::providers::ProviderConfig;
 use crate::routers::RouterConfig;
 
+use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
-use super::access::{Authentication, TlsConfig};
 use super::{access, adapters, files, targets, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,7 +108,8 @@ pub fn parse_config(path: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 
 fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     let fields = root.fields("a mapping with `store`, `policies`, `providers`, `routers` and `targets`")?;
-    let listen = fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| adapters::socket_address(&f));
+    let listen =
+        fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| adapters::socket_address(&f));
     let authentication = fields.maybe("authentication", |f| access::authentication(&f, base));
     let tls = fields.maybe("tls", |f| access::tls(&f, base));
     let cors_origins = fields.or("cors", Vec::new(), |f| access::cors(&f));

@@ -10,8 +10,8 @@ use super::{Permission, Principal, tokens};
 use crate::api::Api;
 use crate::api::input::{Body, Name, Params};
 use crate::api::problem::Problem;
-use crate::api::views::access::{AuditView, MayView, MeView, NewTokenView, TokenView};
 use crate::api::views::Page;
+use crate::api::views::access::{AuditView, MayView, MeView, NewTokenView, TokenView};
 use crate::core::access::{MOST_PATTERNS, Role, Scope, TokenRecord, is_token_name};
 use crate::ports::StoreError;
 
@@ -67,7 +67,8 @@ pub(in crate::api) async fn create_token(
     if !name.is_empty() && !is_token_name(&name) {
         body.wrong(
             "name",
-            "`name` must be letters, digits, `.`, `_` and `-`, with a letter or digit first, at most 63".to_owned(),
+            "`name` must be letters, digits, `.`, `_` and `-`, with a letter or digit first, at most 63"
+                .to_owned(),
         );
     }
     if let Err(error) = Scope::new(&services) {
@@ -77,7 +78,10 @@ pub(in crate::api) async fn create_token(
         body.wrong("expires_in_seconds", "`expires_in_seconds` must be from 1 to 315360000".to_owned());
     }
     if role == "admin" && !services.iter().any(|pattern| pattern == "*") {
-        body.wrong("services", "an admin's `services` must be [\"*\"]: it could make a token for all".to_owned());
+        body.wrong(
+            "services",
+            "an admin's `services` must be [\"*\"]: it could make a token for all".to_owned(),
+        );
     }
     body.finish()?;
     principal.note("token.create", &name);

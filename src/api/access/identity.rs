@@ -133,7 +133,10 @@ pub(super) async fn checked(
     from: IpAddr,
 ) -> Result<Identity, Problem> {
     let refused = |wait| {
-        too_many("wrong credentials came from this address too often; it is not listened to for a while", wait)
+        too_many(
+            "wrong credentials came from this address too often; it is not listened to for a while",
+            wait,
+        )
     };
     let hash = tokens::hash(credential.text());
     api.throttles.blocked(from, &hash.0).map_err(refused)?;
@@ -207,7 +210,10 @@ mod tests {
         assert_eq!(read(&[("authorization", "bearer  abc")]), is("abc", false));
         assert_eq!(read(&[("cookie", "a=b; serin_session=xyz; c=d")]), is("xyz", true));
         assert_eq!(read(&[("cookie", "a=b"), ("cookie", "serin_session=xyz")]), is("xyz", true));
-        assert_eq!(read(&[("authorization", "Bearer abc"), ("cookie", "serin_session=xyz")]), is("abc", false));
+        assert_eq!(
+            read(&[("authorization", "Bearer abc"), ("cookie", "serin_session=xyz")]),
+            is("abc", false)
+        );
         assert_eq!(read(&[("cookie", "other_serin_session=xyz; serin_sessionx=1")]), Ok(None));
         for wrong in [
             vec![("authorization", "Basic abc")],

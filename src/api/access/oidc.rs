@@ -80,7 +80,8 @@ impl Oidc {
 
     /// The name for logs. An address that the issuer has not checked could be anybody's.
     fn name(&self, claims: &Map<String, Value>) -> Result<String, Problem> {
-        let unchecked = self.config.name_claim == "email" && claims.get("email_verified") == Some(&Value::Bool(false));
+        let unchecked =
+            self.config.name_claim == "email" && claims.get("email_verified") == Some(&Value::Bool(false));
         let named = if unchecked { None } else { claims.get(&self.config.name_claim) };
         let name = named.or(claims.get("sub")).and_then(Value::as_str).unwrap_or_default();
         let length = name.chars().count();

@@ -47,7 +47,9 @@ pub(in crate::api) async fn login(
     if token.len() > LONGEST {
         return Err(Problem::field(
             "token",
-            format!("`token` is longer than the {LONGEST} characters that browsers keep; use one with fewer claims"),
+            format!(
+                "`token` is longer than the {LONGEST} characters that browsers keep; use one with fewer claims"
+            ),
         ));
     }
     let now = api.handle.clock().wall();
@@ -80,8 +82,7 @@ pub(super) fn gone(secure: bool) -> Result<HeaderValue, Problem> {
 /// Not for scripts, not for requests from other sites, and with TLS not for plain HTTP.
 fn cookie(value: &str, seconds: i64, secure: bool) -> Result<HeaderValue, Problem> {
     let secure = if secure { "; Secure" } else { "" };
-    let text =
-        format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    let text = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     let mut header = HeaderValue::from_str(&text).map_err(|_| wrong("this is not a token"))?;
     header.set_sensitive(true);
     Ok(header)

@@ -52,12 +52,11 @@ pub(super) async fn revoke_token(
     name: &str,
     at: Timestamp,
 ) -> Result<TokenRecord, StoreError> {
-    let row = sqlx::query(
-        "SELECT name, hash, revoked_at, body FROM tokens WHERE name = ? AND revoked_at IS NULL",
-    )
-    .bind(name)
-    .fetch_optional(&mut *connection)
-    .await?;
+    let row =
+        sqlx::query("SELECT name, hash, revoked_at, body FROM tokens WHERE name = ? AND revoked_at IS NULL")
+            .bind(name)
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(row) = row else { return Err(StoreError::NotFound(format!("token {name}"))) };
     let token = TokenRecord { revoked_at: Some(at), ..read_token(&row)? };
     sqlx::query("UPDATE tokens SET revoked_at = ?, body = ? WHERE hash = ?")
@@ -119,10 +118,12 @@ pub(super) async fn prune_audit(
     before: Timestamp,
     most: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < ? ORDER BY at LIMIT ?)")
-        .bind(before.0)
-        .bind(integer(most))
-        .execute(connection)
-        .await?;
+    sqlx::query(
+        "DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < ? ORDER BY at LIMIT ?)",
+    )
+    .bind(before.0)
+    .bind(integer(most))
+    .execute(connection)
+    .await?;
     Ok(())
 }

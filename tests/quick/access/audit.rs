@@ -1,5 +1,7 @@
 //! The audit log: what stands in it, who reads it, and what never does.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 use serin::api::Access;
 use serin::core::access::Role;
@@ -12,7 +14,13 @@ async fn whatever_changes_something_is_written_down_with_its_result() {
     let admin = world.token("root", Role::Admin, &["*"]);
     let viewer = world.token("eve", Role::Viewer, &["*"]);
     let commands = format!("/api/v1/rollouts/{CHECKOUT}/commands");
-    world.post("/api/v1/rollouts", &admin, &json!({ "target": "checkout", "policy": "standard", "version": "v9" })).await;
+    world
+        .post(
+            "/api/v1/rollouts",
+            &admin,
+            &json!({ "target": "checkout", "policy": "standard", "version": "v9" }),
+        )
+        .await;
     world.post(&commands, &admin, &json!({ "command": "pause" })).await;
     world.post(&commands, &admin, &json!({ "command": "explode" })).await;
     world.post(&commands, &viewer, &json!({ "command": "rollback" })).await;
@@ -28,7 +36,7 @@ async fn whatever_changes_something_is_written_down_with_its_result() {
         world.audited(),
         [
             "start [v9 of checkout] by root via token: occupied",
-            &format!("pause [{CHECKOUT} of checkout] by root via token: done"),
+            &format!("pause [{CHECKOUT} of checkout] by root via token: accepted"),
             "command [] by root via token: invalid_field",
             "command [] by eve via token: forbidden",
             "token.create [ci] by root via token: done",
@@ -51,7 +59,12 @@ async fn it_is_read_in_pages_newest_first_by_administrators() {
     }
     let page = world.get("/api/v1/audit?limit=2", &admin).await.json();
     let subjects = |page: &Value| -> Vec<String> {
-        page["items"].as_array().unwrap().iter().map(|line| line["subject"].as_str().unwrap().to_owned()).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["subject"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(subjects(&page), ["t4", "t3"]);
     let next = page["next"].as_str().unwrap();
@@ -59,7 +72,10 @@ async fn it_is_read_in_pages_newest_first_by_administrators() {
     assert_eq!(subjects(&page), ["t2", "t1", "t0"]);
     assert_eq!(page["next"], Value::Null);
     let line = &page["items"][0];
-    assert_eq!((&line["by"], &line["via"], &line["action"]), (&json!("root"), &json!("token"), &json!("token.create")));
+    assert_eq!(
+        (&line["by"], &line["via"], &line["action"]),
+        (&json!("root"), &json!("token"), &json!("token.create"))
+    );
     for query in ["limit=0", "limit=1001", "before=x", "after=1"] {
         world.get(&format!("/api/v1/audit?{query}"), &admin).await.problem(400, "invalid_parameter");
     }
@@ -70,14 +86,35 @@ async fn an_open_daemon_writes_down_what_callers_say_of_themselves() {
     let world = world_with(Access::open());
     let body = json!({ "command": "pause", "by": "anna" });
     world.post(&format!("/api/v1/rollouts/{CHECKOUT}/commands"), "", &body).await;
-    assert_eq!(world.audited(), [format!("pause [{CHECKOUT} of checkout] by anna via open: done")]);
+    assert_eq!(world.audited(), [format!("pause [{CHECKOUT} of checkout] by anna via open: accepted")]);
+}
+
+/// What was written to the log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
 async fn no_token_stands_in_any_answer_event_or_line() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let _log = tracing::subscriber::set_default(log.finish());
     let world = world();
     let admin = world.token("root", Role::Admin, &["*"]);
-    let made = world.post("/api/v1/tokens", &admin, &json!({ "name": "ci", "role": "operator" })).await.json();
+    let made =
+        world.post("/api/v1/tokens", &admin, &json!({ "name": "ci", "role": "operator" })).await.json();
     let token = made["token"].as_str().unwrap();
     let commands = format!("/api/v1/rollouts/{CHECKOUT}/commands");
     let mut answers = vec![
@@ -97,4 +134,7 @@ async fn no_token_stands_in_any_answer_event_or_line() {
     let stored = world.store.inspect(|data| format!("{data:?}"));
     assert!(stored.contains("token.create"), "what is stored is looked at");
     assert!(!stored.contains(token) && !stored.contains(&admin), "a token is stored");
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("token.create"), "the log is looked at: {log}");
+    assert!(!log.contains(token) && !log.contains(&admin), "a token is in the log");
 }

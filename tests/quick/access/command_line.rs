@@ -44,7 +44,19 @@ fn err(output: &Output) -> String {
 async fn tokens_are_made_listed_and_revoked_on_the_database() {
     use serin::ports::Store;
     let serin = Serin::new();
-    let made = serin.token(&["create", "--name", "ci", "--role", "operator", "--service", "checkout*", "--service", "pay", "--expires", "90d"]);
+    let made = serin.token(&[
+        "create",
+        "--name",
+        "ci",
+        "--role",
+        "operator",
+        "--service",
+        "checkout*",
+        "--service",
+        "pay",
+        "--expires",
+        "90d",
+    ]);
     assert_eq!(made.status.code(), Some(0), "{made:?}");
     let token = out(&made).trim().to_owned();
     assert!(token.starts_with("serin_") && token.len() == 49, "{token}");
@@ -57,7 +69,10 @@ async fn tokens_are_made_listed_and_revoked_on_the_database() {
     let json = serin.token(&["create", "--name", "root", "--role", "admin", "--output", "json"]);
     let json: Value = serde_json::from_str(&out(&json)).unwrap();
     assert!(json["token"].as_str().unwrap().starts_with("serin_"));
-    assert_eq!((&json["role"], &json["services"][0], &json["expires_at"]), (&"admin".into(), &"*".into(), &Value::Null));
+    assert_eq!(
+        (&json["role"], &json["services"][0], &json["expires_at"]),
+        (&"admin".into(), &"*".into(), &Value::Null)
+    );
 
     // A second process, as the daemon is one, sees it at once.
     let store = serin::store::SqliteStore::open(&serin.folder.path().join("serin.db")).await.unwrap();
@@ -76,7 +91,16 @@ async fn tokens_are_made_listed_and_revoked_on_the_database() {
     let lines: Vec<String> = lines
         .iter()
         .rev()
-        .map(|(_, line)| format!("{} {} {} {} {}", line.action, line.subject, line.by.as_deref().unwrap(), line.via, line.result))
+        .map(|(_, line)| {
+            format!(
+                "{} {} {} {} {}",
+                line.action,
+                line.subject,
+                line.by.as_deref().unwrap(),
+                line.via,
+                line.result
+            )
+        })
         .collect();
     assert_eq!(
         lines,
@@ -126,5 +150,8 @@ fn a_daemon_for_other_machines_without_authentication_does_not_start() {
     let refused =
         Command::new(env!("CARGO_BIN_EXE_serin")).arg("serve").arg("--config").arg(&path).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(err(&refused).contains("there is no `authentication`; expected an `authentication` section"), "{refused:?}");
+    assert!(
+        err(&refused).contains("there is no `authentication`; expected an `authentication` section"),
+        "{refused:?}"
+    );
 }

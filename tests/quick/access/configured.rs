@@ -89,7 +89,8 @@ fn all_problems_come_at_once() {
     assert_eq!(found.lines().count(), 13, "{found}");
     let found = read("authentication: {}\n").unwrap_err();
     assert!(found.contains("authentication: nobody could log in"), "{found}");
-    let found = read("authentication: {tokens: true, oidc: {issuer: i, audience: a, roles: {}}}\n").unwrap_err();
+    let found =
+        read("authentication: {tokens: true, oidc: {issuer: i, audience: a, roles: {}}}\n").unwrap_err();
     assert!(found.contains("no name has a role"), "{found}");
 }
 

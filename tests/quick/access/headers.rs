@@ -11,13 +11,17 @@ use super::kit::{asking, by_tokens, world, world_with};
 #[tokio::test]
 async fn every_answer_tells_browsers_to_be_careful() {
     let world = world();
-    for (path, status) in [("/livez", 200), ("/api/v1/me", 401), ("/nothing", 404), ("/api/v1/nothing", 404)] {
+    for (path, status) in [("/livez", 200), ("/api/v1/me", 401), ("/nothing", 404), ("/api/v1/nothing", 404)]
+    {
         let answer = world.get(path, "").await;
         assert_eq!(answer.status, status, "{path}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
         let policy = answer.header("content-security-policy");
-        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("script-src 'self'"), "{policy}");
+        assert!(
+            policy.contains("frame-ancestors 'none'") && policy.contains("script-src 'self'"),
+            "{policy}"
+        );
         let cache = if path.starts_with("/api") { "no-store" } else { "" };
         assert_eq!(answer.header("cache-control"), cache, "{path}");
     }
@@ -70,8 +74,14 @@ async fn without_authentication_only_names_of_this_machine_are_answered() {
     for host in ["127.0.0.1:7423", "localhost", "LOCALHOST:1", "[::1]:7423", "127.9.9.9"] {
         assert_eq!(status(host).await, 200, "{host}");
     }
-    for host in ["evil.example", "evil.example:7423", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", ""]
-    {
+    for host in [
+        "evil.example",
+        "evil.example:7423",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "10.0.0.1",
+        "",
+    ] {
         assert_eq!(status(host).await, 403, "{host}");
     }
 }
@@ -105,7 +115,8 @@ async fn what_callers_send_does_not_become_a_header_or_a_line() {
     let admin = world.token("root", Role::Admin, &["*"]);
     let answer = world.get("/api/v1/targets/a%0d%0aSet-Cookie:%20x=y", &admin).await;
     assert_eq!((answer.status, answer.header("set-cookie")), (404, ""));
-    let answer = world.send(asking("DELETE", "/api/v1/tokens/a%0aroot%20did%20it", &admin, &Value::Null)).await;
+    let answer =
+        world.send(asking("DELETE", "/api/v1/tokens/a%0aroot%20did%20it", &admin, &Value::Null)).await;
     assert_eq!(answer.status, 404);
     let lines = world.audited();
     assert!(lines[0].starts_with("token.revoke [aroot did it] by root"), "{lines:?}");

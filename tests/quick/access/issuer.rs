@@ -50,7 +50,8 @@ impl Key {
         let raw = self.pair.public_key_raw();
         let mut jwk = match self.algorithm {
             Algorithm::RS256 => {
-                serde_json::to_value(Jwk::from_encoding_key(&self.encoding(), Algorithm::RS256).unwrap()).unwrap()
+                serde_json::to_value(Jwk::from_encoding_key(&self.encoding(), Algorithm::RS256).unwrap())
+                    .unwrap()
             }
             Algorithm::ES256 => {
                 let (x, y) = (BASE64.encode(&raw[1..33]), BASE64.encode(&raw[33..]));

@@ -79,7 +79,10 @@ pub fn world_with(access: Access) -> World {
     let store = MemoryStore::new();
     store.change(|data| {
         data.targets.insert("checkout".into(), steered());
-        data.targets.insert("search".into(), Target { active: Some(RolloutId(SEARCH.into())), ..Target::new("search") });
+        data.targets.insert(
+            "search".into(),
+            Target { active: Some(RolloutId(SEARCH.into())), ..Target::new("search") },
+        );
         data.put(rollout());
         data.put(Rollout { id: RolloutId(SEARCH.into()), target: "search".into(), ..rollout() });
     });

@@ -16,7 +16,8 @@ async fn me(world: &World, address: &str, token: &str) -> Answer {
 #[tokio::test]
 async fn an_address_that_tries_often_is_not_listened_to_for_a_while() {
     let world = world();
-    let (known, fresh) = (world.token("known", Role::Viewer, &["*"]), world.token("fresh", Role::Viewer, &["*"]));
+    let (known, fresh) =
+        (world.token("known", Role::Viewer, &["*"]), world.token("fresh", Role::Viewer, &["*"]));
     assert_eq!(me(&world, "10.0.0.1", &known).await.status, 200);
     for n in 0..20 {
         let answer = match n % 2 {
@@ -96,7 +97,7 @@ async fn slow_bodies_and_many_connections_are_bounded() {
     use serin::api::{Access, Limits, router_for, serve};
     let world = world();
     let token = world.token("ci", Role::Operator, &["*"]);
-    let limits = Limits { request: Duration::from_millis(300), concurrent: 2, ..Limits::default() };
+    let limits = Limits { request: Duration::from_secs(2), concurrent: 2, ..Limits::default() };
     let access = Access::new(Some(&super::kit::by_tokens()), false, &[]).unwrap();
     let router = router_for(world.handle.clone(), std::sync::Arc::new(String::new), limits, access);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -126,7 +126,10 @@ async fn lists_and_single_things_are_cut_to_the_scope() {
         assert_eq!(world.get(&format!("/api/v1/rollouts/{CHECKOUT}{rest}"), &token).await.status, 200);
     }
     let command = json!({ "command": "rollback" });
-    world.post(&format!("/api/v1/rollouts/{SEARCH}/commands"), &token, &command).await.problem(404, "not_found");
+    world
+        .post(&format!("/api/v1/rollouts/{SEARCH}/commands"), &token, &command)
+        .await
+        .problem(404, "not_found");
     assert!(world.store.inspect(|data| data.inbox.is_empty()));
 
     // Starting says no by the name alone, whether the target is there or not.

@@ -22,13 +22,10 @@ fn with_cookie(method: &str, path: &str, cookie: &str, body: &Value) -> Request<
 async fn a_login_gives_a_cookie_that_stands_for_the_token() {
     let world = world();
     let token = world.token("anna", Role::Operator, &["*"]);
-    let answer = login(&world, &format!(" {token}\t")).await;
+    let answer = login(&world, &format!(" {token} ")).await;
     assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{answer:?}");
     let cookie = answer.header("set-cookie").to_owned();
-    assert_eq!(
-        cookie,
-        format!("serin_session={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000")
-    );
+    assert_eq!(cookie, format!("serin_session={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"));
     let cookie = cookie.split(';').next().unwrap();
     let me = world.send(with_cookie("GET", "/api/v1/me", cookie, &Value::Null)).await;
     assert_eq!(me.json()["name"], "anna");
@@ -81,7 +78,10 @@ async fn with_the_cookie_what_changes_something_needs_a_header_of_our_own() {
     let command = json!({ "command": "pause" });
     let answer = world.send(with_cookie("POST", &path, &cookie, &command)).await;
     answer.problem(403, "csrf");
-    world.send(with_cookie("DELETE", "/api/v1/tokens/anna", &cookie, &Value::Null)).await.problem(403, "csrf");
+    world
+        .send(with_cookie("DELETE", "/api/v1/tokens/anna", &cookie, &Value::Null))
+        .await
+        .problem(403, "csrf");
     let mut request = with_cookie("POST", &path, &cookie, &command);
     request.headers_mut().insert("x-serin", "0".parse().unwrap());
     world.send(request).await.problem(403, "csrf");

@@ -81,9 +81,12 @@ async fn wrong_claims_are_refused() {
         assert!(problem["detail"].as_str().unwrap().contains(says), "{claim} {value}: {problem}");
     }
     let world = world_of(&issuer);
-    for (claim, value) in
-        [("aud", json!(["other", "serin"])), ("exp", json!(now - 29)), ("nbf", json!(now + 30)), ("groups", json!("everybody"))]
-    {
+    for (claim, value) in [
+        ("aud", json!(["other", "serin"])),
+        ("exp", json!(now - 29)),
+        ("nbf", json!(now + 30)),
+        ("groups", json!("everybody")),
+    ] {
         let mut claims = issuer.claims();
         claims[claim] = value.clone();
         assert_eq!(world.get("/api/v1/me", &key.sign(&claims)).await.status, 200, "{claim} {value}");
@@ -116,9 +119,15 @@ async fn wrong_signatures_are_refused() {
         ("an empty secret", hmac(b"")),
         ("other claims", format!("{head}.{}.{signature}", part(&raised))),
         ("no signature", format!("{head}.{claims}.")),
-        ("another algorithm", format!("{}.{claims}.{signature}", part(&json!({ "alg": "ES256", "kid": "k" })))),
+        (
+            "another algorithm",
+            format!("{}.{claims}.{signature}", part(&json!({ "alg": "ES256", "kid": "k" }))),
+        ),
         ("PS256", format!("{}.{claims}.{signature}", part(&json!({ "alg": "PS256", "kid": "k" })))),
-        ("critical headers", format!("{}.{claims}.{signature}", part(&json!({ "alg": "RS256", "kid": "k", "crit": ["x"] })))),
+        (
+            "critical headers",
+            format!("{}.{claims}.{signature}", part(&json!({ "alg": "RS256", "kid": "k", "crit": ["x"] }))),
+        ),
         ("a key of its own", {
             let header = json!({ "alg": "RS256", "kid": "k", "jwk": other.jwk() });
             let signed = other.sign(&issuer.claims());
@@ -139,7 +148,9 @@ async fn a_secret_that_is_published_is_no_key() {
     let key = Key::new("k", Algorithm::ES256);
     let issuer = Issuer::start(&[&key]).await;
     issuer.change(|published| {
-        published.keys.push(json!({ "kty": "oct", "kid": "s", "k": BASE64.encode("hunter2"), "alg": "HS256" }));
+        published
+            .keys
+            .push(json!({ "kty": "oct", "kid": "s", "k": BASE64.encode("hunter2"), "alg": "HS256" }));
         published.keys.push(json!({ "kty": "unheard-of", "kid": "u" }));
         let mut encryption = key.jwk();
         (encryption["kid"], encryption["use"]) = (json!("e"), json!("enc"));
@@ -147,7 +158,8 @@ async fn a_secret_that_is_published_is_no_key() {
     });
     let world = world_of(&issuer);
     let header = Header { kid: Some("s".into()), ..Header::new(Algorithm::HS256) };
-    let token = jsonwebtoken::encode(&header, &issuer.claims(), &EncodingKey::from_secret(b"hunter2")).unwrap();
+    let token =
+        jsonwebtoken::encode(&header, &issuer.claims(), &EncodingKey::from_secret(b"hunter2")).unwrap();
     assert_eq!(world.get("/api/v1/me", &token).await.status, 401);
     let encryption = Key { kid: "e", algorithm: Algorithm::ES256, pair: key.pair };
     assert_eq!(world.get("/api/v1/me", &encryption.sign(&issuer.claims())).await.status, 401);
@@ -214,7 +226,8 @@ async fn an_issuer_that_does_not_answer_lets_nobody_in() {
 async fn an_issuer_that_is_another_or_sends_elsewhere_is_not_followed() {
     let key = Key::new("k", Algorithm::ES256);
     for change in [
-        (|published| published.issuer = Some("https://evil.example".into())) as fn(&mut super::issuer::Published),
+        (|published| published.issuer = Some("https://evil.example".into()))
+            as fn(&mut super::issuer::Published),
         |published| published.jwks_uri = Some("http://evil.example/keys".into()),
         |published| published.jwks_uri = Some("file:///etc/passwd".into()),
         |published| published.keys.clear(),

@@ -140,7 +140,8 @@ async fn the_command_line_trusts_the_given_authority_and_sends_the_token_of_a_fi
         (&["--ca", &ca, "--token-file", "/nothing/here"], Exit::Usage),
     ];
     for (arguments, exit) in cases {
-        let arguments = [&["serin", "--output", "json", "--url", &url], arguments, &["target", "list"]].concat();
+        let arguments =
+            [&["serin", "--output", "json", "--url", &url], arguments, &["target", "list"]].concat();
         let cli = Cli::try_parse_from(&arguments).unwrap();
         let Command::Client(command) = cli.command else { panic!("another command") };
         assert_eq!(execute(command, &cli.global).await, exit, "{arguments:?}");

@@ -12,7 +12,8 @@ use crate::api::example::NOW;
 async fn a_token_is_made_used_listed_and_revoked() {
     let world = world();
     let admin = world.token("root", Role::Admin, &["*"]);
-    let body = json!({ "name": "ci", "role": "operator", "services": ["checkout*"], "expires_in_seconds": 3600 });
+    let body =
+        json!({ "name": "ci", "role": "operator", "services": ["checkout*"], "expires_in_seconds": 3600 });
     let answer = world.post("/api/v1/tokens", &admin, &body).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let made = answer.json();

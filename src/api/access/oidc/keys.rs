@@ -202,7 +202,8 @@ impl Keys {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(|error| format!("{url} did not answer as an issuer does: {error}"))
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("{url} did not answer as an issuer does: {error}"))
     }
 }
 
@@ -219,7 +220,9 @@ fn key(value: Value) -> Option<Key> {
         _ => return None,
     };
     let named = jwk.common.key_algorithm.map(|named| named.to_string());
-    let fits = |named: &str| named == format!("{algorithm:?}") || (named == "Ed25519" && algorithm == Algorithm::EdDSA);
+    let fits = |named: &str| {
+        named == format!("{algorithm:?}") || (named == "Ed25519" && algorithm == Algorithm::EdDSA)
+    };
     if named.as_deref().is_some_and(|named| !fits(named)) {
         return None;
     }
