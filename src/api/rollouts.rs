@@ -232,7 +232,6 @@ pub(super) async fn command(
         "promote" => CommandKind::Promote,
         _ => CommandKind::Rollback,
     };
-    principal.note(kind.name(), &name.0);
     let told = body.number("expected_revision");
     if let (Some(told), Some(expected)) = (told, expected.0)
         && told != expected

@@ -280,7 +280,7 @@ pub struct AuditRecord {
     pub action: String,
     /// To what: a rollout, a target, a token; empty if to nothing.
     pub subject: String,
-    /// `done`, or the code of the problem.
+    /// `done`, `accepted` if it is still to be carried out, or the code of the problem.
     pub result: String,
     /// The HTTP status; 0 on the command line.
     pub status: u16,

@@ -5,7 +5,7 @@ mod bad_input;
 #[path = "api_client.rs"]
 mod client;
 #[path = "api_example.rs"]
-mod example;
+pub mod example;
 #[path = "api_health.rs"]
 mod health;
 #[path = "api_series.rs"]

@@ -1,6 +1,7 @@
 //! Tests that need no other program.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod api;
 mod config;
 mod counts;

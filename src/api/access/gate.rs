@@ -93,6 +93,8 @@ async fn pass(api: &Api, entry: &'static Entry, request: Request, next: Next) ->
     if told {
         let result = match code {
             Some(code) => code.0.clone(),
+            // It is stored and will be taken; the rollout's own log says what became of it.
+            None if status == StatusCode::ACCEPTED => "accepted".to_owned(),
             None if status.is_success() => "done".to_owned(),
             None => status.as_u16().to_string(),
         };
@@ -188,4 +190,47 @@ fn refuse(api: &Api, problem: Problem, headers: &HeaderMap) -> Response {
 fn address(parts: &Parts) -> IpAddr {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::sync::Semaphore;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::api::Limits;
+    use crate::api::access::{Access, Throttles};
+    use crate::clock::SystemClock;
+    use crate::engine::Handle;
+    use crate::store::SqliteStore;
+
+    #[tokio::test]
+    async fn a_route_that_was_forgotten_in_the_table_is_refused_even_without_authentication() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("serin.db")).await.unwrap();
+        let clock = Arc::new(SystemClock::new());
+        let api = Api {
+            handle: Handle::new(Arc::new(store), clock.clone(), BTreeMap::new(), BTreeMap::new()),
+            metrics: Arc::new(String::new),
+            limits: Limits::default(),
+            places: Arc::new(Semaphore::new(2)),
+            access: Access::open(),
+            throttles: Arc::new(Throttles::new(clock)),
+        };
+        let router: Router = Router::new()
+            .route("/livez", get(|| async { "fine" }))
+            .route("/api/v1/forgotten", get(|| async { "secret" }))
+            .layer(axum::middleware::from_fn_with_state(api, gate));
+        let status = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            router.clone().oneshot(request).await.unwrap().status().as_u16()
+        };
+        assert_eq!((status("/livez").await, status("/api/v1/forgotten").await), (200, 403));
+    }
 }

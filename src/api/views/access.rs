@@ -97,7 +97,7 @@ pub struct AuditView {
     pub action: String,
     /// To what.
     pub subject: String,
-    /// `done`, or the code of the problem.
+    /// `done`, `accepted` if it is still to be carried out, or the code of the problem.
     pub result: String,
     /// The HTTP status; 0 on the command line.
     pub status: u16,
