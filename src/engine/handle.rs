@@ -12,6 +12,7 @@ use crate::core::policy::Policy;
 use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
 use crate::core::target::TargetSpec;
 use crate::ports::{Clock, InboxEntry, Store, StoreError};
+use crate::telemetry;
 
 /// What API, CLI and demo may ask of a running engine. Cheap to clone.
 #[derive(Clone)]
@@ -122,6 +123,7 @@ impl Handle {
 
     /// Set by the engine: whether the store takes writes.
     pub fn set_storing(&self, storing: bool) {
+        telemetry::store_writable(storing);
         self.inner.storing.store(storing, Ordering::Release);
     }
 
