@@ -4,6 +4,7 @@
 mod api;
 mod config;
 mod counts;
+mod dashboards;
 mod demo;
 mod documents;
 mod import_rules;
