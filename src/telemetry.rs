@@ -1,10 +1,11 @@
 //! What Serin says of itself: every metric of its own in one table, functions to record them, and the
 //! set-up of the log.
 //!
-//! Labels are bounded: services and policies come from the configuration, everything else from closed
-//! lists. A rollout's id is never a label.
+//! Labels are bounded: services, policies, metrics, providers, routers and channels come from the
+//! configuration, everything else from closed lists; of versions there are those that are released now. A
+//! rollout's id is never a label. The table is in `table`; what is there only while a rollout is, in `current`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,158 +14,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
-/// What kind of metric it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// Only rises.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// A distribution in buckets; the bounds are in the metric's unit.
-    Histogram(&'static [f64]),
-}
+mod current;
+mod table;
 
-/// One metric of Serin's own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Definition {
-    /// Its name: `serin_`, what, the base unit, and `_total` for counters.
-    pub name: &'static str,
-    /// Its kind.
-    pub kind: Kind,
-    /// What it says, in a sentence.
-    pub help: &'static str,
-    /// Its labels.
-    pub labels: &'static [&'static str],
-}
-
-const fn definition(
-    name: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
-    help: &'static str,
-) -> Definition {
-    Definition { name, kind, help, labels }
-}
-
-const SHORT: Kind =
-    Kind::Histogram(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
-const LONG: Kind =
-    Kind::Histogram(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]);
-const SERVICE: &[&str] = &["service"];
-const SERVICE_POLICY: &[&str] = &["service", "policy"];
-
-/// The version that runs.
-pub const BUILD_INFO: Definition =
-    definition("serin_build_info", Kind::Gauge, &["version"], "Always 1; the label says which version runs.");
-/// Looks at the metrics.
-pub const TICKS: Definition =
-    definition("serin_ticks_total", Kind::Counter, SERVICE_POLICY, "Looks at a rollout's metrics.");
-/// How long looks take.
-pub const TICK_DURATION: Definition = definition(
-    "serin_tick_duration_seconds",
-    SHORT,
-    SERVICE_POLICY,
-    "Time from the start of a look to its commit.",
-);
-/// Decisions.
-pub const DECISIONS: Definition = definition(
-    "serin_decisions_total",
-    Kind::Counter,
-    &["service", "policy", "decision"],
-    "Decisions by kind: start, advance, promote, roll_back, hold, succeed, cancel, fail.",
-);
-/// Readings that gave nothing.
-pub const COLLECT_FAULTS: Definition = definition(
-    "serin_collect_faults_total",
-    Kind::Counter,
-    &["service", "policy", "reason"],
-    "Readings of an arm that gave no data, by reason.",
-);
-/// Splits that could not be applied.
-pub const SPLIT_APPLY_FAULTS: Definition = definition(
-    "serin_split_apply_faults_total",
-    Kind::Counter,
-    SERVICE,
-    "Attempts to set a split that the router did not take.",
-);
-/// From wanting a split to seeing it.
-pub const SPLIT_CONFIRM: Definition = definition(
-    "serin_split_confirm_seconds",
-    LONG,
-    SERVICE,
-    "Time from wanting a split until the data plane was seen to have it.",
-);
-/// From deciding on a rollback to seeing weight 0.
-pub const ROLLBACK_CONFIRM: Definition = definition(
-    "serin_rollback_confirm_seconds",
-    LONG,
-    SERVICE,
-    "Time from the decision to roll back until the data plane was seen to have the canary at 0.",
-);
-/// Rollouts that are not at an end.
-pub const ROLLOUTS_ACTIVE: Definition = definition(
-    "serin_rollouts_active",
-    Kind::Gauge,
-    &["phase"],
-    "Rollouts that are not at an end, by phase.",
-);
-/// Notices on their way.
-pub const OUTBOX_PENDING: Definition =
-    definition("serin_outbox_pending", Kind::Gauge, &[], "Notices that are not delivered yet.");
-/// Notices given up.
-pub const OUTBOX_DEAD: Definition =
-    definition("serin_outbox_dead", Kind::Gauge, &[], "Notices that were given up after the last attempt.");
-/// Faults of the store.
-pub const STORE_FAULTS: Definition = definition(
-    "serin_store_faults_total",
-    Kind::Counter,
-    &["kind"],
-    "Faults of the store: conflict, unavailable, corrupt.",
-);
-/// Whether the store takes writes.
-pub const STORE_WRITABLE: Definition = definition(
-    "serin_store_writable",
-    Kind::Gauge,
-    &[],
-    "1 while the store takes writes, 0 while no exposure may rise for want of it.",
-);
-/// Requests at the API.
-pub const HTTP_REQUESTS: Definition = definition(
-    "serin_http_requests_total",
-    Kind::Counter,
-    &["route", "method", "status"],
-    "Requests at Serin's own HTTP interface.",
-);
-/// How long requests at the API take.
-pub const HTTP_DURATION: Definition = definition(
-    "serin_http_request_duration_seconds",
-    SHORT,
-    &["route", "method"],
-    "Time from a request's headers to its answer.",
-);
-
-/// Every metric of Serin's own.
-pub const METRICS: &[Definition] = &[
-    BUILD_INFO,
-    TICKS,
-    TICK_DURATION,
-    DECISIONS,
-    COLLECT_FAULTS,
-    SPLIT_APPLY_FAULTS,
-    SPLIT_CONFIRM,
-    ROLLBACK_CONFIRM,
-    ROLLOUTS_ACTIVE,
-    OUTBOX_PENDING,
-    OUTBOX_DEAD,
-    STORE_FAULTS,
-    STORE_WRITABLE,
-    HTTP_REQUESTS,
-    HTTP_DURATION,
-];
-
-/// Phases that are not an end, for [`rollouts_active`].
-pub const ACTIVE_PHASES: &[&str] =
-    &["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back"];
+pub use current::Current;
+pub use table::*;
 
 // --------------------------------------------------------------------------------------------- recording
 
@@ -175,11 +29,46 @@ pub fn tick(service: &str, policy: &str, seconds: f64) {
         .record(seconds);
 }
 
-/// A decision was committed; `decision` is one of the words in [`DECISIONS`]' help.
-pub fn decision(service: &str, policy: &str, decision: &'static str) {
+/// A decision was committed; `decision` is one of [`DECISION_WORDS`], `at` is in seconds since the epoch.
+pub fn decision(service: &str, policy: &str, decision: &'static str, at: f64) {
     counter!(DECISIONS.name, "service" => service.to_owned(), "policy" => policy.to_owned(),
         "decision" => decision)
     .increment(1);
+    gauge!(DECISION_TIME.name, "service" => service.to_owned(), "policy" => policy.to_owned(),
+        "decision" => decision)
+    .set(at);
+}
+
+/// A provider has answered, or not, after `seconds`. Of the reasons those count that are in
+/// [`PROVIDER_FAULT_WORDS`], each once.
+pub fn provider_answered(provider: &str, seconds: f64, reasons: &BTreeSet<&'static str>) {
+    histogram!(PROVIDER_DURATION.name, "provider" => provider.to_owned()).record(seconds);
+    for reason in PROVIDER_FAULT_WORDS.iter().filter(|reason| reasons.contains(*reason)) {
+        counter!(PROVIDER_FAULTS.name, "provider" => provider.to_owned(), "reason" => *reason).increment(1);
+    }
+}
+
+/// A router has answered, or not, after `seconds`; `call` is one of [`ROUTER_CALL_WORDS`].
+pub fn router_answered(router: &str, call: &'static str, seconds: f64, is_fault: bool) {
+    histogram!(ROUTER_DURATION.name, "router" => router.to_owned(), "call" => call).record(seconds);
+    if is_fault {
+        counter!(ROUTER_FAULTS.name, "router" => router.to_owned(), "call" => call).increment(1);
+    }
+}
+
+/// The store has answered a commit, well or not, after `seconds`.
+pub fn store_answered(seconds: f64) {
+    histogram!(COMMIT_DURATION.name).record(seconds);
+}
+
+/// A notice was tried; `outcome` is one of [`NOTICE_WORDS`].
+pub fn notice(channel: &str, outcome: &'static str) {
+    counter!(NOTICES.name, "channel" => channel.to_owned(), "outcome" => outcome).increment(1);
+}
+
+/// Whether Serin can do its work, as `/readyz` says.
+pub fn ready(ready: bool) {
+    gauge!(READY.name).set(if ready { 1.0 } else { 0.0 });
 }
 
 /// A reading of an arm gave no data; `reason` is the stable name of the reason, without its detail.
@@ -218,7 +107,7 @@ pub fn outbox(pending: u64, dead: u64) {
     gauge!(OUTBOX_DEAD.name).set(dead as f64);
 }
 
-/// The store did not do what it was asked; `kind` is one of the words in [`STORE_FAULTS`]' help.
+/// The store did not do what it was asked; `kind` is one of [`STORE_FAULT_WORDS`].
 pub fn store_fault(kind: &'static str) {
     counter!(STORE_FAULTS.name, "kind" => kind).increment(1);
 }
@@ -234,6 +123,55 @@ pub fn http_request(route: &str, method: &'static str, status: u16, seconds: f64
         "status" => status.to_string())
     .increment(1);
     histogram!(HTTP_DURATION.name, "route" => route.to_owned(), "method" => method).record(seconds);
+}
+
+// ------------------------------------------------------------------------------- counters that begin at 0
+//
+// A counter that appears with its first event shows no increase: the event would not be seen.
+
+/// A target whose counters are to be there from the start.
+pub fn begin_target(service: &str) {
+    counter!(SPLIT_APPLY_FAULTS.name, "service" => service.to_owned()).absolute(0);
+    let _ = histogram!(SPLIT_CONFIRM.name, "service" => service.to_owned());
+    let _ = histogram!(ROLLBACK_CONFIRM.name, "service" => service.to_owned());
+}
+
+/// A provider.
+pub fn begin_provider(provider: &str) {
+    let _ = histogram!(PROVIDER_DURATION.name, "provider" => provider.to_owned());
+    for reason in PROVIDER_FAULT_WORDS {
+        counter!(PROVIDER_FAULTS.name, "provider" => provider.to_owned(), "reason" => *reason).absolute(0);
+    }
+}
+
+/// A router.
+pub fn begin_router(router: &str) {
+    for call in ROUTER_CALL_WORDS {
+        let _ = histogram!(ROUTER_DURATION.name, "router" => router.to_owned(), "call" => *call);
+        counter!(ROUTER_FAULTS.name, "router" => router.to_owned(), "call" => *call).absolute(0);
+    }
+}
+
+/// A channel of notices.
+pub fn begin_channel(channel: &str) {
+    for outcome in NOTICE_WORDS {
+        counter!(NOTICES.name, "channel" => channel.to_owned(), "outcome" => *outcome).absolute(0);
+    }
+}
+
+/// A target on which a rollout goes under a policy.
+pub fn begin_rollout(service: &str, policy: &str) {
+    counter!(TICKS.name, "service" => service.to_owned(), "policy" => policy.to_owned()).absolute(0);
+    for decision in DECISION_WORDS {
+        counter!(DECISIONS.name, "service" => service.to_owned(), "policy" => policy.to_owned(),
+            "decision" => *decision)
+        .absolute(0);
+    }
+    for reason in COLLECT_FAULT_WORDS {
+        counter!(COLLECT_FAULTS.name, "service" => service.to_owned(), "policy" => policy.to_owned(),
+            "reason" => *reason)
+        .absolute(0);
+    }
 }
 
 // -------------------------------------------------------------------------------------------------- set-up
@@ -258,7 +196,7 @@ pub struct Metrics {
 impl Metrics {
     /// Everything as Prometheus text.
     pub fn render(&self) -> String {
-        self.handle.render()
+        self.handle.render() + &current::render()
     }
 
     /// As the function that the API wants.
@@ -312,6 +250,9 @@ fn describe() {
         }
     }
     gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for kind in STORE_FAULT_WORDS {
+        counter!(STORE_FAULTS.name, "kind" => *kind).absolute(0);
+    }
 }
 
 /// How log lines are written.
@@ -344,8 +285,6 @@ pub fn init_log(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn record_everything() -> String {
@@ -354,7 +293,12 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             describe();
             tick("checkout", "standard", 0.2);
-            decision("checkout", "standard", "advance");
+            decision("checkout", "standard", "advance", 1.9e9);
+            provider_answered("prometheus", 0.2, &BTreeSet::from(["empty", "timeout"]));
+            router_answered("edge", "apply", 0.004, true);
+            store_answered(0.004);
+            notice("hook", "delivered");
+            ready(true);
             collect_fault("checkout", "standard", "timeout");
             split_apply_fault("checkout");
             split_confirmed("checkout", 0.004);
@@ -365,7 +309,16 @@ mod tests {
             store_writable(true);
             http_request("/api/v1/rollouts", "GET", 200, 0.001);
         });
-        handle.render()
+        let mut current = Current::new("checkout");
+        for metric in METRICS.iter().filter(|metric| is_current(metric)) {
+            current.add(*metric, &vec!["x"; metric.labels.len() - 1], 1.0);
+        }
+        current.publish();
+        handle.render() + &current::render()
+    }
+
+    fn is_current(metric: &Definition) -> bool {
+        metric.name.starts_with("serin_rollout_") || metric.name.starts_with("serin_target_")
     }
 
     #[test]
@@ -412,6 +365,54 @@ mod tests {
                 assert!(metric.name.ends_with("_seconds"), "{}", metric.name);
                 assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]), "{}", metric.name);
             }
+        }
+    }
+
+    #[test]
+    fn counters_are_there_before_anything_has_happened() {
+        let recorder = recorder().unwrap();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            begin_target("checkout");
+            begin_provider("prometheus");
+            begin_router("edge");
+            begin_channel("hook");
+            begin_rollout("checkout", "standard");
+            decision("checkout", "standard", "roll_back", 1.9e9);
+            begin_rollout("checkout", "standard");
+        });
+        let text = handle.render();
+        for line in [
+            "serin_split_apply_faults_total{service=\"checkout\"} 0",
+            "serin_provider_faults_total{provider=\"prometheus\",reason=\"too_large\"} 0",
+            "serin_router_faults_total{router=\"edge\",call=\"observe\"} 0",
+            "serin_notices_total{channel=\"hook\",outcome=\"given_up\"} 0",
+            "serin_decisions_total{service=\"checkout\",policy=\"standard\",decision=\"fail\"} 0",
+            "serin_decisions_total{service=\"checkout\",policy=\"standard\",decision=\"roll_back\"} 1",
+            "serin_collect_faults_total{service=\"checkout\",policy=\"standard\",reason=\"stale\"} 0",
+            "serin_store_faults_total{kind=\"corrupt\"} 0",
+            "serin_rollback_confirm_seconds_bucket{service=\"checkout\",le=\"+Inf\"} 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_the_labels_are_in_the_help() {
+        let lists = [
+            (DECISIONS, DECISION_WORDS),
+            (ROUTER_FAULTS, ROUTER_CALL_WORDS),
+            (NOTICES, NOTICE_WORDS),
+            (STORE_FAULTS, STORE_FAULT_WORDS),
+        ];
+        for (metric, words) in lists {
+            for word in words {
+                assert!(metric.help.contains(word), "{word} is not in the help of {}", metric.name);
+            }
+        }
+        for (phase, number) in ACTIVE_PHASES.iter().zip(1..) {
+            assert!(ROLLOUT_PHASE.help.contains(&format!("{number} {phase}")), "{phase}");
         }
     }
 

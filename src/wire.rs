@@ -65,7 +65,6 @@ async fn run(config: Config) -> Result<()> {
     let parts = build(&config, store, clock).await?;
     let handle = parts.handle.clone();
     let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
-    telemetry::store_writable(true);
     let renderer = metrics.renderer();
     tokio::spawn(async move { metrics.upkeep().await });
     let api = {

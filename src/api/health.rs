@@ -18,6 +18,10 @@ pub(super) async fn livez() -> &'static str {
 
 /// 200 when the stored state is loaded and the store can be written to; else 503 with the reason.
 pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
+    ready(&api).await.map(|()| "ok\n")
+}
+
+async fn ready(api: &Api) -> Result<(), Problem> {
     match tokio::time::timeout(api.limits.health, api.handle.store().ping()).await {
         Err(_) => {
             let limit = api.limits.health.as_secs_f64();
@@ -27,7 +31,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Probl
         Ok(Ok(())) => {}
     }
     if api.handle.is_ready() {
-        Ok("ok\n")
+        Ok(())
     } else {
         Err(Problem::not_ready(
             "the stored state is not loaded yet, or the engine could not write to the store",
@@ -37,7 +41,10 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Probl
 
 /// Serin's own metrics as Prometheus text. What stands in the store is counted when it is asked for.
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
-    match tokio::time::timeout(api.limits.health, count_stored(&api)).await {
+    let counted = tokio::time::timeout(api.limits.health, count_stored(&api));
+    let (ready, counted) = tokio::join!(ready(&api), counted);
+    telemetry::ready(ready.is_ok());
+    match counted {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("what the store holds could not be counted: {error}"),
         Err(_) => tracing::debug!("what the store holds could not be counted in time"),

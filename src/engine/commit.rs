@@ -53,7 +53,10 @@ impl Engine {
         lowers: bool,
     ) -> Result<bool, Died> {
         self.pass("before_commit")?;
-        match self.store().commit(&commit).await {
+        let begun = self.clock().monotonic();
+        let stored = self.store().commit(&commit).await;
+        telemetry::store_answered(self.clock().monotonic().saturating_sub(begun).as_secs_f64());
+        match stored {
             Ok(()) => {
                 self.parts.handle.set_storing(true);
                 outcome.state.target.revision += 1;
@@ -121,7 +124,6 @@ impl Engine {
 
     pub(super) fn store_failed(&self, target: &str, error: &StoreError) {
         self.parts.handle.set_storing(false);
-        telemetry::store_writable(false);
         telemetry::store_fault(match error {
             StoreError::Corrupt(_) => "corrupt",
             StoreError::Conflict(_) => "conflict",
@@ -145,7 +147,7 @@ impl Engine {
                 EventKind::Failed => "fail",
                 _ => continue,
             };
-            telemetry::decision(service, policy, decision);
+            telemetry::decision(service, policy, decision, event.at.seconds());
         }
         let now = self.clock().monotonic();
         if state.target.generation != slot.target.generation {
@@ -357,7 +359,6 @@ impl Engine {
         };
         if !self.parts.handle.is_ready() && self.store().ping().await.is_ok() {
             self.parts.handle.set_storing(true);
-            telemetry::store_writable(true);
         }
         let active: Vec<_> = targets.iter().filter_map(|target| target.active.clone()).collect();
         let pending = self.store().pending(&active).await.unwrap_or_default();

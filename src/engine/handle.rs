@@ -12,6 +12,7 @@ use crate::core::policy::Policy;
 use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
 use crate::core::target::TargetSpec;
 use crate::ports::{Clock, InboxEntry, Store, StoreError};
+use crate::telemetry;
 
 /// Changes that a listener may be behind before it must look at everything again.
 const CHANGES: usize = 1024;
@@ -127,6 +128,7 @@ impl Handle {
 
     /// Set by the engine: whether the store takes writes.
     pub fn set_storing(&self, storing: bool) {
+        telemetry::store_writable(storing);
         self.inner.storing.store(storing, Ordering::Release);
     }
 

@@ -9,6 +9,7 @@ mod commit;
 mod handle;
 mod outbox;
 mod run;
+mod show;
 mod slot;
 
 use std::collections::BTreeMap;

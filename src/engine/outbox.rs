@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use crate::ports::{Delivery, Died, NotifyError, OutboxEntry};
+use crate::telemetry;
 
 /// Entries of a channel that are taken at once.
 const BATCH: usize = 20;
@@ -48,6 +49,12 @@ impl Engine {
         for entry in entries {
             let delivery = self.deliver(&entry).await?;
             let stop = matches!(delivery, Delivery::Retry { .. });
+            let outcome = match &delivery {
+                Delivery::Done => "delivered",
+                Delivery::Retry { .. } => "retried",
+                Delivery::Dead { .. } => "given_up",
+            };
+            telemetry::notice(&entry.channel, outcome);
             self.pass("delivered")?;
             if let Err(error) = self.store().outbox_settle(entry.id, &delivery).await {
                 tracing::warn!(%error, "a delivery could not be written down; it comes again");

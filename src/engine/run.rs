@@ -24,6 +24,7 @@ impl Engine {
     /// # Errors
     /// [`Died`] if a failpoint says so.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+        self.announce();
         let bound = Arc::new(Semaphore::new(self.parts.options.concurrency));
         let mut tasks = JoinSet::new();
         let mut pokes = BTreeMap::new();
@@ -63,7 +64,8 @@ impl Engine {
     ) -> Result<(), Died> {
         let Some(slot) = self.slots.get(&name).cloned() else { return Ok(()) };
         let router = {
-            let slot = slot.lock().await;
+            let mut slot = slot.lock().await;
+            self.show(&mut slot);
             self.parts.routers.get(&slot.spec.router).cloned()
         };
         loop {
@@ -88,6 +90,7 @@ impl Engine {
                 slot.next_observe = self.clock().monotonic();
             }
             self.step(&mut slot).await?;
+            self.show(&mut slot);
         }
     }
 

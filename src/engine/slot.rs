@@ -1,6 +1,6 @@
 //! One target with its active rollout, and one piece of work on it.
 
-use std::collections::{BTreeMap, hash_map::DefaultHasher};
+use std::collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::commit::Unsaved;
 use crate::core::judge::JudgeState;
 use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
-use crate::core::rollout::{Event, Phase, Rollout};
+use crate::core::rollout::{Event, Phase, Rollout, RolloutId, Tick};
 use crate::core::target::{Finding, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
 use crate::telemetry;
@@ -42,6 +42,8 @@ pub(super) struct Slot {
     pub outdated: bool,
     /// There may be commands, or a scheduled rollout.
     pub asked: bool,
+    /// The rollout whose counters are there.
+    pub shown: Option<RolloutId>,
 }
 
 /// A rollout at work.
@@ -67,6 +69,7 @@ impl Slot {
             unsaved: None,
             outdated: false,
             asked: true,
+            shown: None,
         }
     }
 
@@ -157,7 +160,10 @@ impl Engine {
         slot.plan_tick(now);
         self.history(slot).await?;
         let elapsed = slot.last_tick.map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        let begun = self.clock().monotonic();
         let Some((tick, cursors)) = self.collect(slot, elapsed).await else { return Ok(()) };
+        let took = self.clock().monotonic().saturating_sub(begun).as_secs_f64();
+        telemetry::provider_answered(&slot.spec.provider, took, &reasons(&tick));
         let policy = slot.active.as_ref().map(|a| a.rollout.policy.name.clone()).unwrap_or_default();
         for metric in &tick.metrics {
             for fault in [&metric.canary, &metric.baseline].into_iter().filter_map(|r| r.as_ref().err()) {
@@ -211,7 +217,8 @@ impl Engine {
     async fn ask_router(&self, slot: &Slot) -> ObservedSplit {
         let unknown = || ObservedSplit { split: None, nodes: slot.target.nodes.clone() };
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return unknown() };
-        match self.call(router.observe(&slot.route())).await {
+        let route = slot.route();
+        match self.call(&slot.spec.router, "observe", router.observe(&route)).await {
             Ok(observed) => observed,
             Err(error) => {
                 tracing::warn!(target_name = %slot.target.name, %error, "the split cannot be observed");
@@ -304,11 +311,22 @@ impl Engine {
     }
 
     async fn apply(&self, router: &Arc<dyn TrafficRouter>, slot: &Slot) -> Result<(), RouterError> {
-        self.call(router.apply(&slot.route())).await
+        let route = slot.route();
+        self.call(&slot.spec.router, "apply", router.apply(&route)).await
     }
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T, RouterError>>) -> Result<T, RouterError> {
-        timeout(self.parts.options.call_deadline, call).await.unwrap_or(Err(RouterError::Timeout))
+    async fn call<T>(
+        &self,
+        router: &str,
+        name: &'static str,
+        call: impl Future<Output = Result<T, RouterError>>,
+    ) -> Result<T, RouterError> {
+        let begun = self.clock().monotonic();
+        let answer = timeout(self.parts.options.call_deadline, call).await;
+        let answer = answer.unwrap_or(Err(RouterError::Timeout));
+        let took = self.clock().monotonic().saturating_sub(begun).as_secs_f64();
+        telemetry::router_answered(router, name, took, answer.is_err());
+        answer
     }
 
     /// Loads the active rollout of a target, with its evidence: the newest snapshot and the observations
@@ -326,4 +344,11 @@ impl Engine {
         }
         Ok(Some(Active { rollout: stored.rollout, judge, cursors: stored.cursors }))
     }
+}
+
+/// Why readings of a look are missing, each reason once.
+fn reasons(tick: &Tick) -> BTreeSet<&'static str> {
+    let metrics = tick.metrics.iter().flat_map(|m| [m.canary.as_ref().err(), m.baseline.as_ref().err()]);
+    let values = tick.values.iter().flat_map(|v| [v.canary.as_ref().err(), v.baseline.as_ref().err()]);
+    metrics.chain(values).flatten().map(NoData::name).collect()
 }

@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod config;
 mod counts;
+mod dashboards;
 mod demo;
 mod documents;
 mod import_rules;

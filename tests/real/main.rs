@@ -4,6 +4,7 @@
 mod bad_input;
 mod both_arms;
 mod counts;
+mod dashboards;
 mod envoy;
 mod haproxy;
 mod history;

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod builders;
+pub mod dashboards;
 pub mod envoy;
 pub mod fakes;
 pub mod haproxy;

@@ -27,6 +27,8 @@ pub struct Plan {
     pub stable: Fault,
     /// The policy `test`, whole.
     pub policy: String,
+    /// Policies beside it, whole.
+    pub more_policies: Vec<String>,
     /// Prometheus' scrape intervals of stable and canary, in seconds.
     pub scrape_seconds: [u32; 2],
     /// HAProxy instead of Envoy.
@@ -43,6 +45,7 @@ impl Default for Plan {
             canary: Fault::None,
             stable: Fault::None,
             policy: policy(""),
+            more_policies: Vec::new(),
             scrape_seconds: [1, 1],
             haproxy: false,
             longest: Duration::from_secs(400),
@@ -116,7 +119,11 @@ impl Stage {
         let hook = Hook::start().await;
         let prometheus = Prometheus::start(&jobs(&plan, &stable, &canary)).await;
         let rtds = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        std::fs::write(folder.path().join("policy.yaml"), &plan.policy).expect("the policy is written");
+        let policies = folder.path().join("policies");
+        std::fs::create_dir(&policies).expect("a folder of policies");
+        for (number, policy) in std::iter::once(&plan.policy).chain(&plan.more_policies).enumerate() {
+            std::fs::write(policies.join(format!("{number}.yaml")), policy).expect("the policy is written");
+        }
         let ports = [stable.addr().port(), canary.addr().port()];
         let (proxy, daemon) = if plan.haproxy {
             let servers = [("shop-a", ports[0]), ("shop-b", ports[1])];
@@ -185,7 +192,7 @@ fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> [Job; 2] {
 
 fn config(prometheus: &str, router: &str, route: &str, hook: &str) -> String {
     format!(
-        "policies: [policy.yaml]
+        "policies: [policies]
 providers:
   prometheus: {{type: prometheus, url: \"{prometheus}\", deadline: 3s}}
 routers:

@@ -1,0 +1,167 @@
+//! What is said of a target and its rollout on the page of own metrics.
+
+use super::Engine;
+use super::slot::Slot;
+use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
+use crate::core::policy::Policy;
+use crate::core::rollout::Hold;
+use crate::core::target::{Proxies, Weight};
+use crate::telemetry::{self, Current};
+
+const HOLDS: [Hold; 9] = [
+    Hold::User,
+    Hold::Drift,
+    Hold::Blind,
+    Hold::Window,
+    Hold::Gate,
+    Hold::Plan,
+    Hold::BothBad,
+    Hold::Guardrail,
+    Hold::Freeze,
+];
+const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
+const ENDS: [&str; 3] = ["low", "estimate", "high"];
+
+impl Engine {
+    /// Counters of everything that is configured are there from the start.
+    pub(super) fn announce(&self) {
+        self.slots.keys().for_each(|name| telemetry::begin_target(name));
+        self.parts.providers.keys().for_each(|name| telemetry::begin_provider(name));
+        self.parts.routers.keys().for_each(|name| telemetry::begin_router(name));
+        self.parts.notifiers.keys().for_each(|name| telemetry::begin_channel(name));
+    }
+
+    /// Says how a target and its rollout are. What a rollout had is gone when it has ended.
+    pub(super) fn show(&self, slot: &mut Slot) {
+        let mut current = Current::new(&slot.target.name);
+        target(&mut current, slot);
+        self.rollout(&mut current, slot);
+        current.publish();
+        let id = slot.active.as_ref().map(|active| &active.rollout.id);
+        if id != slot.shown.as_ref() {
+            slot.shown = id.cloned();
+            if let Some(active) = &slot.active {
+                telemetry::begin_rollout(&slot.target.name, &active.rollout.policy.name);
+            }
+        }
+    }
+
+    fn rollout(&self, current: &mut Current, slot: &Slot) {
+        let Some(active) = &slot.active else { return };
+        let rollout = &active.rollout;
+        let (policy, timers, phase) = (&rollout.policy, &rollout.timers, rollout.phase.name());
+        let stable = slot.target.stable_version.as_deref().unwrap_or_default();
+        current.add(telemetry::ROLLOUT_INFO, &[&policy.name, &rollout.version, stable, phase], 1.0);
+        let place = telemetry::ACTIVE_PHASES.iter().position(|name| *name == phase);
+        if let Some(place) = place {
+            current.add(telemetry::ROLLOUT_PHASE, &[], place as f64 + 1.0);
+        }
+        if let Some(step) = rollout.phase.step() {
+            current.add(telemetry::ROLLOUT_STEP, &[], step as f64 + 1.0);
+        }
+        let looked = slot.last_tick.map_or(rollout.created_at, |last| {
+            self.clock().wall().minus(self.clock().monotonic().saturating_sub(last))
+        });
+        let figures = [
+            (telemetry::ROLLOUT_STEPS, policy.steps.len() as f64),
+            (telemetry::ROLLOUT_CREATED, rollout.created_at.seconds()),
+            (telemetry::ROLLOUT_LAST_TICK, looked.seconds()),
+            (telemetry::ROLLOUT_INTERVAL, policy.analysis.interval.as_secs_f64()),
+            (telemetry::ROLLOUT_ANALYSED, timers.analysed.as_secs_f64()),
+            (telemetry::ROLLOUT_BLIND, timers.blind.as_secs_f64()),
+            (telemetry::ROLLOUT_SILENT, timers.silent.as_secs_f64()),
+        ];
+        for (metric, value) in figures {
+            current.add(metric, &[], value);
+        }
+        for hold in HOLDS {
+            let is_held = rollout.holds.contains(&hold);
+            current.add(telemetry::ROLLOUT_HOLD, &[hold.name()], f64::from(u8::from(is_held)));
+        }
+        if let Some(assessment) = &rollout.last {
+            judged(current, policy, assessment);
+        }
+    }
+}
+
+fn target(current: &mut Current, slot: &Slot) {
+    let target = &slot.target;
+    current.add(telemetry::TARGET_WEIGHT, &["wanted"], target.wanted.canary.share());
+    if let Some(seen) = target.seen {
+        current.add(telemetry::TARGET_WEIGHT, &["seen"], seen.split.canary.share());
+    }
+    current.add(telemetry::TARGET_PROXIES_BEHIND, &[], target.unconfirmed_nodes().len() as f64);
+    if slot.steers() {
+        let back = target.wanted.canary == Weight::ZERO;
+        let in_force = target.in_force(if back { Proxies::All } else { Proxies::Reachable });
+        current.add(telemetry::TARGET_IN_FORCE, &[], f64::from(u8::from(in_force)));
+    }
+}
+
+fn judged(current: &mut Current, policy: &Policy, assessment: &Assessment) {
+    current.add(telemetry::ROLLOUT_COMBINED, &["all"], assessment.ln_e_harm);
+    current.add(telemetry::ROLLOUT_COMBINED, &["catastrophe"], assessment.ln_e_catastrophe);
+    current.add(telemetry::ROLLOUT_BOUND, &["harm"], assessment.ln_bound_harm);
+    current.add(telemetry::ROLLOUT_BOUND, &["no_harm"], assessment.ln_bound_no_harm);
+    if let Some(remaining) = assessment.remaining {
+        current.add(telemetry::ROLLOUT_REMAINING, &[], remaining.as_secs_f64());
+    }
+    for metric in &assessment.metrics {
+        compared(current, policy, metric);
+    }
+    for guardrail in &assessment.guardrails {
+        let status = match guardrail.status {
+            GuardrailStatus::NoData => 0.0,
+            GuardrailStatus::Clear => 1.0,
+            GuardrailStatus::Breaching => 2.0,
+            GuardrailStatus::BothBreach => 3.0,
+            GuardrailStatus::Fired => 4.0,
+        };
+        current.add(telemetry::ROLLOUT_GUARDRAIL, &[&guardrail.name], status);
+    }
+}
+
+fn compared(current: &mut Current, policy: &Policy, metric: &MetricAssessment) {
+    let name = metric.name.as_str();
+    let verdict = match metric.verdict {
+        Verdict::NoData => 0.0,
+        Verdict::Undecided => 1.0,
+        Verdict::NotWorse => 2.0,
+        Verdict::Worse => 3.0,
+    };
+    current.add(telemetry::ROLLOUT_VERDICT, &[name], verdict);
+    current.add(telemetry::ROLLOUT_EVIDENCE, &[name, "harm"], metric.ln_e_harm);
+    current.add(telemetry::ROLLOUT_EVIDENCE, &[name, "no_harm"], metric.ln_e_no_harm);
+    for (end, value) in ENDS.into_iter().zip(metric.ratio.unwrap_or([f64::NAN; 3])) {
+        current.add(telemetry::ROLLOUT_RATIO, &[name, end], value);
+    }
+    let is_rate = policy.metric(name).is_some_and(|metric| metric.source.kind() == "rate");
+    let arms = [
+        (
+            "canary",
+            metric.canary_requests,
+            metric.canary_share,
+            metric.canary_value,
+            &metric.canary_quantiles,
+        ),
+        (
+            "baseline",
+            metric.baseline_requests,
+            metric.baseline_share,
+            metric.baseline_value,
+            &metric.baseline_quantiles,
+        ),
+    ];
+    for (arm, requests, share, value, quantiles) in arms {
+        // A rate's share is per millionth of its exposure.
+        let (share, value) = if is_rate { (None, share.map(|share| share * 1e6)) } else { (share, value) };
+        current.add(telemetry::ROLLOUT_REQUESTS, &[name, arm], requests as f64);
+        current.add(telemetry::ROLLOUT_SHARE, &[name, arm], share.unwrap_or(f64::NAN));
+        current.add(telemetry::ROLLOUT_VALUE, &[name, arm], value.unwrap_or(f64::NAN));
+        for (quantile, ends) in QUANTILES.into_iter().zip(quantiles.iter().flatten()) {
+            for (end, seconds) in ENDS.into_iter().zip(ends) {
+                current.add(telemetry::ROLLOUT_QUANTILE, &[name, arm, quantile, end], *seconds);
+            }
+        }
+    }
+}
