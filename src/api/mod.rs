@@ -93,6 +93,23 @@ struct Api {
     hub: stream::Hub,
 }
 
+impl Api {
+    fn new(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access) -> Api {
+        let sparks = overview::Sparks::default();
+        Api {
+            hub: stream::Hub::new(handle.clone(), sparks.clone(), limits.viewers),
+            sparks,
+            throttles: Arc::new(access::Throttles::new(handle.clock().clone())),
+            places: Arc::new(Semaphore::new(limits.concurrent)),
+            traces: series::Traces::default(),
+            handle,
+            metrics,
+            limits,
+            access,
+        }
+    }
+}
+
 /// All routes, open to everybody, with the usual limits.
 pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
     router_with(handle, metrics, Limits::default())
@@ -105,21 +122,8 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
 
 /// All routes, for those who may use them.
 pub fn router_for(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access) -> Router {
-    let throttles = Arc::new(access::Throttles::new(handle.clock().clone()));
-    let places = Arc::new(Semaphore::new(limits.concurrent));
     let cors = cors(&access);
-    let sparks = overview::Sparks::default();
-    let api = Api {
-        hub: stream::Hub::new(handle.clone(), sparks.clone(), limits.viewers),
-        sparks,
-        handle,
-        metrics,
-        limits,
-        places,
-        access,
-        throttles,
-        traces: series::Traces::default(),
-    };
+    let api = Api::new(handle, metrics, limits, access);
     let router = Router::new()
         .nest("/api/v1", v1())
         .route("/livez", get(health::livez))

@@ -200,12 +200,11 @@ mod tests {
     use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
-    use tokio::sync::Semaphore;
     use tower::ServiceExt;
 
     use super::*;
     use crate::api::Limits;
-    use crate::api::access::{Access, Throttles};
+    use crate::api::access::Access;
     use crate::clock::SystemClock;
     use crate::engine::Handle;
     use crate::store::SqliteStore;
@@ -215,14 +214,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("serin.db")).await.unwrap();
         let clock = Arc::new(SystemClock::new());
-        let api = Api {
-            handle: Handle::new(Arc::new(store), clock.clone(), BTreeMap::new(), BTreeMap::new()),
-            metrics: Arc::new(String::new),
-            limits: Limits::default(),
-            places: Arc::new(Semaphore::new(2)),
-            access: Access::open(),
-            throttles: Arc::new(Throttles::new(clock)),
-        };
+        let handle = Handle::new(Arc::new(store), clock, BTreeMap::new(), BTreeMap::new());
+        let api = Api::new(handle, Arc::new(String::new), Limits::default(), Access::open());
         let router: Router = Router::new()
             .route("/livez", get(|| async { "fine" }))
             .route("/api/v1/forgotten", get(|| async { "secret" }))
