@@ -58,7 +58,10 @@ for (const [look, options] of looks) {
   }
   for (const [name, path, ready] of views) {
     await page.goto(base + path);
-    await page.waitForSelector(ready, { timeout: 15_000 });
+    await page.waitForSelector(ready, { timeout: 60_000 }).catch(async (error) => {
+      const text = await page.evaluate(() => document.body.innerText);
+      throw new Error(`${name} ${look}: ${ready} is not there: ${text} ${errors.join("; ")}`, { cause: error });
+    });
     await page.waitForFunction(() => document.querySelector(".connection")?.dataset.state !== "connecting");
     await page.screenshot({ path: join(folder, `${name}-${look}.png`), fullPage: true });
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

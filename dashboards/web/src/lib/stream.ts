@@ -37,6 +37,11 @@ export function follow(query: string, listener: Listener): () => void {
   let lost = false;
   let wake: () => void = () => undefined;
   const hurry = (): void => wake();
+  // A page that waits behind the back button must not hold a connection.
+  let cut: () => void = () => undefined;
+  const left = (): void => cut();
+  addEventListener("pagehide", left);
+  addEventListener("pageshow", hurry);
   addEventListener("online", hurry);
   document.addEventListener("visibilitychange", hurry);
 
@@ -57,6 +62,7 @@ export function follow(query: string, listener: Listener): () => void {
 
   const once = async (): Promise<void> => {
     const attempt = new AbortController();
+    cut = () => attempt.abort();
     let watch: ReturnType<typeof setTimeout> | undefined;
     const alive = (): void => {
       clearTimeout(watch);
@@ -124,6 +130,8 @@ export function follow(query: string, listener: Listener): () => void {
     stop.abort();
     wake();
     connection.set("none");
+    removeEventListener("pagehide", left);
+    removeEventListener("pageshow", hurry);
     removeEventListener("online", hurry);
     document.removeEventListener("visibilitychange", hurry);
   };

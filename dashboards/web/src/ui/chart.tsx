@@ -57,6 +57,7 @@ export function axis(colour: Palette, more: Partial<uPlot.Axis>): uPlot.Axis {
 export function timeAxis(colour: Palette): uPlot.Axis {
   return axis(colour, {
     grid: { show: false },
+    size: 28,
     space: 70,
     values: (_, splits, __, ___, step) => splits.map((at) => clock(at, step < 60)),
   });

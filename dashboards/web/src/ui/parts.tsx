@@ -1,7 +1,7 @@
 // Small pieces that every view uses.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, sentence } from "../lib/api";
 import { measured, ratio, weight, words } from "../lib/format";
 import type { Ratio, Row, Verdict } from "../lib/types";
@@ -148,6 +148,30 @@ export function Waiting(props: { what: string }) {
     <p class="waiting" role="status">
       Reading {props.what} …
     </p>
+  );
+}
+
+/** A sentence of the daemon; what it has between backticks are names to type. */
+export function Told(props: { text: string }) {
+  return <>{props.text.split("`").map((part, i) => (i % 2 === 1 ? <code key={i}>{part}</code> : part))}</>;
+}
+
+/** A table that may be wider than its place: then it can be scrolled, with the keyboard too. */
+export function Scroll(props: { label: string; children: ComponentChildren }) {
+  const element = useRef<HTMLDivElement>(null);
+  const [wide, setWide] = useState(false);
+  useEffect(() => {
+    const place = element.current;
+    if (!place) return undefined;
+    const look = new ResizeObserver(() => setWide(place.scrollWidth > place.clientWidth));
+    look.observe(place);
+    if (place.firstElementChild) look.observe(place.firstElementChild);
+    return () => look.disconnect();
+  }, []);
+  return (
+    <div ref={element} class="scroll" {...(wide ? { tabIndex: 0, role: "region", "aria-label": props.label } : {})}>
+      {props.children}
+    </div>
   );
 }
 

@@ -4,7 +4,7 @@ import { Component } from "preact";
 import { duration, ratio, ticking, words } from "../lib/format";
 import { useNow } from "../lib/store";
 import type { Row } from "../lib/types";
-import { Moment, Spark, StateBadge, WeightBar } from "../ui/parts";
+import { Moment, Spark, StateBadge, Told, WeightBar } from "../ui/parts";
 
 /** A row, and when it was received on this page's own clock. */
 export interface Received {
@@ -45,11 +45,25 @@ export class OverviewRow extends Component<{ received: Received }> {
           <Spark values={row.spark} worse={row.worst?.verdict === "worse"} />
         </td>
         <td role="cell" data-label={row.ended ? "outcome" : "waiting for"} class="waits">
-          {row.waiting_for?.sentence ?? row.reason ?? (row.ended ? words(row.state) : "–")}
+          <Why row={row} />
         </td>
       </tr>
     );
   }
+}
+
+/** What it waits for; of what has ended, why: in two lines, the rest of it is in the rollout. */
+function Why(props: { row: Row }) {
+  const { row } = props;
+  const text = row.waiting_for?.sentence ?? row.reason;
+  if (text) {
+    return (
+      <span class="why" title={text}>
+        <Told text={text} />
+      </span>
+    );
+  }
+  return <>{row.state === "succeeded" ? "promoted" : row.ended ? words(row.state) : "–"}</>;
 }
 
 function Time(props: { received: Received }) {
@@ -84,7 +98,9 @@ function Worst(props: { row: Row }) {
   const known = low !== null || estimate !== null || high !== null;
   return (
     <span class="worst">
-      {worst.metric} {known ? <span class="figure">{ratio(worst.ratio)}</span> : null}{" "}
+      <span class="figure">
+        {worst.metric} {known && ratio(worst.ratio)}
+      </span>{" "}
       <span class={`verdict ${worst.verdict}`}>{words(worst.verdict)}</span>
     </span>
   );

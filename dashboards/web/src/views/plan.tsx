@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../lib/api";
 import { duration, latency, share, weight } from "../lib/format";
 import type { Plan, ShareOfRuns, Times } from "../lib/types";
-import { Trouble } from "../ui/parts";
+import { Scroll, Trouble } from "../ui/parts";
 
 // It is simulated when it is asked for: that takes seconds.
 const DEADLINE_MS = 120_000;
@@ -102,7 +102,7 @@ function PlanTables(props: { plan: Plan }) {
           <p>
             A harmless version goes on in {runs(step.harmless_advances)} of runs, after {times(step.advance)}.
           </p>
-          <div class="scroll">
+          <Scroll label="Plan">
             <table>
               <thead>
                 <tr>
@@ -131,7 +131,7 @@ function PlanTables(props: { plan: Plan }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Scroll>
           {step.warnings.length > 0 && (
             <ul class="warnings">
               {step.warnings.map((warning) => (

@@ -6,7 +6,7 @@ import { useLoaded } from "../lib/load";
 import { session } from "../lib/session";
 import { useStore } from "../lib/store";
 import type { Page, Policy, PolicyGuardrail, PolicyMetric } from "../lib/types";
-import { Badge, Trouble, useTitle, Waiting } from "../ui/parts";
+import { Badge, Scroll, Trouble, useTitle, Waiting } from "../ui/parts";
 import { PlanCard } from "./plan";
 import { StartDialog } from "./start-dialog";
 
@@ -91,7 +91,7 @@ function Steps(props: { policy: Policy }) {
   return (
     <section class="card">
       <h2>Steps</h2>
-      <div class="scroll">
+      <Scroll label="Steps">
         <table>
           <thead>
             <tr>
@@ -120,7 +120,7 @@ function Steps(props: { policy: Policy }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -129,7 +129,7 @@ function Metrics(props: { metrics: PolicyMetric[] }) {
   return (
     <section class="card">
       <h2>Metrics, compared between canary and baseline</h2>
-      <div class="scroll">
+      <Scroll label="Metrics">
         <table>
           <thead>
             <tr>
@@ -157,7 +157,7 @@ function Metrics(props: { metrics: PolicyMetric[] }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -196,7 +196,7 @@ function Guardrails(props: { guardrails: PolicyGuardrail[] }) {
       {props.guardrails.length === 0 ? (
         <p class="faint">None.</p>
       ) : (
-        <div class="scroll">
+        <Scroll label="Guardrails">
           <table>
             <thead>
               <tr>
@@ -223,7 +223,7 @@ function Guardrails(props: { guardrails: PolicyGuardrail[] }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scroll>
       )}
     </section>
   );

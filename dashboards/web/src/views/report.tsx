@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { duration, weight, words } from "../lib/format";
 import { useLoaded } from "../lib/load";
 import type { LogLine, Report, ReportStep } from "../lib/types";
-import { Badge, Moment, type Tone, Trouble, useTitle, VerdictBadge, Waiting } from "../ui/parts";
+import { Badge, Moment, Scroll, Told, type Tone, Trouble, useTitle, VerdictBadge, Waiting } from "../ui/parts";
 import { MetricTable } from "./rollout/metric-table";
 
 export function ReportView(props: { id: string }) {
@@ -49,7 +49,7 @@ export function ReportView(props: { id: string }) {
         </p>
       </header>
       <p class="sentence">
-        {report.sentence}{" "}
+        <Told text={report.sentence} />{" "}
         <span class="faint">
           {rollout.ended ? "It took" : "So far it has taken"} {duration(report.duration_seconds)}.
         </span>
@@ -110,7 +110,7 @@ function Steps(props: { steps: ReportStep[] }) {
   return (
     <section class="card">
       <h2>Steps</h2>
-      <div class="scroll">
+      <Scroll label="Steps">
         <table>
           <thead>
             <tr>
@@ -133,13 +133,13 @@ function Steps(props: { steps: ReportStep[] }) {
                 <td>{step.to ? <Moment at={step.to} /> : "–"}</td>
                 <td class="number">{duration(step.seconds)}</td>
                 <td>
-                  <strong>{words(step.outcome)}</strong> {step.sentence}
+                  <strong>{words(step.outcome)}</strong> {step.sentence && <Told text={step.sentence} />}
                 </td>
               </tr>
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
     </section>
   );
 }
@@ -154,7 +154,7 @@ function Lines(props: { title: string; lines: LogLine[]; empty: string }) {
           <li key={line.seq}>
             <Moment at={line.at} ms />
             <span>
-              {line.sentence}
+              <Told text={line.sentence} />
               {line.by && <span class="faint"> ({line.by})</span>}
             </span>
           </li>

@@ -37,14 +37,17 @@ function drawBounds(bounds: Bound[], colour: Palette): (u: uPlot) => void {
       ctx.moveTo(bbox.left, y);
       ctx.lineTo(bbox.left + bbox.width, y);
       ctx.stroke();
+      // The lower one is named below its line, so that the names never meet.
+      const below = each !== bounds.reduce((a, b) => (b.power > a.power ? b : a));
+      const base = y + (below ? 13 : -5) * scale;
       const right = bbox.left + bbox.width - 4 * scale;
       const width = ctx.measureText(each.text).width;
       ctx.globalAlpha = 0.85;
       ctx.fillStyle = colour.surface;
-      ctx.fillRect(right - width - 3 * scale, y - 16 * scale, width + 6 * scale, 14 * scale);
+      ctx.fillRect(right - width - 3 * scale, base - 11 * scale, width + 6 * scale, 14 * scale);
       ctx.globalAlpha = 1;
       ctx.fillStyle = each.ink;
-      ctx.fillText(each.text, right, y - 5 * scale);
+      ctx.fillText(each.text, right, base);
     }
     ctx.restore();
   };
@@ -76,7 +79,8 @@ export function EvidenceCard(props: ChartCardProps) {
       bounds.push({ power: toNoHarm / Math.LN10, text, colour: colour.good, ink: colour.goodText });
     }
     return {
-      scales: { y: { range: (_, __, max) => [0, Math.max(highest * 1.25, (max ?? 0) * 1.08, 1)] } },
+      // Far beyond both bounds nothing more is decided: the scale stays where it can be read.
+      scales: { y: { range: (_, __, max) => [0, Math.max(highest * 1.25, Math.min((max ?? 0) * 1.08, highest * 3), 1)] } },
       axes: [
         timeAxis(colour),
         axis(colour, {

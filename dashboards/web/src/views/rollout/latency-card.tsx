@@ -20,8 +20,10 @@ function drawQuantiles(counts: LatencyCounts, colour: Palette): (u: uPlot) => vo
     ctx.save();
     ctx.font = FONT.replace("12px", `${11 * scale}px`);
     ctx.lineWidth = 1.5 * scale;
-    const arm = (quantiles: Quantile[], ink: string, dash: number[], top: number): void => {
-      let free = -Infinity;
+    const arm = (name: string, quantiles: Quantile[], ink: string, dash: number[], top: number): void => {
+      let free = bbox.left + ctx.measureText(name).width + 8 * scale;
+      ctx.fillStyle = ink;
+      ctx.fillText(name, bbox.left + 2 * scale, bbox.top + top * scale);
       for (const each of quantiles.filter((quantile) => MARKED.includes(quantile.quantile))) {
         const x = u.valToPos(log10(each.seconds), "x", true);
         if (!(x >= bbox.left && x <= bbox.left + bbox.width)) continue;
@@ -38,8 +40,8 @@ function drawQuantiles(counts: LatencyCounts, colour: Palette): (u: uPlot) => vo
         free = from + ctx.measureText(text).width + 4 * scale;
       }
     };
-    arm(counts.baseline_quantiles, colour.baseline, [5, 3], 24);
-    arm(counts.canary_quantiles, colour.canary, [], 10);
+    arm("baseline", counts.baseline_quantiles, colour.baseline, [5, 3], 24);
+    arm("canary", counts.canary_quantiles, colour.canary, [], 10);
     ctx.restore();
   };
 }
@@ -62,6 +64,7 @@ export function LatencyCard(props: {
       axes: [
         axis(colour, {
           grid: { show: false },
+          size: 28,
           splits: (_, __, min, max) => marks(min, max),
           values: (_, at) => at.map((power) => latency(10 ** power).replace(".00", "").replace(".0 ", " ")),
         }),

@@ -1,7 +1,7 @@
 // What happened, newest first.
 
 import type { LogLine } from "../../lib/types";
-import { Moment } from "../../ui/parts";
+import { Moment, Told } from "../../ui/parts";
 
 const DECISIONS = new Set([
   "advanced",
@@ -27,13 +27,25 @@ export function Log(props: { lines: LogLine[]; ended: boolean }) {
           <li key={line.seq} data-kind={line.kind}>
             <Moment at={line.at} ms />
             <span>
-              {DECISIONS.has(line.kind) ? <strong>{line.sentence}</strong> : line.sentence}
+              {DECISIONS.has(line.kind) ? <Decision sentence={line.sentence} /> : <Told text={line.sentence} />}
               {line.by && !line.sentence.includes(line.by) && <span class="faint"> ({line.by})</span>}
             </span>
           </li>
         ))}
       </ol>
     </section>
+  );
+}
+
+/** A decision: what was decided stands out, why is plain. */
+function Decision(props: { sentence: string }) {
+  const colon = props.sentence.indexOf(": ");
+  if (colon < 0) return <strong>{props.sentence}</strong>;
+  return (
+    <>
+      <strong>{props.sentence.slice(0, colon + 1)}</strong>
+      <Told text={props.sentence.slice(colon + 1)} />
+    </>
   );
 }
 

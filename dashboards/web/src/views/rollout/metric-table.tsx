@@ -1,6 +1,7 @@
 // The figures of one metric, both arms below one another.
 
 import { latency, shareWithInterval, thousands, valueWithUnit } from "../../lib/format";
+import { Scroll } from "../../ui/parts";
 import type { Arm, Metric, Quantile } from "../../lib/types";
 
 const QUANTILES = [0.5, 0.95, 0.99];
@@ -19,7 +20,7 @@ export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseli
       {isLatency && QUANTILES.map((wanted) => <QuantileCell key={wanted} arm={arm} wanted={wanted} more={quantiles} />)}
       {shares && (
         <td class="number">
-          {arm.share_percent === null ? "–" : shareWithInterval(arm.share_percent, arm.share_interval_percent)}
+          {arm.share_percent === null ? "–" : <Share percent={arm.share_percent} interval={arm.share_interval_percent} />}
         </td>
       )}
       {values && <td class="number">{valueWords(arm)}</td>}
@@ -27,7 +28,7 @@ export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseli
     </tr>
   );
   return (
-    <div class="scroll">
+    <Scroll label="Figures of both arms">
       <table class="arms">
         <thead>
           <tr>
@@ -60,7 +61,19 @@ export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseli
           {row("canary", metric.canary, props.canary)}
         </tbody>
       </table>
-    </div>
+    </Scroll>
+  );
+}
+
+/** A share, and below it its interval: `[1.03 – 1.26]`. */
+function Share(props: { percent: number; interval: [number, number] | null }) {
+  const whole = shareWithInterval(props.percent, props.interval);
+  const [figure, interval] = [whole.split(" [")[0], whole.split(" [")[1]];
+  return (
+    <>
+      {figure}
+      {interval && <span class="faint small interval">[{interval}</span>}
+    </>
   );
 }
 

@@ -9,7 +9,7 @@ import { useNow } from "../../lib/store";
 import { follow } from "../../lib/stream";
 import type { Assessment, LogLine, Page, Report, Rollout } from "../../lib/types";
 import type { Zoom } from "../../ui/chart";
-import { Badge, Moment, StateBadge, type Tone, Trouble, useTitle, Waiting } from "../../ui/parts";
+import { Badge, Moment, StateBadge, Told, type Tone, Trouble, useTitle, Waiting } from "../../ui/parts";
 import { CommandBar } from "./command-bar";
 import { EvidenceCard } from "./evidence-chart";
 import { LatencyCard } from "./latency-card";
@@ -49,8 +49,9 @@ export function RolloutView(props: { id: string }) {
     shown.current = rollout;
     setView({ rollout, at: performance.now() / 1000 });
     setError(null);
-    if (!before || before.assessment?.tick !== rollout.assessment?.tick || before.state !== rollout.state) charts.poke();
-    if (before && (before.state !== rollout.state || before.step?.index !== rollout.step?.index)) rereport();
+    if (!before) return;
+    if (before.assessment?.tick !== rollout.assessment?.tick || before.state !== rollout.state) charts.poke();
+    if (before.state !== rollout.state || before.step?.index !== rollout.step?.index) rereport();
   }, []);
   const add = useCallback((lines: LogLine[]): void => {
     for (const line of lines) log.current.set(line.seq, line);
@@ -182,8 +183,8 @@ function Sentence(props: { rollout: Rollout; at: number; report: Report | null }
     <section class={`sentence ${good ? "good" : bad ? "bad" : ""}`} aria-label="Why it is where it is">
       {told && (
         <p class="reason">
-          {!told.toLowerCase().startsWith(lead.toLowerCase()) && <strong>{lead}: </strong>}
-          {told}
+          {!/^(roll|cancel|fail|observed)/i.test(told) && <strong>{lead}: </strong>}
+          <Told text={told} />
         </p>
       )}
       {!told && rollout.ended && (
@@ -193,7 +194,7 @@ function Sentence(props: { rollout: Rollout; at: number; report: Report | null }
       )}
       {waiting && (
         <p class="waiting-for" data-on={waiting.on}>
-          {waiting.sentence}
+          <Told text={waiting.sentence} />
           {left !== null && (
             <span class="left faint"> {left > 0 ? `${ticking(left)} left.` : "It should be over any moment."}</span>
           )}
@@ -213,7 +214,7 @@ function Together(props: { judged: Assessment }) {
   return (
     <section class="together" aria-label="Over all metrics">
       <p>
-        <strong>Roll back</strong> {evidence(judged.harm)} <span class="faint">over all metrics</span>
+        <strong>Evidence of harm</strong> {evidence(judged.harm)} <span class="faint">over all metrics</span>
         {judged.guardrails.length > 0 && (
           <>
             {" · "}
@@ -230,7 +231,7 @@ function Together(props: { judged: Assessment }) {
               for {ticking(guardrail.breaching_for_seconds)} of {ticking(guardrail.hold_for_seconds)}
             </>
           )}
-          : {guardrail.sentence}
+          : <Told text={guardrail.sentence} />
         </p>
       ))}
     </section>

@@ -1,0 +1,225 @@
+// The story of the page against a running daemon, one line for each check; ends with 1 at the first failure.
+//
+//   node e2e/story.mjs [BASE_URL]
+//
+// SERIN_BASE             where the daemon is (or the argument)
+// SERIN_OPERATOR_TOKEN   a token that may operate; without tokens the daemon must run without authentication
+// SERIN_VIEWER_TOKEN     a token that may only look
+// SERIN_TARGET           the target that goes bad (shop)
+// SERIN_TARGET2          another target (cart)
+// SERIN_POLICY           a policy of seconds (demo)
+// SERIN_BAD_VERSION      a version that is worse (v2-bad)
+// SERIN_GOOD_VERSION     a version that is not (v2)
+// SERIN_ROLLBACK_SECONDS how long the bad one may take (300)
+// SERIN_NO_RESTART       leaves the restart out
+//
+// When it prints `RESTART NOW`, whoever runs it stops the daemon and starts it again.
+
+import { launch, open } from "./lib.mjs";
+
+const env = (name, fallback) => process.env[`SERIN_${name}`] || fallback;
+const base = (process.argv[2] ?? env("BASE", "http://127.0.0.1:8090")).replace(/\/$/, "");
+const [operator, viewer] = [env("OPERATOR_TOKEN"), env("VIEWER_TOKEN")];
+const [target, target2] = [env("TARGET", "shop"), env("TARGET2", "cart")];
+const [policy, bad, good] = [env("POLICY", "demo"), env("BAD_VERSION", "v2-bad"), env("GOOD_VERSION", "v2")];
+const rollbackMs = Number(env("ROLLBACK_SECONDS", "300")) * 1000;
+const SOON = { timeout: 30_000 };
+
+const began = Date.now();
+const told = (what) => console.log(`ok ${((Date.now() - began) / 1000).toFixed(1)} s  ${what}`);
+function check(holds, what) {
+  if (!holds) throw new Error(what);
+  told(what);
+}
+
+const browser = await launch();
+const { page, errors } = await open(browser);
+const shown = (selector, options = SOON) => page.waitForSelector(selector, options);
+const text = (selector) => page.textContent(selector).then((found) => found?.replace(/\s+/g, " ").trim() ?? "");
+
+async function logIn(token) {
+  await shown("input[name=token]");
+  await page.fill("input[name=token]", token);
+  await page.click("button[type=submit]");
+  await shown(".who");
+}
+
+async function logOut() {
+  await page.click(".who button");
+  await shown("input[name=token]");
+}
+
+async function live() {
+  await shown(".connection[data-state=live]");
+}
+
+/** Starts a rollout through the dialog; gives its id. */
+async function start(name, version) {
+  await page.click(".head a[href='/targets']");
+  await shown(`[data-target="${name}"]`);
+  await page.click(`[data-target="${name}"] button:has-text("Start a rollout")`);
+  await shown("dialog[open]");
+  await page.waitForFunction((wanted) => document.querySelector("dialog select[name=target]")?.value === wanted, name, SOON);
+  await page.waitForFunction((name) => [...document.querySelectorAll("dialog select[name=policy] option")].some((each) => each.value === name), policy, SOON);
+  await page.selectOption("dialog select[name=policy]", policy);
+  await page.fill("dialog input[name=version]", version);
+  await shown("dialog .consequence");
+  const consequence = await text("dialog .consequence");
+  check(consequence.includes(version) && consequence.includes("%"), `the dialog says what will happen: ${consequence}`);
+  await page.click("dialog button[type=submit]");
+  await page.waitForURL(/\/rollouts\/[^/]+$/, SOON);
+  await shown(".rollout-title");
+  check((await text("h1")).includes(version), `${version} on ${name} is started and shown`);
+  return new URL(page.url()).pathname;
+}
+
+async function access() {
+  const closed = await Promise.race([
+    shown("input[name=token]").then(() => true),
+    shown(".who").then(() => false),
+  ]);
+  if (!closed) {
+    check((await text(".who")).includes("without authentication"), "without authentication, the page says so");
+    if (operator) throw new Error("a token is given, but the daemon asks for none");
+    return false;
+  }
+  if (!operator) throw new Error("the daemon asks for a token: set SERIN_OPERATOR_TOKEN");
+  await page.fill("input[name=token]", "not-a-token");
+  await page.click("button[type=submit]");
+  await shown(".trouble");
+  check((await text(".trouble")).length > 10, `a wrong token is refused: ${await text(".trouble")}`);
+  await logIn(operator);
+  check((await text(".who")).includes("signed in as"), `logged in: ${await text(".who strong")}`);
+  return true;
+}
+
+async function firstView() {
+  const context = await browser.newContext({ viewport: { width: 1420, height: 900 } });
+  await context.addCookies(await page.context().cookies());
+  const fresh = await context.newPage();
+  let bytes = 0;
+  const session = await context.newCDPSession(fresh);
+  await session.send("Network.enable");
+  session.on("Network.loadingFinished", (event) => (bytes += event.encodedDataLength));
+  await fresh.goto(base);
+  await fresh.waitForFunction(() => performance.getEntriesByName("serin-overview").length > 0, null, SOON);
+  const at = await fresh.evaluate(() => performance.getEntriesByName("serin-overview")[0].startTime);
+  const rows = await fresh.locator(".rollouts tbody tr").count();
+  told(`first view of the overview after ${Math.round(at)} ms, ${rows} rows, ${Math.round(bytes / 1024)} KB received`);
+  await context.close();
+}
+
+async function badOne() {
+  const path = await start(target, bad);
+  await live();
+  await shown(".charts canvas", { timeout: 60_000 });
+  told("its charts are drawn");
+  await shown(".log li[data-kind=step_entered]", { timeout: 60_000 });
+  const lines = await page.locator(".log li").count();
+  await shown(".state[data-state=rolling_back], .state[data-state=rolled_back]", { timeout: rollbackMs });
+  told("it is rolled back while the page watches");
+  const reason = await text(".reason");
+  check(/\d/.test(reason) && reason.length > 20, `the reason stands first: ${reason}`);
+  await shown(".state[data-state=rolled_back]", { timeout: 60_000 });
+  check((await page.locator(".log li").count()) > lines, "the log has grown by itself");
+  check((await page.locator(".commands button").count()) === 0, "at its end nothing can be commanded");
+  await page.click("a[href^='/reports/']");
+  await shown("#post-mortem");
+  check((await page.inputValue("#post-mortem")).includes(bad), "the report has a draft post-mortem");
+  return path;
+}
+
+async function otherOne() {
+  const path = await start(target2, good);
+  await live();
+  await shown("[data-command=pause]", { timeout: 60_000 });
+  await page.click("[data-command=pause]");
+  await shown("dialog[open]");
+  await page.keyboard.press("Escape");
+  await shown("dialog", { ...SOON, state: "detached" });
+  check((await page.evaluate(() => document.activeElement?.dataset.command)) === "pause", "Escape closes a dialog");
+  await shown(".state[data-state=progressing]", { timeout: 60_000 });
+  // Somebody else's change in between: told, and asked again.
+  for (let tries = 0; ; tries += 1) {
+    await page.click("[data-command=rollback]");
+    await shown("dialog[open] textarea");
+    const consequence = await text("dialog .consequence");
+    check(/to 0%|stays at 0%|ends/.test(consequence), `the dangerous button says what it will do: ${consequence}`);
+    await page.fill("dialog textarea", "the story wants it back");
+    await page.click("dialog button[type=submit]");
+    const again = await Promise.race([
+      shown("dialog", { ...SOON, state: "detached" }).then(() => false),
+      shown("dialog .trouble").then(() => true),
+    ]);
+    if (!again) break;
+    const why = await text("dialog .trouble");
+    if (tries >= 5 || !why.includes("has changed")) throw new Error(`the command was refused: ${why}`);
+    told("it had changed meanwhile, and the page said so");
+    await page.keyboard.press("Escape");
+    await shown("dialog", { ...SOON, state: "detached" });
+  }
+  await shown(".state[data-state=rolling_back], .state[data-state=rolled_back]", SOON);
+  await page.waitForFunction(() => /the story wants it back/.test(document.querySelector(".reason")?.textContent ?? ""), null, SOON);
+  told("it is rolled back by hand, with the reason");
+  await shown(".state[data-state=rolled_back]", { timeout: 120_000 });
+  return path;
+}
+
+async function viewerIsRefused(path) {
+  await page.goto(base);
+  await shown(".who");
+  await logOut();
+  told("logged out");
+  await page.goto(base + path);
+  await logIn(viewer ?? operator);
+  await shown(".rollout-title");
+  check(new URL(page.url()).pathname === path, "a deep link is there after the login");
+  if (!viewer) return;
+  await page.click(".head a[href='/']");
+  await shown(".tiles");
+  await page.goto(`${base}/targets`);
+  await shown("[data-target]");
+  check((await page.locator("button:has-text('Start a rollout')").count()) === 0, "a viewer can start nothing");
+  await page.goto(base + path);
+  await shown(".rollout-title");
+  check((await page.locator("[data-command]").count()) === 0, "a viewer has no buttons");
+  const status = await page.evaluate(async (where) => {
+    const init = { method: "POST", headers: { "X-Serin": "1", "Content-Type": "application/json" }, body: '{"command":"pause"}' };
+    return (await fetch(`/api/v1${where}/commands`, init)).status;
+  }, path);
+  check(status === 403, "and is refused by the daemon too");
+  await logOut();
+  await logIn(operator);
+}
+
+async function restart() {
+  await page.goto(base);
+  await live();
+  console.log("RESTART NOW");
+  await shown(".connection[data-state=lost]", { timeout: 120_000 });
+  check((await text(".connection")) === "connection lost, trying again", "a lost connection is told");
+  await shown(".connection[data-state=live]", { timeout: 120_000 });
+  await shown(".tiles");
+  check((await page.locator("input[name=token]").count()) === 0, "the page is live again by itself, and still logged in");
+}
+
+try {
+  await page.goto(base);
+  const closed = await access();
+  await shown(".tiles");
+  await live();
+  told("the overview is live");
+  await firstView();
+  const path = await badOne();
+  await otherOne();
+  if (closed) await viewerIsRefused(path);
+  if (!env("NO_RESTART")) await restart();
+  check(errors.length === 0, `nothing is wrong in the console${errors.length ? `: ${errors.join("; ")}` : ""}`);
+  await browser.close();
+} catch (error) {
+  console.log(`FAILED after ${((Date.now() - began) / 1000).toFixed(1)} s: ${error.message}`);
+  console.log(`at ${page.url()}: ${errors.join("; ")}`);
+  await page.screenshot({ path: "story-failed.png" }).catch(() => undefined);
+  await browser.close();
+  process.exit(1);
+}
