@@ -80,6 +80,19 @@ impl Body {
         }
     }
 
+    /// A text of several lines, of at most `longest` bytes, that must be there.
+    pub(super) fn lines(&mut self, field: &'static str, longest: usize) -> String {
+        match self.take(field) {
+            None => self.wrong(field, format!("`{field}` is missing")),
+            Some(Value::String(text)) if text.len() <= longest => return text,
+            Some(Value::String(_)) => {
+                self.wrong(field, format!("`{field}` must have at most {longest} bytes"));
+            }
+            Some(other) => self.wrong(field, format!("`{field}` must be a text, not {}", kind(&other))),
+        }
+        String::new()
+    }
+
     /// The same, and it must be there.
     pub(super) fn text(&mut self, field: &'static str, longest: usize) -> String {
         let before = self.errors.len();
@@ -254,13 +267,25 @@ impl Params {
         read.map(|time| Timestamp(time.as_millisecond()))
     }
 
+    /// A number from `least` to `most`, where it is there.
+    pub(super) fn decimal(&mut self, name: &'static str, least: f64, most: f64) -> Option<f64> {
+        let text = self.text(name)?;
+        let number = text.parse::<f64>().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let detail = format!("`{name}` must be a number from {least} to {most}, not {:?}", short(&text));
+            self.wrong(name, detail);
+        }
+        number
+    }
+
     /// A duration up to `longest`, such as `90s`, `30m`, `24h` or `7d`, where it is there.
     pub(super) fn duration(&mut self, name: &'static str, longest: Duration) -> Option<Duration> {
         let text = self.text(name)?;
         let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
             .into_iter()
             .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, seconds)));
-        let duration = unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
+        let duration =
+            unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
         if duration.is_none_or(|duration| duration > longest) {
             let days = longest.as_secs() / 86_400;
             let detail = format!(
@@ -286,6 +311,11 @@ impl Params {
 
     /// Refuses what is left, and tells everything that was wrong.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
+        self.done()
+    }
+
+    /// The same, for a reader that was only lent the parameters.
+    pub(super) fn done(&mut self) -> Result<(), Problem> {
         let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };
         for (name, _) in self.pairs.iter().take(20) {
             let field = short(name);
@@ -294,7 +324,11 @@ impl Params {
                 field,
             });
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::parameters(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::parameters(std::mem::take(&mut self.errors)))
+        }
     }
 }
 

@@ -6,15 +6,25 @@
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod access;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod annotations;
 mod health;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
+mod openapi;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod overview;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod policies;
 pub mod problem;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod report;
 mod rollouts;
 mod serve;
 // A problem is made at most once a request, on the way out: its size does not matter.
@@ -34,7 +44,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
 
+pub use openapi::openapi;
 pub use serve::serve;
 
 use crate::engine::Handle;
@@ -52,6 +64,10 @@ pub struct Limits {
     pub concurrent: usize,
     /// Viewers of the event stream at one time; more are answered with 503 at once.
     pub viewers: usize,
+    /// A viewer whose connection takes nothing for so long is cut off.
+    pub slow_viewer: Duration,
+    /// A comment goes to viewers this often, so that both ends know of each other.
+    pub heartbeat: Duration,
     /// Longest time for one request.
     pub request: Duration,
     /// How long the answer to a command waits for the engine.
@@ -66,6 +82,8 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             concurrent: 256,
             viewers: 1000,
+            slow_viewer: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(15),
             request: Duration::from_secs(15),
             command_wait: Duration::from_secs(5),
             health: Duration::from_secs(2),
@@ -83,6 +101,7 @@ struct Api {
     traces: series::Traces,
     sparks: overview::Sparks,
     hub: stream::Hub,
+    plans: policies::Plans,
 }
 
 /// All routes, with the usual limits.
@@ -101,6 +120,7 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         limits,
         places: Arc::new(Semaphore::new(limits.concurrent)),
         traces: series::Traces::default(),
+        plans: policies::Plans::default(),
     };
     let v1 = Router::new()
         .route("/rollouts", post(rollouts::start).get(rollouts::list))
@@ -112,9 +132,15 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/rollouts/{id}/series", get(series::series))
         .route("/overview", get(overview::overview))
         .route("/stream", get(stream::stream))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::docs))
         .route("/targets", get(targets::list))
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))
+        .route("/rollouts/{id}/report", get(report::report))
+        .route("/annotations", get(annotations::annotations))
+        .route("/policies/check", post(policies::check))
+        .route("/policies/{name}/plan", get(policies::plan))
         .route("/policies/{name}", get(targets::policy))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::bounded));
     Router::new()
@@ -125,6 +151,8 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .fallback(no_such_path)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
+        // Event streams are left alone: a compressor would hold events back.
+        .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .with_state(api)
 }

@@ -22,11 +22,8 @@ fn tick(seq: u64) -> TickObservation {
         usage: Usage::Used,
     };
     let errors = |total, bad| Counts::Proportion { total, bad };
-    let latency = |counts: [u64; 3]| Counts::Latency {
-        le: vec![0.1, 0.25],
-        counts: counts.to_vec(),
-        sum: None,
-    };
+    let latency =
+        |counts: [u64; 3]| Counts::Latency { le: vec![0.1, 0.25], counts: counts.to_vec(), sum: None };
     TickObservation {
         seq,
         at: Timestamp(NOW.0 + seq as i64 * 10_000),

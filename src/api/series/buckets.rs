@@ -179,8 +179,7 @@ fn push(arm: &mut ArmSeries, tally: Option<&Tally>, bound: Option<f64>, dispersi
         }
         Some(Tally::Latency { le, counts }) => {
             let total = histogram::total(counts);
-            let share =
-                bound.filter(|_| total > 0).map(|bound| histogram::share_above(le, counts, bound));
+            let share = bound.filter(|_| total > 0).map(|bound| histogram::share_above(le, counts, bound));
             (Some(total), share, total, 100.0)
         }
         Some(Tally::Rate { events, exposure_millionths: exposure }) => {

@@ -214,8 +214,7 @@ impl Inner {
     }
 
     fn send(&self, rollout: &Rollout, what: What) {
-        let message =
-            Message { rollout: rollout.id.clone(), target: rollout.target.clone(), what };
+        let message = Message { rollout: rollout.id.clone(), target: rollout.target.clone(), what };
         let _ = self.messages.send(Arc::new(message));
     }
 }
