@@ -12,11 +12,15 @@ use crate::ports::{RolloutFilter, StoreError};
 use crate::telemetry;
 
 /// 200 while the process answers.
+#[utoipa::path(get, path = "/livez", tag = "daemon", operation_id = "livez_daemon",
+    responses((status = 200, description = "The process answers", body = String, content_type = "text/plain")))]
 pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// 200 when the stored state is loaded and the store can be written to; else 503 with the reason.
+#[utoipa::path(get, path = "/readyz", tag = "daemon", operation_id = "readyz_daemon",
+    responses((status = 200, description = "It can do its work", body = String, content_type = "text/plain")))]
 pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
     ready(&api).await.map(|()| "ok\n")
 }
@@ -40,6 +44,8 @@ async fn ready(api: &Api) -> Result<(), Problem> {
 }
 
 /// Serin's own metrics as Prometheus text. What stands in the store is counted when it is asked for.
+#[utoipa::path(get, path = "/metrics", tag = "daemon", operation_id = "metrics_daemon",
+    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let counted = tokio::time::timeout(api.limits.health, count_stored(&api));
     let (ready, counted) = tokio::join!(ready(&api), counted);

@@ -99,6 +99,19 @@ impl Body {
         }
     }
 
+    /// A text of several lines, of at most `longest` bytes, that must be there.
+    pub(super) fn lines(&mut self, field: &'static str, longest: usize) -> String {
+        match self.take(field) {
+            None => self.wrong(field, format!("`{field}` is missing")),
+            Some(Value::String(text)) if text.len() <= longest => return text,
+            Some(Value::String(_)) => {
+                self.wrong(field, format!("`{field}` must have at most {longest} bytes"));
+            }
+            Some(other) => self.wrong(field, format!("`{field}` must be a text, not {}", kind(&other))),
+        }
+        String::new()
+    }
+
     /// The same, and it must be there.
     pub(super) fn text(&mut self, field: &'static str, longest: usize) -> String {
         let before = self.errors.len();
@@ -273,6 +286,17 @@ impl Params {
         read.map(|time| Timestamp(time.as_millisecond()))
     }
 
+    /// A number from `least` to `most`, where it is there.
+    pub(super) fn decimal(&mut self, name: &'static str, least: f64, most: f64) -> Option<f64> {
+        let text = self.text(name)?;
+        let number = text.parse::<f64>().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let detail = format!("`{name}` must be a number from {least} to {most}, not {:?}", short(&text));
+            self.wrong(name, detail);
+        }
+        number
+    }
+
     /// A duration up to `longest`, such as `90s`, `30m`, `24h` or `7d`, where it is there.
     pub(super) fn duration(&mut self, name: &'static str, longest: Duration) -> Option<Duration> {
         let text = self.text(name)?;
@@ -306,6 +330,11 @@ impl Params {
 
     /// Refuses what is left, and tells everything that was wrong.
     pub(super) fn finish(mut self) -> Result<(), Problem> {
+        self.done()
+    }
+
+    /// The same, for a reader that was only lent the parameters.
+    pub(super) fn done(&mut self) -> Result<(), Problem> {
         let known = if self.known.is_empty() { "none".to_owned() } else { self.known.join(", ") };
         for (name, _) in self.pairs.iter().take(20) {
             let field = short(name);
@@ -314,7 +343,11 @@ impl Params {
                 field,
             });
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::parameters(self.errors)) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::parameters(std::mem::take(&mut self.errors)))
+        }
     }
 }
 

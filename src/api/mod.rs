@@ -6,16 +6,26 @@
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 pub mod access;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod annotations;
 mod health;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod input;
 mod middleware;
+mod openapi;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod overview;
 mod page;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod policies;
 pub mod problem;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod report;
 mod rollouts;
 mod serve;
 // A problem is made at most once a request, on the way out: its size does not matter.
@@ -37,9 +47,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
 
 pub use access::{Access, AccessError};
+pub use openapi::openapi;
 pub use serve::{serve, serve_tls};
 pub use tls::{Reloaded, Tls, TlsError};
 
@@ -58,6 +70,10 @@ pub struct Limits {
     pub concurrent: usize,
     /// Viewers of the event stream at one time; more are answered with 503 at once.
     pub viewers: usize,
+    /// A viewer whose connection takes nothing for so long is cut off.
+    pub slow_viewer: Duration,
+    /// A comment goes to viewers this often, so that both ends know of each other.
+    pub heartbeat: Duration,
     /// Longest time for one request.
     pub request: Duration,
     /// How long the answer to a command waits for the engine.
@@ -72,6 +88,8 @@ impl Default for Limits {
             body_bytes: 64 * 1024,
             concurrent: 256,
             viewers: 1000,
+            slow_viewer: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(15),
             request: Duration::from_secs(15),
             command_wait: Duration::from_secs(5),
             health: Duration::from_secs(2),
@@ -91,6 +109,7 @@ struct Api {
     traces: series::Traces,
     sparks: overview::Sparks,
     hub: stream::Hub,
+    plans: policies::Plans,
 }
 
 impl Api {
@@ -102,6 +121,7 @@ impl Api {
             throttles: Arc::new(access::Throttles::new(handle.clock().clone())),
             places: Arc::new(Semaphore::new(limits.concurrent)),
             traces: series::Traces::default(),
+            plans: policies::Plans::default(),
             handle,
             metrics,
             limits,
@@ -135,6 +155,8 @@ pub fn router_for(handle: Handle, metrics: MetricsRenderer, limits: Limits, acce
         .layer(axum::middleware::from_fn_with_state(api.clone(), access::gate::gate))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
         .layer(axum::middleware::from_fn(middleware::headers))
+        // Event streams are left alone: a compressor would hold events back.
+        .layer(CompressionLayer::new())
         .layer(DefaultBodyLimit::max(limits.body_bytes));
     match cors {
         Some(cors) => router.layer(cors).with_state(api),
@@ -159,9 +181,15 @@ fn v1() -> Router<Api> {
         .route("/rollouts/{id}/series", get(series::series))
         .route("/overview", get(overview::overview))
         .route("/stream", get(stream::stream))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::docs))
         .route("/targets", get(targets::list))
         .route("/targets/{name}", get(targets::show))
         .route("/policies", get(targets::policies))
+        .route("/rollouts/{id}/report", get(report::report))
+        .route("/annotations", get(annotations::annotations))
+        .route("/policies/check", post(policies::check))
+        .route("/policies/{name}/plan", get(policies::plan))
         .route("/policies/{name}", get(targets::policy))
 }
 

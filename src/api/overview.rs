@@ -11,6 +11,7 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::Params;
 use super::problem::Problem;
+use super::views::bodies::PhaseWord;
 use super::views::{CountsView, OverviewRow, OverviewView, PHASES, worst};
 use crate::core::judge::Assessment;
 use crate::core::rollout::{EventKind, Phase, Rollout, RolloutId};
@@ -160,6 +161,15 @@ impl Wanted {
 }
 
 /// `GET /overview`: what runs, what needs somebody, and what has ended lately; at most 1,000 rollouts.
+#[utoipa::path(get, path = "/api/v1/overview", tag = "overview", operation_id = "overview_all",
+    params(
+        ("state" = Option<PhaseWord>, Query, description = "Only in this phase"),
+        ("service" = Option<String>, Query, description = "Only of this target"),
+        ("policy" = Option<String>, Query, description = "Only under this policy"),
+        ("q" = Option<String>, Query, description = "Only those whose id, target, version or author contains this"),
+        ("ended_within" = Option<String>, Query, description = "Ended ones of so long; 24h if it is not there, at most 90d", pattern = "^(0|[1-9][0-9]{0,5}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h|[1-8]?[0-9]d)$"),
+    ),
+    responses((status = 200, description = "The overview", body = OverviewView)))]
 pub(super) async fn overview(
     State(api): State<Api>,
     principal: Principal,

@@ -5,12 +5,13 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::engine::StartError;
 use crate::ports::StoreError;
 
 /// What went wrong. `code` is stable; `detail` is for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `urn:serin:problem:CODE`.
     #[serde(rename = "type")]
@@ -42,7 +43,7 @@ pub struct Problem {
 pub(super) struct Code(pub(super) String);
 
 /// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// Its name.
     pub field: String,
@@ -190,6 +191,12 @@ impl Problem {
             format!("{limit} requests are being answered; try again"),
         )
         .retry(1)
+    }
+
+    /// A plan is being computed.
+    pub fn planning() -> Problem {
+        let detail = "a plan is being computed, one at a time; ask again in a few seconds";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "A plan is being computed", detail).retry(5)
     }
 
     /// Too many viewers of the event stream.

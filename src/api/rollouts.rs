@@ -12,6 +12,7 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::{Body, IdempotencyKey, IfMatch, Name, Params};
 use super::problem::Problem;
+use super::views::bodies::{CommandBody, PhaseWord, StartBody};
 use super::views::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
 use crate::core::metric::TickObservation;
 use crate::core::rollout::{Command, CommandKind, Illegal, Rollout, RolloutId, RolloutKind};
@@ -26,6 +27,12 @@ const COMMANDS: &[&str] = &["pause", "resume", "advance", "promote", "rollback"]
 
 /// `POST /rollouts`: 201 with the rollout and its `Location`. The same idempotency key again gives the
 /// same rollout.
+#[utoipa::path(post, path = "/api/v1/rollouts", tag = "rollouts", operation_id = "start_rollout",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key again gives what was made first", min_length = 1, max_length = 200, pattern = "^[!-~]+$"),
+    ),
+    request_body = StartBody,
+    responses((status = 201, description = "It was started, or is scheduled", body = RolloutView, headers(("Location" = String, description = "Where it is")))))]
 pub(super) async fn start(
     State(api): State<Api>,
     principal: Principal,
@@ -80,6 +87,20 @@ pub(super) async fn start(
 }
 
 /// `GET /rollouts`: newest first.
+#[utoipa::path(get, path = "/api/v1/rollouts", tag = "rollouts", operation_id = "list_rollout",
+    params(
+        ("target" = Option<String>, Query, description = "Only of this target"),
+        ("service" = Option<String>, Query, description = "Another name of `target`"),
+        ("phase" = Option<PhaseWord>, Query, description = "Only in this phase"),
+        ("state" = Option<PhaseWord>, Query, description = "Another name of `phase`"),
+        ("policy" = Option<String>, Query, description = "Only under this policy"),
+        ("active" = Option<bool>, Query, description = "Only those that have not ended, or only those that have"),
+        ("from" = Option<String>, Query, description = "Only those that had not ended before this time", format = DateTime),
+        ("to" = Option<String>, Query, description = "Only those that were asked for until this time", format = DateTime),
+        ("before" = Option<String>, Query, description = "Only ids before this one: `next` of the page before"),
+        ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 200),
+    ),
+    responses((status = 200, description = "Newest first", body = Page<RolloutView>)))]
 pub(super) async fn list(
     State(api): State<Api>,
     principal: Principal,
@@ -118,6 +139,11 @@ pub(super) async fn list(
 }
 
 /// `GET /rollouts/{id}`, with its revision as `ETag`.
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}", tag = "rollouts", operation_id = "show_rollout",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+    ),
+    responses((status = 200, description = "The rollout", body = RolloutView)))]
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
@@ -132,6 +158,13 @@ pub(super) async fn show(
 }
 
 /// `GET /rollouts/{id}/events`: the rollout's log, oldest first.
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}/events", tag = "rollouts", operation_id = "events_rollout",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+        ("after" = Option<u64>, Query, description = "Only those after this number: `next` of the page before", minimum = 0),
+        ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "The log, oldest first", body = Page<EventView>)))]
 pub(super) async fn events(
     State(api): State<Api>,
     principal: Principal,
@@ -147,6 +180,13 @@ pub(super) async fn events(
 }
 
 /// `GET /rollouts/{id}/evidence`: what every tick was judged as, oldest first.
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}/evidence", tag = "rollouts", operation_id = "evidence_rollout",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+        ("after" = Option<u64>, Query, description = "Only those after this number: `next` of the page before", minimum = 0),
+        ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 500),
+    ),
+    responses((status = 200, description = "Oldest first", body = Page<TickAssessmentView>)))]
 pub(super) async fn evidence(
     State(api): State<Api>,
     principal: Principal,
@@ -162,6 +202,13 @@ pub(super) async fn evidence(
 }
 
 /// `GET /rollouts/{id}/observations`: the counts exactly as they are stored, oldest first.
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}/observations", tag = "rollouts", operation_id = "observations_rollout",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+        ("after" = Option<u64>, Query, description = "Only those after this number: `next` of the page before", minimum = 0),
+        ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 500),
+    ),
+    responses((status = 200, description = "The counts as they are stored, oldest first", body = Page<Object>)))]
 pub(super) async fn observations(
     State(api): State<Api>,
     principal: Principal,
@@ -217,6 +264,13 @@ async fn view(api: &Api, rollout: &Rollout) -> Result<RolloutView, Problem> {
 /// `POST /rollouts/{id}/commands`: into the inbox, and what the engine made of it. 200 when it was
 /// carried out, 409 when it was refused, 202 when the engine has not taken it yet; the same
 /// idempotency key again asks again.
+#[utoipa::path(post, path = "/api/v1/rollouts/{id}/commands", tag = "rollouts", operation_id = "command_rollout",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key again gives what was made first", min_length = 1, max_length = 200, pattern = "^[!-~]+$"),
+    ),
+    request_body = CommandBody,
+    responses((status = 200, description = "It was carried out", body = CommandView), (status = 202, description = "The engine has not taken it yet; ask again with the same key", body = CommandView)))]
 pub(super) async fn command(
     State(api): State<Api>,
     principal: Principal,

@@ -17,6 +17,7 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::{Name, Params};
 use super::problem::{FieldError, Problem};
+use super::views::bodies::{SeriesForm, SeriesOrRows};
 use crate::core::rollout::{Rollout, RolloutId};
 use crate::ports::{Store, StoreError};
 
@@ -90,6 +91,16 @@ async fn fill(store: &dyn Store, rollout: &Rollout, trace: &mut Trace) -> Result
 }
 
 /// `GET /rollouts/{id}/series`: what both arms showed over time, with the evidence.
+#[utoipa::path(get, path = "/api/v1/rollouts/{id}/series", tag = "rollouts", operation_id = "series_all",
+    params(
+        ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+        ("from" = Option<String>, Query, description = "From the first look, if it is not there", format = DateTime),
+        ("to" = Option<String>, Query, description = "To the last look, if it is not there", format = DateTime),
+        ("points" = Option<u64>, Query, description = "At most so many points; 400 if it is not there", minimum = 10, maximum = 2000),
+        ("metric" = Option<String>, Query, description = "Only this metric of the policy"),
+        ("form" = Option<SeriesForm>, Query, description = "`rows`: a list with a row for each value"),
+    ),
+    responses((status = 200, description = "The series", body = SeriesOrRows)))]
 pub(super) async fn series(
     State(api): State<Api>,
     principal: Principal,

@@ -35,10 +35,6 @@ use crate::ports::{RolloutFilter, StoreError};
 
 /// Frames that wait for one viewer's connection.
 const WAITING: usize = 64;
-/// A viewer whose connection takes nothing for so long is cut off.
-const SLOW: Duration = Duration::from_secs(10);
-/// A comment this often tells both ends that the other one is there.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Then the viewer has to come back, and to say who it is again.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Log lines that are sent again; a viewer who has missed more begins anew.
@@ -70,6 +66,13 @@ struct Viewer {
 struct Over;
 
 /// `GET /stream`: the state of every active rollout, then what changes; with `rollout` of that one alone.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "overview", operation_id = "stream_all",
+    params(
+        ("rollout" = Option<String>, Query, description = "Only of this rollout, with its whole state"),
+        ("last_event_id" = Option<u64>, Query, description = "As the header"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The `id` of the last event that was seen: those after it come again"),
+    ),
+    responses((status = 200, description = "Events: `hello`, `rollout` (the row of the overview; with `rollout` the whole rollout) and `log` (a log line with `rollout` and `target`; its `id` is for Last-Event-ID). A comment comes every 15 s.", body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     State(api): State<Api>,
     principal: Principal,
@@ -133,7 +136,7 @@ impl Viewer {
         if let Err(Over) = self.begin().await {
             return;
         }
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut heartbeat = tokio::time::interval(self.api.limits.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         heartbeat.reset();
         let mut ended = self.line.as_ref().map(|line| line.ended.clone());
@@ -166,7 +169,7 @@ impl Viewer {
 
     /// Hands a frame to the connection. One that takes none for long is closed.
     async fn send(&self, frame: Bytes) -> Result<(), Over> {
-        match tokio::time::timeout(SLOW, self.out.send(frame)).await {
+        match tokio::time::timeout(self.api.limits.slow_viewer, self.out.send(frame)).await {
             Ok(sent) => sent.map_err(|_| Over),
             Err(_) => {
                 self.cut();
@@ -180,9 +183,9 @@ impl Viewer {
         if let Some(line) = &self.line {
             // What lies in the buffers may never be taken, so the end of the stream is not enough. A
             // connection that is only late still gets its last frames within this time.
-            let cut = line.cut.clone();
+            let (cut, wait) = (line.cut.clone(), self.api.limits.slow_viewer);
             tokio::spawn(async move {
-                tokio::time::sleep(SLOW).await;
+                tokio::time::sleep(wait).await;
                 cut.cancel();
             });
         }

@@ -14,6 +14,8 @@ use crate::core::target::Target;
 use crate::ports::StoreError;
 
 /// `GET /targets`: all of them, by name.
+#[utoipa::path(get, path = "/api/v1/targets", tag = "configuration", operation_id = "list_target",
+    responses((status = 200, description = "By name", body = Page<TargetView>)))]
 pub(super) async fn list(
     State(api): State<Api>,
     principal: Principal,
@@ -31,6 +33,11 @@ pub(super) async fn list(
 }
 
 /// `GET /targets/{name}`. One that the caller may not read of is as if it were not there.
+#[utoipa::path(get, path = "/api/v1/targets/{name}", tag = "configuration", operation_id = "show_target",
+    params(
+        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+    ),
+    responses((status = 200, description = "The target", body = TargetView)))]
 pub(super) async fn show(
     State(api): State<Api>,
     principal: Principal,
@@ -44,6 +51,8 @@ pub(super) async fn show(
 }
 
 /// `GET /policies`: all of them, by name.
+#[utoipa::path(get, path = "/api/v1/policies", tag = "configuration", operation_id = "policies_target",
+    responses((status = 200, description = "By name", body = Page<PolicyView>)))]
 pub(super) async fn policies(
     State(api): State<Api>,
     params: Params,
@@ -53,6 +62,11 @@ pub(super) async fn policies(
 }
 
 /// `GET /policies/{name}`.
+#[utoipa::path(get, path = "/api/v1/policies/{name}", tag = "configuration", operation_id = "policy_target",
+    params(
+        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+    ),
+    responses((status = 200, description = "The policy", body = PolicyView)))]
 pub(super) async fn policy(State(api): State<Api>, name: Name) -> Result<Json<PolicyView>, Problem> {
     match api.handle.policies().get(&name.0) {
         Some(policy) => Ok(Json(PolicyView::new(policy))),

@@ -2,13 +2,19 @@
 //! The command line reads the same types.
 
 pub mod access;
+#[doc(hidden)]
+pub mod bodies;
 mod evidence;
 mod overview;
 mod plan;
+mod report;
 mod series;
+#[doc(hidden)]
+pub mod vocabulary;
 pub mod words;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use super::waiting::{Awaited, WaitingFor};
 pub(super) use evidence::wilson;
@@ -18,6 +24,7 @@ pub use evidence::{
 };
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
+pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};
 pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
 
 use crate::core::judge::History;
@@ -44,7 +51,7 @@ pub const PHASES: &[&str] = &[
 
 /// A part of a list. `next` is the value of `before` or `after` for the next part, where there may be
 /// one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// The part.
     pub items: Vec<T>,
@@ -54,7 +61,7 @@ pub struct Page<T> {
 }
 
 /// One rollout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutView {
     /// Its name; ids sort by the time of creation.
     pub id: String,
@@ -67,6 +74,7 @@ pub struct RolloutView {
     /// The policy as it was at the start.
     pub policy: PolicyName,
     /// Release or revert.
+    #[schema(value_type = vocabulary::RolloutKind)]
     pub kind: RolloutKind,
     /// The phase's name; one of [`PHASES`].
     pub state: String,
@@ -79,6 +87,7 @@ pub struct RolloutView {
     /// `settling` or `analysing`, in the phase `progressing`.
     pub stage: Option<String>,
     /// Why it does not advance.
+    #[schema(value_type = Vec<vocabulary::Hold>)]
     pub holds: Vec<Hold>,
     /// What the router shall do; known while the rollout has its target.
     pub wanted: Option<SplitView>,
@@ -95,6 +104,7 @@ pub struct RolloutView {
     pub last_compared: Option<ComparedView>,
     /// What the metrics' pasts told when it started, where there was a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub history: Option<History>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
@@ -117,18 +127,19 @@ pub struct RolloutView {
 }
 
 /// A policy's name and version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyName {
     /// Its name.
     pub name: String,
     /// The first 12 digits of its content's hash.
     pub version: String,
     /// Whether it moves traffic.
+    #[schema(value_type = vocabulary::Mode)]
     pub mode: Mode,
 }
 
 /// Where in the steps a rollout is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepView {
     /// Counts from 1.
     pub index: usize,
@@ -143,7 +154,7 @@ pub struct StepView {
 }
 
 /// A split.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SplitView {
     /// Of the new version.
     pub canary_percent: f64,
@@ -154,7 +165,7 @@ pub struct SplitView {
 }
 
 /// A split that was seen in the data plane.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeenView {
     /// The weights.
     #[serde(flatten)]
@@ -166,7 +177,7 @@ pub struct SeenView {
 }
 
 /// Measured durations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimersView {
     /// Analysed in the current step or bake, by the windows' own time.
     pub analysed_seconds: f64,
@@ -183,9 +194,10 @@ pub struct TimersView {
 }
 
 /// Why something was decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
     /// The stable code.
+    #[schema(value_type = vocabulary::ReasonCode)]
     pub code: ReasonCode,
     /// The sentence with its figures.
     pub sentence: String,
@@ -324,13 +336,14 @@ impl ReasonView {
 }
 
 /// One line of a rollout's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
     /// Counts from 1 in each rollout.
     pub seq: u64,
     /// When (RFC 3339, UTC).
     pub at: String,
     /// What kind.
+    #[schema(value_type = vocabulary::EventKind)]
     pub kind: EventKind,
     /// Who, where a person did it.
     pub by: Option<String>,
@@ -352,7 +365,7 @@ impl EventView {
 }
 
 /// A command in the inbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CommandView {
     /// Its idempotency key.
     pub key: String,

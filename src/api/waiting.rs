@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::views::words::{duration, list};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
@@ -11,7 +12,7 @@ use crate::core::rollout::{Hold, Phase, Rollout, Stage};
 use crate::core::target::{Proxies, Target};
 
 /// What a rollout waits for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingFor {
     /// Of what kind.
     pub on: Awaited,
@@ -22,7 +23,7 @@ pub struct WaitingFor {
 }
 
 /// What can be waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
     /// The target, which another rollout has.

@@ -288,6 +288,14 @@ pub enum RolloutCommand {
         #[arg(long, value_parser = duration, value_name = "TIME")]
         wait_for: Option<Duration>,
     },
+    /// Write a rollout's report: its steps, decisions and evidence; after a rollback with a draft of a post-mortem
+    Report {
+        /// Its id
+        id: String,
+        /// Which form
+        #[arg(long, value_enum, default_value_t = ReportForm::Markdown)]
+        form: ReportForm,
+    },
     /// Do not advance until resumed; it is judged on and can roll back
     Pause(CommandArgs),
     /// Let it go on: drops the holds that a person can drop
@@ -298,6 +306,28 @@ pub enum RolloutCommand {
     Promote(CommandArgs),
     /// Take the canary back: its weight becomes 0 at once
     Rollback(CommandArgs),
+}
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportForm {
+    /// For tickets and mails
+    Markdown,
+    /// A page to print
+    Html,
+    /// For programs
+    Json,
+}
+
+impl ReportForm {
+    /// As the API has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReportForm::Markdown => "markdown",
+            ReportForm::Html => "html",
+            ReportForm::Json => "json",
+        }
+    }
 }
 
 /// Options of `rollout start`.

@@ -201,6 +201,16 @@ impl Client {
         serde_json::from_slice(body).map_err(|e| self.strange(e.to_string()))
     }
 
+    /// A rollout's report in the form `json`, `markdown` or `html`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn report(&self, id: &str, form: &str) -> Result<String, ClientError> {
+        let query = [("form", form.to_owned())];
+        let (_, body) = self.send(self.http.get(self.url(&["rollouts", id, "report"], &query))).await?;
+        String::from_utf8(body).map_err(|e| self.strange(e.to_string()))
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         segments: &[&str],

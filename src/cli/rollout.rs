@@ -21,6 +21,10 @@ pub(super) async fn run(command: RolloutCommand, global: &Global) -> Result<Exit
         RolloutCommand::Show { id, observations: true } => observations(&client, &id).await,
         RolloutCommand::Show { id, observations: false } => show(&client, &id, output).await,
         RolloutCommand::Watch { id, wait_for } => watch::watch(&client, &id, wait_for, output).await,
+        RolloutCommand::Report { id, form } => {
+            print(&client.report(&id, form.word()).await?);
+            Ok(Exit::Done)
+        }
         RolloutCommand::Pause(args) => send(&client, "pause", args, output).await,
         RolloutCommand::Resume(args) => send(&client, "resume", args, output).await,
         RolloutCommand::Advance(args) => send(&client, "advance", args, output).await,

@@ -8,8 +8,12 @@ mod client;
 pub mod example;
 #[path = "api_health.rs"]
 mod health;
+#[path = "api_overview.rs"]
+mod overview;
 #[path = "api_series.rs"]
 mod series;
+#[path = "api_stream.rs"]
+mod stream;
 #[path = "api_words.rs"]
 mod words;
 
@@ -267,6 +271,14 @@ async fn rollouts_come_in_pages_newest_first() {
     assert_eq!(ids(&page), ["r4", "r3"]);
     let page = world.get("/api/v1/rollouts?phase=succeeded").await.json();
     assert_eq!(ids(&page), ["r2", "r1", "r0"]);
+    let page = world.get("/api/v1/rollouts?state=succeeded&service=checkout&policy=standard").await.json();
+    assert_eq!(ids(&page), ["r2", "r1", "r0"]);
+    let page = world.get("/api/v1/rollouts?policy=other").await.json();
+    assert_eq!(page, json!({ "items": [] }));
+    let (before, at) = (NOW.minus(Duration::from_secs(1)), NOW);
+    assert_eq!(ids(&world.get(&format!("/api/v1/rollouts?to={before}")).await.json()), [""; 0]);
+    assert_eq!(ids(&world.get(&format!("/api/v1/rollouts?from={at}&to={at}")).await.json()).len(), 5);
+    world.get("/api/v1/rollouts?from=then").await.problem(400, "invalid_parameter");
     let page = world.get("/api/v1/rollouts?target=nothing").await.json();
     assert_eq!(page, json!({ "items": [] }));
 }

@@ -1,6 +1,7 @@
 //! What a tick was judged as.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ReasonView;
 use crate::core::judge::{
@@ -12,7 +13,7 @@ use crate::core::rollout::Compared;
 
 /// Evidence against its bound. Odds of 4,100 are written `1:4,100`: so unlikely is evidence of this
 /// strength, at any of all looks, if the opposite is true.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceView {
     /// Natural logarithm of the e-value.
     pub ln_e: f64,
@@ -44,7 +45,7 @@ impl EvidenceView {
 }
 
 /// Canary over baseline with its interval; `×2.7 [1.9 – 3.6]`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RatioView {
     /// The lower end; `None` where it is not bounded.
     pub low: Option<f64>,
@@ -55,7 +56,7 @@ pub struct RatioView {
 }
 
 /// What one arm showed in the current step's used windows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ArmView {
     /// Requests.
     pub requests: u64,
@@ -83,7 +84,7 @@ pub struct ArmView {
 
 /// A quantile of a latency in this step, with a 95% interval at this look. For people to read: no test
 /// uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct QuantileView {
     /// In (0, 1).
     pub quantile: f64,
@@ -152,7 +153,7 @@ pub(in crate::api) fn wilson(share: f64, requests: u64, dispersion: f64) -> Opti
 }
 
 /// One metric.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MetricView {
     /// The policy's name.
     pub name: String,
@@ -161,6 +162,7 @@ pub struct MetricView {
     /// What counts as bad, in words.
     pub bad_means: String,
     /// The verdict.
+    #[schema(value_type = super::vocabulary::Verdict)]
     pub verdict: Verdict,
     /// Evidence of harm by this metric alone; the decision is made on the combined one.
     pub harm: EvidenceView,
@@ -178,6 +180,7 @@ pub struct MetricView {
     pub dispersion: f64,
     /// Where it comes from.
     #[serde(default)]
+    #[schema(value_type = String)]
     pub dispersion_source: DispersionSource,
 }
 
@@ -222,11 +225,12 @@ impl MetricView {
 }
 
 /// One guardrail.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GuardrailView {
     /// The policy's name.
     pub name: String,
     /// Where it stands.
+    #[schema(value_type = super::vocabulary::GuardrailStatus)]
     pub status: GuardrailStatus,
     /// The canary's value in the signal's own unit.
     pub canary: Option<f64>,
@@ -239,8 +243,10 @@ pub struct GuardrailView {
     /// Whether the baseline is within the limit.
     pub baseline_healthy: Option<bool>,
     /// What it does when it fires.
+    #[schema(value_type = super::vocabulary::GuardrailAction)]
     pub action: GuardrailAction,
     /// How urgent.
+    #[schema(value_type = super::vocabulary::Severity)]
     pub severity: Severity,
     /// The sentence with its figures.
     pub sentence: String,
@@ -266,11 +272,12 @@ impl GuardrailView {
 }
 
 /// What a tick was judged as.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AssessmentView {
     /// The tick's number; counts from 1.
     pub tick: u64,
     /// What the figures ask for; the decision takes durations and holds into account too.
+    #[schema(value_type = super::vocabulary::Advice)]
     pub advice: Advice,
     /// Why, the weightiest first.
     pub reasons: Vec<ReasonView>,
@@ -311,7 +318,7 @@ impl AssessmentView {
 }
 
 /// What a step that was left was judged as at its end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ComparedView {
     /// The canary's weight in it.
     pub weight_percent: f64,
@@ -330,7 +337,7 @@ impl ComparedView {
 }
 
 /// One tick with what it was judged as.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TickAssessmentView {
     /// The tick's number; the value of `after` for the ones that follow.
     pub tick: u64,

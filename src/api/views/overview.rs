@@ -55,7 +55,7 @@ pub struct OverviewRow {
     /// True at an end.
     pub ended: bool,
     /// Why it does not advance.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<super::vocabulary::Hold>)]
     pub holds: Vec<Hold>,
     /// Somebody has to do something.
     pub needs_you: bool,
@@ -115,7 +115,7 @@ pub struct WorstMetric {
     /// The policy's name.
     pub metric: String,
     /// The verdict.
-    #[schema(value_type = String)]
+    #[schema(value_type = super::vocabulary::Verdict)]
     pub verdict: Verdict,
     /// Canary over baseline in the step.
     pub ratio: RatioView,

@@ -1,6 +1,7 @@
 //! What was planned and what is steered: policies and targets.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{SeenView, SplitView, percent};
 use crate::core::policy::{
@@ -10,7 +11,7 @@ use crate::core::policy::{
 use crate::core::target::{Target, TargetSpec};
 
 /// A target: what is steered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TargetView {
     /// Its name.
     pub name: String,
@@ -41,7 +42,7 @@ pub struct TargetView {
 }
 
 /// A proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Its id.
     pub id: String,
@@ -93,7 +94,7 @@ impl TargetView {
 }
 
 /// One step of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepPlanView {
     /// The canary's weight.
     pub weight_percent: f64,
@@ -102,6 +103,7 @@ pub struct StepPlanView {
     /// After so much analysed time without proof `at_max` applies; `None`: never.
     pub max_seconds: Option<f64>,
     /// What then.
+    #[schema(value_type = super::vocabulary::AtMax)]
     pub at_max: AtMax,
 }
 
@@ -118,7 +120,7 @@ impl StepPlanView {
 }
 
 /// A policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyView {
     /// Its name.
     pub name: String,
@@ -127,6 +129,7 @@ pub struct PolicyView {
     /// When to use it.
     pub description: String,
     /// Whether it moves traffic.
+    #[schema(value_type = super::vocabulary::Mode)]
     pub mode: Mode,
     /// The steps.
     pub steps: Vec<StepPlanView>,
@@ -145,10 +148,12 @@ pub struct PolicyView {
     /// No data of both arms for so long, and what then.
     pub blind_after_seconds: f64,
     /// What then.
+    #[schema(value_type = super::vocabulary::LimitOutcome)]
     pub blind_then: LimitOutcome,
     /// No data of the canary alone for so long, and what then.
     pub silent_after_seconds: f64,
     /// What then.
+    #[schema(value_type = super::vocabulary::LimitOutcome)]
     pub silent_then: LimitOutcome,
     /// A way back that is not seen within this time pages.
     pub confirm_within_seconds: f64,
@@ -161,7 +166,7 @@ pub struct PolicyView {
 }
 
 /// A metric of a policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyMetricView {
     /// Its name.
     pub name: String,
@@ -176,8 +181,10 @@ pub struct PolicyMetricView {
     /// An absolute difference that still counts as no harm.
     pub no_harm_floor_percent: f64,
     /// Which direction is better.
+    #[schema(value_type = super::vocabulary::Direction)]
     pub direction: Direction,
     /// Where the counts come from.
+    #[schema(value_type = Object)]
     pub source: MetricSource,
 }
 
@@ -228,15 +235,18 @@ impl PolicyMetricView {
 }
 
 /// A guardrail of a policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GuardrailPlanView {
     /// Its name.
     pub name: String,
     /// What is looked at.
+    #[schema(value_type = Object)]
     pub signal: Signal,
     /// The limit, in the signal's unit.
+    #[schema(value_type = Object)]
     pub limit: GuardrailLimit,
     /// Whether values above or below the limit breach it.
+    #[schema(value_type = super::vocabulary::Breach)]
     pub breach: Breach,
     /// The breach must last so long.
     pub hold_for_seconds: f64,
@@ -245,8 +255,10 @@ pub struct GuardrailPlanView {
     /// With fewer requests of an arm there is no value.
     pub min_requests: u64,
     /// How urgent.
+    #[schema(value_type = super::vocabulary::Severity)]
     pub severity: Severity,
     /// What follows.
+    #[schema(value_type = super::vocabulary::GuardrailAction)]
     pub action: GuardrailAction,
     /// Fires even if the baseline breaches too.
     pub regardless_of_baseline: bool,

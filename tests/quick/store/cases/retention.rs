@@ -117,3 +117,16 @@ pub async fn retention_is_bounded(store: AnyStore) {
     assert_eq!(store.prune(retention, at(9_999), 2).await.unwrap(), 0);
     assert_eq!(left().await, "");
 }
+
+pub async fn a_position_is_never_used_again(store: AnyStore) {
+    begun(&store, "r1", "a").await;
+    end(&store, "r1", 1).await;
+    let newest = store.newest_position().await.unwrap();
+    let retention = Retention { observations: HOUR, rollouts: HOUR };
+    while store.prune(retention, at(9_999), 100).await.unwrap() > 0 {}
+    not_found(store.rollout(&id("r1")).await, "r1");
+    assert!(store.events_since(0, 9).await.unwrap().is_empty());
+    begun(&store, "r2", "a").await;
+    let lines = store.events_since(newest, 9).await.unwrap();
+    assert_eq!(lines.len(), 1, "whoever has seen the removed lines hears of the new one: {lines:?}");
+}

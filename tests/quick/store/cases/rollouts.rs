@@ -139,6 +139,7 @@ pub async fn rollouts_are_filtered_newest_first(store: AnyStore) {
                 active: Some(true),
                 before: Some(id("r5")),
                 limit: 1,
+                ..all.clone()
             },
             "r4",
         ),
@@ -174,4 +175,50 @@ pub async fn ping_says_that_it_can_be_written_to(store: AnyStore) {
     for _ in 0..3 {
         store.ping().await.unwrap();
     }
+}
+
+pub async fn log_lines_of_all_rollouts_come_in_the_order_of_their_commits(store: AnyStore) {
+    assert_eq!(store.newest_position().await.unwrap(), 0);
+    begun(&store, "r1", "a").await;
+    begun(&store, "r2", "b").await;
+    for (name, seq) in [("r2", 2), ("r1", 2), ("r1", 3), ("r2", 3)] {
+        let rollout = Some(store.rollout(&id(name)).await.unwrap());
+        let commit = Commit { rollout, events: vec![event(seq)], ..Commit::default() };
+        store.commit(&commit).await.unwrap();
+    }
+    let lines = store.events_since(0, 100).await.unwrap();
+    let names: Vec<_> = lines.iter().map(|(_, id, event)| (id.0.as_str(), event.seq)).collect();
+    assert_eq!(names, [("r1", 1), ("r2", 1), ("r2", 2), ("r1", 2), ("r1", 3), ("r2", 3)]);
+    assert!(lines.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    assert_eq!(lines[2].2, event(2));
+    assert_eq!(store.newest_position().await.unwrap(), lines[5].0);
+    assert_eq!(store.events_since(lines[1].0, 2).await.unwrap(), lines[2..4]);
+    assert!(store.events_since(lines[5].0, 9).await.unwrap().is_empty());
+    assert!(store.events_since(u64::MAX, 9).await.unwrap().is_empty());
+}
+
+pub async fn rollouts_are_filtered_by_policy_and_time(store: AnyStore) {
+    for (index, name) in ["r1", "r2", "r3"].into_iter().enumerate() {
+        owned(&store, name).await;
+        let mut made = rollout(name, name);
+        made.created_at = at(index as i64 * 100);
+        if name == "r2" {
+            made.policy.name = "hotfix".to_owned();
+        }
+        store.create_rollout(made, event(1), None, false).await.unwrap();
+    }
+    end(&store, "r1", 50).await;
+    end(&store, "r2", 150).await;
+    let ids = async |filter: RolloutFilter| {
+        let found = store.rollouts(&RolloutFilter { limit: 9, ..filter }).await.unwrap();
+        found.into_iter().map(|rollout| rollout.id.0).collect::<Vec<_>>().join(" ")
+    };
+    let all = RolloutFilter::default;
+    assert_eq!(ids(RolloutFilter { policy: Some("hotfix".into()), ..all() }).await, "r2");
+    assert_eq!(ids(RolloutFilter { policy: Some("none".into()), ..all() }).await, "");
+    assert_eq!(ids(RolloutFilter { since: Some(at(51)), ..all() }).await, "r3 r2");
+    assert_eq!(ids(RolloutFilter { since: Some(at(50)), active: Some(false), ..all() }).await, "r2 r1");
+    assert_eq!(ids(RolloutFilter { until: Some(at(199)), ..all() }).await, "r2 r1");
+    let window = RolloutFilter { since: Some(at(151)), until: Some(at(300)), ..all() };
+    assert_eq!(ids(window).await, "r3");
 }

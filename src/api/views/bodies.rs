@@ -1,0 +1,135 @@
+//! What requests bring along, for the description of the API. They are read field by field, so that
+//! everything that is wrong is told at once.
+
+// They are only described, never made.
+#![allow(dead_code)]
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::vocabulary::RolloutKind;
+use super::{SeriesRow, SeriesView};
+
+/// A new rollout.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartBody {
+    /// The target's name.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    target: String,
+    /// The policy's name.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    policy: String,
+    /// The version to release.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    version: String,
+    /// Release, if it is not there.
+    kind: Option<RolloutKind>,
+    /// Who asks, where nobody has to say who they are.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    by: Option<String>,
+    /// Takes the target from a running rollout.
+    supersede: Option<bool>,
+}
+
+/// A command.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody {
+    /// What to do.
+    command: CommandWord,
+    /// Why, in their words.
+    #[schema(min_length = 1, max_length = 2000, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    reason: Option<String>,
+    /// The revision that was seen: refused if there is a newer one.
+    #[schema(minimum = 0)]
+    expected_revision: Option<u64>,
+    /// Who asks, where nobody has to say who they are.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    by: Option<String>,
+}
+
+/// What a command does.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandWord {
+    /// Do not advance until resumed.
+    Pause,
+    /// Go on.
+    Resume,
+    /// To the next step without waiting for proof.
+    Advance,
+    /// To 100% without waiting for proof.
+    Promote,
+    /// Take the canary back.
+    Rollback,
+}
+
+/// A policy to check.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckBody {
+    /// The policy's file.
+    #[schema(max_length = 15_000)]
+    yaml: String,
+}
+
+/// The name of a phase.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseWord {
+    /// Waits for the target.
+    Scheduled,
+    /// The baseline must be seen.
+    Preflight,
+    /// The workload gets ready.
+    Preparing,
+    /// At a step below 100%.
+    Progressing,
+    /// On the way to 100%.
+    Finalizing,
+    /// At 100%, watched.
+    Baking,
+    /// On the way back.
+    RollingBack,
+    /// The new version has all traffic.
+    Succeeded,
+    /// The old version has all traffic.
+    RolledBack,
+    /// Ended without a verdict.
+    Cancelled,
+    /// The router could not be brought to the safe split.
+    Failed,
+}
+
+/// The form of a series.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SeriesForm {
+    /// Lists beside a list of times.
+    Series,
+    /// A row for each value.
+    Rows,
+}
+
+/// The form of a report.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportForm {
+    /// For programs.
+    Json,
+    /// For tickets and mails.
+    Markdown,
+    /// To print.
+    Html,
+}
+
+/// A series in the form that was asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SeriesOrRows {
+    /// Lists beside a list of times.
+    Series(SeriesView),
+    /// A row for each value.
+    Rows(Vec<SeriesRow>),
+}
