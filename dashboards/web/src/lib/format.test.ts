@@ -40,6 +40,11 @@ test("figures", () => {
   expect(format.latency(0.253)).toBe("253 ms");
   expect(format.latency(0.9999)).toBe("1.00 s");
   expect(format.latency(12)).toBe("12.0 s");
+  expect(format.latencyInterval(0.0712, 0.0744)).toBe("[71 – 74 ms]");
+  expect(format.latencyInterval(0.517, 1.2)).toBe("[517 ms – 1.20 s]");
+  expect(format.chosen(5)).toBe("5%");
+  expect(format.chosen(0.07 * 100)).toBe("7%");
+  expect(format.chosen(0.02)).toBe("0.02%");
 });
 
 test("ratios", () => {

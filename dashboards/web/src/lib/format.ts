@@ -70,6 +70,17 @@ export function latency(seconds: number): string {
   return `${seconds.toFixed(1)} s`;
 }
 
+/** The interval of a latency, its unit said once where both ends have the same: `[71 – 74 ms]`. */
+export function latencyInterval(low: number, high: number): string {
+  const [from, to] = [latency(low).split(" "), latency(high).split(" ")];
+  return from[1] === to[1] ? `[${from[0]} – ${to.join(" ")}]` : `[${from.join(" ")} – ${to.join(" ")}]`;
+}
+
+/** A share that somebody chose, as it was written: `5%`, `0.02%`. */
+export function chosen(percent: number): string {
+  return `${Number(percent.toPrecision(6))}%`;
+}
+
 /** `×2.7 [1.9 – 3.6]`, with as many decimals as the estimate deserves; an end that is not bounded is `…`. */
 export function ratio(view: Ratio): string {
   const leading = view.estimate ?? view.high;

@@ -1,7 +1,7 @@
 // Policies: how versions are stepped and judged.
 
 import { useState } from "preact/hooks";
-import { duration, latency, list, share, weight, words } from "../lib/format";
+import { chosen, duration, latency, list, weight, words } from "../lib/format";
 import { useLoaded } from "../lib/load";
 import { session } from "../lib/session";
 import { useStore } from "../lib/store";
@@ -165,7 +165,7 @@ function Metrics(props: { metrics: PolicyMetric[] }) {
 /** An absolute difference in the metric's own unit; the daemon gives all of them times 100. */
 function floor(metric: PolicyMetric, percent: number): string {
   if (percent === 0) return "–";
-  if (metric.kind === "proportion" || metric.kind === "latency") return `${share(percent)} of requests more`;
+  if (metric.kind === "proportion" || metric.kind === "latency") return `${chosen(percent)} of requests more`;
   return `${Number((percent / 100).toPrecision(4))} more`;
 }
 
@@ -182,7 +182,7 @@ function limitWords(guardrail: PolicyGuardrail): string {
   if (limit.type === "ratio_to_baseline") return `${breach} ×${limit.value} of the baseline's`;
   const value =
     signal.type === "rate"
-      ? share(limit.value * 100)
+      ? chosen(limit.value * 100)
       : signal.type === "mean" || signal.type === "quantile"
         ? latency(limit.value)
         : String(limit.value);
@@ -236,8 +236,8 @@ function Analysis(props: { policy: Policy }) {
     ["a look every", duration(policy.interval_seconds)],
     ["figures are read", policy.lag_seconds === 0 ? "at once" : `${duration(policy.lag_seconds)} late`],
     ["warm-up of each step", duration(policy.warm_up_seconds)],
-    ["false rollbacks by the tests", `at most ${share(policy.false_rollback_rate * 100)}`],
-    ["harm taken for no harm", `at most ${share(policy.no_harm_alpha * 100)} per metric`],
+    ["false rollbacks by the tests", `at most ${chosen(policy.false_rollback_rate * 100)}`],
+    ["harm taken for no harm", `at most ${chosen(policy.no_harm_alpha * 100)} per metric`],
     ["dispersion without history", String(policy.dispersion)],
     ["no data of both arms", `after ${duration(policy.blind_after_seconds)} ${then(policy.blind_then)}`],
     ["no data of the canary", `after ${duration(policy.silent_after_seconds)} ${then(policy.silent_then)}`],

@@ -48,7 +48,7 @@ export function ReportView(props: { id: string }) {
           · <a href={`/rollouts/${id}`}>the rollout</a>
         </p>
       </header>
-      <p class="sentence">
+      <p class={`sentence ${tone(report.verdict)}`}>
         <Told text={report.sentence} />{" "}
         <span class="faint">
           {rollout.ended ? "It took" : "So far it has taken"} {duration(report.duration_seconds)}.

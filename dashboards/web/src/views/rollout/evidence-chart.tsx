@@ -8,9 +8,12 @@ import { axis, Chart, FONT, type Palette, timeAxis } from "../../ui/chart";
 import { timeOf } from "../../ui/parts";
 import { type ChartCardProps, Legend } from "./metric-chart";
 
-/** Natural logarithms as powers of ten, no lower than 1:1: below that there is no evidence at all. */
-function powers(numbers: Numbers): Numbers {
-  return numbers.map((ln) => (ln === null ? null : Math.max(0, ln / Math.LN10)));
+/**
+ * Natural logarithms as powers of ten, no lower than 1:1: below that there is no evidence at all; and no
+ * higher than `top`: far beyond both bounds nothing more is decided.
+ */
+function powers(numbers: Numbers, top: number): Numbers {
+  return numbers.map((ln) => (ln === null ? null : Math.min(top, Math.max(0, ln / Math.LN10))));
 }
 
 interface Bound {
@@ -29,6 +32,7 @@ function drawBounds(bounds: Bound[], colour: Palette): (u: uPlot) => void {
     ctx.lineWidth = 1.5 * scale;
     ctx.font = FONT.replace("12px", `600 ${11 * scale}px`);
     ctx.textAlign = "right";
+    ctx.textBaseline = "alphabetic";
     for (const each of bounds) {
       const y = u.valToPos(each.power, "y", true);
       ctx.setLineDash([6 * scale, 4 * scale]);
@@ -63,11 +67,13 @@ function splits(min: number, max: number): number[] {
 
 export function EvidenceCard(props: ChartCardProps) {
   const { series, metric, judged } = props;
-  const harm = useMemo(() => powers(metric.ln_harm), [metric]);
-  const noHarm = useMemo(() => powers(metric.ln_no_harm), [metric]);
-  const data = useMemo<uPlot.AlignedData>(() => [series.times, noHarm, harm], [series, harm, noHarm]);
   const [toHarm, toNoHarm] = [metric.ln_bound_harm, metric.ln_bound_no_harm];
   const highest = Math.max(toHarm ?? 0, toNoHarm ?? 0) / Math.LN10;
+  const top = Math.max(1, Math.ceil(highest * 3));
+  const data = useMemo<uPlot.AlignedData>(
+    () => [series.times, powers(metric.ln_no_harm, top), powers(metric.ln_harm, top)],
+    [series, metric, top],
+  );
   const options = (colour: Palette): Omit<uPlot.Options, "width" | "height"> => {
     const bounds: Bound[] = [];
     if (toHarm !== null) {
@@ -79,14 +85,13 @@ export function EvidenceCard(props: ChartCardProps) {
       bounds.push({ power: toNoHarm / Math.LN10, text, colour: colour.good, ink: colour.goodText });
     }
     return {
-      // Far beyond both bounds nothing more is decided: the scale stays where it can be read.
-      scales: { y: { range: (_, __, max) => [0, Math.max(highest * 1.25, Math.min((max ?? 0) * 1.08, highest * 3), 1)] } },
+      scales: { y: { range: (_, __, max) => [0, Math.max(highest * 1.25, Math.min((max ?? 0) * 1.08, top), 1)] } },
       axes: [
         timeAxis(colour),
         axis(colour, {
-          size: 84,
+          size: 96,
           splits: (_, __, min, max) => splits(min, max),
-          values: (_, at) => at.map((power) => bound(10 ** power)),
+          values: (_, at) => at.map((power) => (power === top ? "≥ " : "") + bound(10 ** power)),
         }),
       ],
       series: [
@@ -130,7 +135,7 @@ export function EvidenceCard(props: ChartCardProps) {
           judged ? `: at the end harm ${evidence(judged.harm)}, no harm ${evidence(judged.no_harm)}` : ""
         }.`}
         data={data}
-        height={210}
+        height={225}
         shape={`${toHarm} ${toNoHarm}`}
         options={options}
         zoom={props.zoom}

@@ -20,6 +20,8 @@ function drawQuantiles(counts: LatencyCounts, colour: Palette): (u: uPlot) => vo
     ctx.save();
     ctx.font = FONT.replace("12px", `${11 * scale}px`);
     ctx.lineWidth = 1.5 * scale;
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     const arm = (name: string, quantiles: Quantile[], ink: string, dash: number[], top: number): void => {
       let free = bbox.left + ctx.measureText(name).width + 8 * scale;
       ctx.fillStyle = ink;

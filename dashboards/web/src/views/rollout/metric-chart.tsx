@@ -57,6 +57,8 @@ export function drawMarks(marks: { time: number; text: string }[], colour: Palet
     ctx.globalAlpha = 0.8;
     ctx.lineWidth = ratio;
     ctx.font = FONT.replace("12px", `${11 * ratio}px`);
+    ctx.textAlign = "left";
+    ctx.textBaseline = "alphabetic";
     ctx.setLineDash([2 * ratio, 3 * ratio]);
     for (const mark of marks) {
       const x = u.valToPos(mark.time, "x", true);
@@ -121,7 +123,7 @@ export function MetricCard(props: ChartCardProps) {
       <Chart
         label={describe(props)}
         data={data}
-        height={210}
+        height={225}
         shape={`${unit} ${marks.map((mark) => mark.time).join()}`}
         options={options}
         zoom={props.zoom}

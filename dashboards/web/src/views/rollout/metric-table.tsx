@@ -1,6 +1,6 @@
 // The figures of one metric, both arms below one another.
 
-import { latency, shareWithInterval, thousands, valueWithUnit } from "../../lib/format";
+import { latency, latencyInterval, shareWithInterval, thousands, valueWithUnit } from "../../lib/format";
 import { Scroll } from "../../ui/parts";
 import type { Arm, Metric, Quantile } from "../../lib/types";
 
@@ -93,7 +93,7 @@ function QuantileCell(props: { arm: Arm; wanted: number; more: Quantile[] | unde
       {latency(seconds)}
       {found && (
         <span class="faint small interval">
-          [{latency(found.low_seconds)} – {latency(found.high_seconds)}]
+          {latencyInterval(found.low_seconds, found.high_seconds)}
         </span>
       )}
     </td>
