@@ -132,12 +132,16 @@ async function badOne() {
 async function otherOne() {
   const path = await start(target2, good);
   await live();
-  await shown("[data-command=pause]", { timeout: 60_000 });
+  // From here on the commands stay the same: the one that has the focus is not replaced.
+  await shown(".state[data-state=progressing]", { timeout: 60_000 });
   await page.click("[data-command=pause]");
   await shown("dialog[open]");
   await page.keyboard.press("Escape");
   await shown("dialog", { ...SOON, state: "detached" });
-  check((await page.evaluate(() => document.activeElement?.dataset.command)) === "pause", "Escape closes a dialog");
+  await page.waitForFunction(() => document.activeElement?.dataset.command === "pause", null, SOON).catch(async () => {
+    throw new Error(`the focus is at ${await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 200))}`);
+  });
+  told("Escape closes a dialog, and the focus goes back");
   await shown(".state[data-state=progressing]", { timeout: 60_000 });
   // Somebody else's change in between: told, and asked again.
   for (let tries = 0; ; tries += 1) {
