@@ -198,7 +198,7 @@ export function rowView(r, now) {
     remaining_seconds: waitingFor(r, now)?.remaining_seconds ?? null,
     waiting_for: active ? pick(waitingFor(r, now), "on", "sentence") : null,
     worst: worst ? pick(worst, "metric", "verdict", "ratio") : null,
-    spark: r.spark,
+    spark: r.spark.map((ratio) => Number(ratio.toFixed(3))),
     reason: r.reason?.sentence ?? null,
     created_at: iso(r.at),
     created_by: r.by,

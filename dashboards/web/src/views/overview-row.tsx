@@ -72,9 +72,9 @@ function Time(props: { received: Received }) {
   const since = Math.max(0, now - at);
   return (
     <>
-      <span class="in-phase">{ticking(row.in_phase_seconds + since)}</span>
+      <span class="ticks">{ticking(row.in_phase_seconds + since)}</span>
       {row.remaining_seconds !== null && (
-        <span class="faint small"> about {ticking(row.remaining_seconds - since)} left</span>
+        <span class="ticks faint small">about {ticking(row.remaining_seconds - since)} left</span>
       )}
     </>
   );

@@ -1,6 +1,6 @@
 // Overview: does anything need me?
 
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get } from "../lib/api";
 import { duration, thousands } from "../lib/format";
 import { useThrottled } from "../lib/load";
@@ -11,9 +11,12 @@ import { Trouble, useTitle, Waiting } from "../ui/parts";
 import { Filters, fits, readFilters } from "./overview-filters";
 import { OverviewRow, type Received } from "./overview-row";
 
-// The counts are of all rollouts, also of those that are not shown: the daemon counts them.
-const COUNT_PAUSE_MS = 2_000;
+// What has ended since is counted by the daemon: it is asked again after a change, not more often than this.
+const COUNT_PAUSE_MS = 15_000;
+// Many rows change at each tick: they are drawn together.
+const DRAW_PAUSE_MS = 200;
 const ENDED_SHOWN_FIRST = 60;
+const ENDED_SHOWN_MORE = 200;
 
 /** Needs-attention first, then active by newest, then ended by the latest end. */
 function order(a: Row, b: Row): number {
@@ -22,11 +25,22 @@ function order(a: Row, b: Row): number {
   return rank(a) - rank(b) || (when(a) < when(b) ? 1 : when(a) > when(b) ? -1 : a.id < b.id ? 1 : -1);
 }
 
+/** The daemon's counts, with those that follow from the rows as they are now. */
+function live(counts: Counts, all: Received[]): Counts {
+  const count = (fits: (row: Row) => boolean): number => all.filter(({ row }) => fits(row)).length;
+  return {
+    ...counts,
+    needs_you: count((row) => row.needs_you),
+    in_progress: count((row) => !row.ended),
+    baking: count((row) => row.state === "baking"),
+  };
+}
+
 export function OverviewView() {
   useTitle("Overview");
   const rows = useRef(new Map<string, Received>());
   const [drawn, redraw] = useState(0);
-  const [counts, setCounts] = useState<Counts | null>(null);
+  const [counted, setCounts] = useState<Counts | null>(null);
   const [error, setError] = useState<unknown>(null);
 
   const read = useCallback(async (): Promise<void> => {
@@ -47,36 +61,27 @@ export function OverviewView() {
     }
   }, []);
   const reread = useThrottled(() => void read(), COUNT_PAUSE_MS);
+  const draw = useThrottled(() => redraw((n) => n + 1), DRAW_PAUSE_MS);
 
   useEffect(() => {
     void read();
-    // Many rows change at each tick: they are drawn together.
-    let frame = 0;
-    const stop = follow("", {
+    return follow("", {
       event: ({ name, data }) => {
         if (name !== "rollout") return;
         const row = data as Row;
         const old = rows.current.get(row.id)?.row;
         rows.current.set(row.id, { row, at: performance.now() / 1000 });
-        if (!old || old.state !== row.state || old.needs_you !== row.needs_you) reread();
-        if (frame === 0) {
-          frame = requestAnimationFrame(() => {
-            frame = 0;
-            redraw((n) => n + 1);
-          });
-        }
+        if (row.ended && old && !old.ended) reread();
+        draw();
       },
       again: () => void read(),
     });
-    return () => {
-      stop();
-      cancelAnimationFrame(frame);
-    };
   }, []);
 
   const address = useAddress();
   const filters = useMemo(() => readFilters(address), [address.search]);
   const all = useMemo(() => [...rows.current.values()].sort((a, b) => order(a.row, b.row)), [drawn]);
+  const counts = useMemo(() => (counted === null ? null : live(counted, all)), [counted, all]);
   const shown = useMemo(() => all.filter(({ row }) => fits(row, filters)), [all, filters]);
   if (counts === null) {
     return error === null ? <Waiting what="the rollouts" /> : <Trouble error={error} retry={() => void read()} />;
@@ -123,18 +128,32 @@ function Tiles(props: { counts: Counts }) {
   );
 }
 
-const COLUMNS = ["service", "state", "weight, wanted and seen", "time in step", "worst metric, ratio to baseline", "course", "waiting for"];
+const COLUMNS = [
+  ["service", "service"],
+  ["state", "state"],
+  ["weight", "weight, wanted and seen"],
+  ["time", "time in step"],
+  ["worst", "worst metric, ratio to baseline"],
+  ["course", "course"],
+  ["waits", "waiting for"],
+];
 
 function Table(props: { rows: Received[]; all: number }) {
   const { rows } = props;
   const active = rows.filter(({ row }) => !row.ended).length;
-  // What has ended is below: it is drawn after the first picture stands.
   const [ended, setEnded] = useState(ENDED_SHOWN_FIRST);
-  useLayoutEffect(() => {
-    if (active + ended >= rows.length) return undefined;
-    const timer = setTimeout(() => setEnded((n) => n + 200), 30);
-    return () => clearTimeout(timer);
-  }, [ended, rows.length, active]);
+  const more = Math.max(0, rows.length - active - ended);
+  // What has ended is below: it is drawn when somebody gets there.
+  const below = useRef<HTMLButtonElement>(null);
+  const grow = (): void => setEnded((n) => n + ENDED_SHOWN_MORE);
+  useEffect(() => {
+    if (!below.current) return undefined;
+    const watch = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && grow(), {
+      rootMargin: "800px",
+    });
+    watch.observe(below.current);
+    return () => watch.disconnect();
+  }, [more > 0, ended]);
   useEffect(() => {
     if (performance.getEntriesByName("serin-overview").length === 0) performance.mark("serin-overview");
   }, []);
@@ -161,9 +180,9 @@ function Table(props: { rows: Received[]; all: number }) {
         <caption class="hidden">Rollouts, those that need somebody first</caption>
         <thead role="rowgroup">
           <tr role="row">
-            {COLUMNS.map((name) => (
-              <th key={name} role="columnheader" scope="col">
-                {name === "course" ? <span class="hidden">{name}</span> : name}
+            {COLUMNS.map(([key, name]) => (
+              <th key={key} role="columnheader" scope="col" class={`column-${key}`}>
+                {key === "course" ? <span class="hidden">{name}</span> : name}
               </th>
             ))}
           </tr>
@@ -174,6 +193,11 @@ function Table(props: { rows: Received[]; all: number }) {
           ))}
         </tbody>
       </table>
+      {more > 0 && (
+        <button type="button" class="quiet more" ref={below} onClick={grow}>
+          {thousands(more)} more have ended
+        </button>
+      )}
     </section>
   );
 }
