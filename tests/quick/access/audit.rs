@@ -111,6 +111,8 @@ async fn no_token_stands_in_any_answer_event_or_line() {
     let log =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     let _log = tracing::subscriber::set_default(log.finish());
+    // With one subscriber alone, lines that another test's thread comes to first would be off for all.
+    let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
     let world = world();
     let admin = world.token("root", Role::Admin, &["*"]);
     let made =
