@@ -8,8 +8,12 @@ mod client;
 pub mod example;
 #[path = "api_health.rs"]
 mod health;
+#[path = "api_openapi.rs"]
+mod openapi;
 #[path = "api_overview.rs"]
 mod overview;
+#[path = "api_report.rs"]
+mod report;
 #[path = "api_series.rs"]
 mod series;
 #[path = "api_stream.rs"]

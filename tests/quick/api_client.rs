@@ -143,6 +143,8 @@ async fn exit_codes() {
     assert_eq!(serin(address, &["rollout", "show", "nothing"]).await, Exit::Usage);
     assert_eq!(serin(address, &["rollout", "show", "0195c1a8"]).await, Exit::Done);
     assert_eq!(serin(address, &["rollout", "show", "0195c1a8", "--observations"]).await, Exit::Done);
+    assert_eq!(serin(address, &["rollout", "report", "0195c1a8"]).await, Exit::Done);
+    assert_eq!(serin(address, &["rollout", "report", "nothing", "--form", "html"]).await, Exit::Usage);
     assert_eq!(serin(address, &["rollout", "list", "--active", "--limit", "1"]).await, Exit::Done);
     assert_eq!(serin(address, &["target", "list"]).await, Exit::Done);
     assert_eq!(serin(address, &["target", "show", "checkout"]).await, Exit::Done);
@@ -165,4 +167,24 @@ async fn a_stop_waits_for_the_request_under_way() {
     until("the command is in the inbox", Duration::from_secs(60), seen).await;
     daemon.stop().await;
     assert_eq!(asking.await.unwrap(), Exit::Undecided, "answered, though the daemon was asked to stop");
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_streams() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let daemon = Daemon::start(store(), "127.0.0.1:0").await;
+    let mut viewer = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    viewer.write_all(b"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let mut bytes = [0; 4096];
+    while !text.contains("event: rollout") {
+        let count = viewer.read(&mut bytes).await.unwrap();
+        assert!(count > 0, "the stream goes on: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    let begun = std::time::Instant::now();
+    daemon.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "it waited for the stream: {:?}", begun.elapsed());
+    viewer.read_to_string(&mut text).await.unwrap();
+    assert!(text.ends_with("0\r\n\r\n"), "the stream has a proper end");
 }
