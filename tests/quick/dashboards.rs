@@ -13,7 +13,7 @@ use crate::testkit::dashboards::{Dashboard, alerts, all, folder, items, text, va
 /// Panel types of today's Grafana that are used here. `graph` and `singlestat` were taken out of it.
 const PANELS: &[&str] =
     &["row", "timeseries", "stat", "table", "state-timeline", "barchart", "heatmap", "bargauge", "gauge"];
-/// The schema of Grafana 10 and later.
+/// The schema of Grafana 10.4.
 const OLDEST_SCHEMA: u64 = 39;
 /// Variables that Grafana gives itself.
 const BUILT_IN: &[&str] = &["__rate_interval", "__interval", "__range", "__from"];
