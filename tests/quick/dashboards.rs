@@ -13,7 +13,7 @@ use crate::testkit::dashboards::{Dashboard, alerts, all, folder, items, text, va
 /// Panel types of today's Grafana that are used here. `graph` and `singlestat` were taken out of it.
 const PANELS: &[&str] =
     &["row", "timeseries", "stat", "table", "state-timeline", "barchart", "heatmap", "bargauge", "gauge"];
-/// The schema of Grafana 10 and later.
+/// The schema of Grafana 10.4.
 const OLDEST_SCHEMA: u64 = 39;
 /// Variables that Grafana gives itself.
 const BUILT_IN: &[&str] = &["__rate_interval", "__interval", "__range", "__from"];
@@ -155,6 +155,12 @@ fn check(dashboard: &Dashboard) -> Vec<String> {
             found.push(format!("{}: its data source is not ${{datasource}}", part["name"]));
         }
     }
+    for annotation in dashboard.annotations() {
+        // Older and newer versions read it at different places.
+        if annotation["target"]["expr"] != annotation["expr"] || annotation["useValueForTime"] != json!(true) {
+            found.push(format!("{}: two queries, or the value is not the time", annotation["name"]));
+        }
+    }
     let mut ids = BTreeMap::new();
     for panel in dashboard.panels() {
         *ids.entry(panel["id"].as_u64()).or_insert(0) += 1;
@@ -262,7 +268,7 @@ fn wrong_dashboards_are_found() {
     };
     assert_eq!(spoil(&|_| {}), "");
     let panel = 1; // The first after its row.
-    let cases: [(&dyn Fn(&mut Value), &str); 11] = [
+    let cases: [(&dyn Fn(&mut Value), &str); 12] = [
         (&|json| json["schemaVersion"] = json!(30), "schemaVersion 30"),
         (&|json| json["panels"][panel]["type"] = json!("graph"), "the panel type \"graph\""),
         (&|json| json["panels"][panel]["id"] = json!(1), "2 panels have the id Some(1)"),
@@ -273,6 +279,7 @@ fn wrong_dashboards_are_found() {
         (&|json| json["panels"][panel]["gridPos"]["w"] = json!(9), "lies on"),
         (&|json| json["panels"][panel]["targets"][0]["expr"] = json!("x{a=\"$b\"}"), "$b is not declared"),
         (&|json| json["annotations"]["list"][1]["datasource"] = json!(null), "data source"),
+        (&|json| json["annotations"]["list"][1]["expr"] = json!("up"), "two queries"),
         (&|json| json["templating"]["list"] = json!([]), "no variable `datasource`"),
     ];
     for (change, expected) in cases {
