@@ -270,6 +270,7 @@ export function series(r, { from, to, points }) {
     step: buckets.map((bucket) => last(bucket).step),
     wanted_percent: buckets.map((bucket) => last(bucket).wanted),
     seen_percent: buckets.map((bucket) => last(bucket).seen),
+    ln_harm_combined: buckets.map((bucket) => Math.max(...last(bucket).metrics.map((metric) => metric.harm)) - 0.7),
     metrics,
   };
 }

@@ -220,6 +220,8 @@ export interface Series {
   step: Numbers;
   wanted_percent: Numbers;
   seen_percent: Numbers;
+  /** Over all metrics: the decision is made on this one. */
+  ln_harm_combined?: Numbers;
   metrics: SeriesMetric[];
 }
 

@@ -54,7 +54,7 @@ export function fits(row: Row, filters: FilterValues): boolean {
 function fitsState(row: Row, state: string): boolean {
   if (state === "") return true;
   if (state === "needs_you") return row.needs_you;
-  if (state === "active") return !row.ended;
+  if (state === "active") return !row.ended && row.state !== "baking";
   if (state === "ended") return row.ended;
   return row.state === state;
 }

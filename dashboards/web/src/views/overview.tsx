@@ -31,7 +31,7 @@ function live(counts: Counts, all: Received[]): Counts {
   return {
     ...counts,
     needs_you: count((row) => row.needs_you),
-    in_progress: count((row) => !row.ended),
+    in_progress: count((row) => !row.ended && row.state !== "baking"),
     baking: count((row) => row.state === "baking"),
   };
 }
