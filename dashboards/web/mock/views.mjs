@@ -5,7 +5,6 @@ import {
   duration,
   evidence,
   histogram,
-
   quantiles,
   ratioOf,
   SLOW_SECONDS,

@@ -76,7 +76,7 @@ function Time(props: { received: Received }) {
     <>
       <span class="ticks">{ticking(row.in_phase_seconds + since)}</span>
       {row.remaining_seconds !== null && (
-        <span class="ticks faint small">about {ticking(row.remaining_seconds - since)} left</span>
+        <span class="ticks faint small">≈ {ticking(row.remaining_seconds - since)} left</span>
       )}
     </>
   );
