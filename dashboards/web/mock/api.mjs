@@ -2,7 +2,8 @@
 
 import { gzipSync } from "node:zlib";
 import { plan, POLICIES, policy } from "./policies.mjs";
-import { markdown, report, series } from "./views.mjs";
+import { markdown, report } from "./report.mjs";
+import { series } from "./views.mjs";
 
 const TOKENS = {
   operator: { name: "olga", role: "operator", operate: true },

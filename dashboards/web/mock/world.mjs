@@ -132,7 +132,7 @@ export class World {
       at: new Date(now).toISOString(),
       counts: {
         needs_you: rows.filter((row) => row.needs_you).length,
-        in_progress: rows.length - ended.length,
+        in_progress: rows.filter((row) => !row.ended && row.state !== "baking").length,
         baking: rows.filter((row) => row.state === "baking").length,
         rolled_back_today: rows.filter((row) => row.state === "rolled_back").length,
         ended_today: ended.length,

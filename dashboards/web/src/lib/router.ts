@@ -1,6 +1,6 @@
 // Addresses and views: the History API, and nothing more.
 
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 const listeners = new Set<() => void>();
 
@@ -23,8 +23,9 @@ export function navigate(to: string, replace = false): void {
 /** Where the page is. */
 export function useAddress(): URL {
   const [address, setAddress] = useState(location.href);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const listener = (): void => setAddress(location.href);
+    listener();
     listeners.add(listener);
     return () => void listeners.delete(listener);
   }, []);

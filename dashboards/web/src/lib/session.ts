@@ -31,11 +31,11 @@ export async function logOut(): Promise<void> {
   session.set({ is: "out" });
 }
 
-/** Whether a service is one of theirs: `*`, a name, or a name with `*` in it. */
+/** Whether a service is one of theirs: `*`, a name, or a name with `*` or `?` in it. */
 export function covers(services: readonly string[], target: string): boolean {
   return services.some((pattern) => {
-    const parts = pattern.split("*").map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
-    return new RegExp(`^${parts.join(".*")}$`).test(target);
+    const escaped = pattern.replace(/[\\^$.|+()[\]{}]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
+    return new RegExp(`^${escaped}$`).test(target);
   });
 }
 

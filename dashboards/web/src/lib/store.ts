@@ -1,6 +1,6 @@
 // Small pieces of state that several parts of the page look at.
 
-import { useEffect, useReducer, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useState } from "preact/hooks";
 
 export interface Store<T> {
   get(): T;
@@ -28,8 +28,13 @@ export function store<T>(initial: T): Store<T> {
 /** The value of a store; the component is drawn again when it changes. */
 export function useStore<T>(source: Store<T>): T {
   const [, redraw] = useReducer((n: number, _: void) => n + 1, 0);
-  useEffect(() => source.subscribe(() => redraw()), [source]);
-  return source.get();
+  const drawn = source.get();
+  useLayoutEffect(() => {
+    // It may have changed between the drawing and now.
+    if (!Object.is(drawn, source.get())) redraw();
+    return source.subscribe(() => redraw());
+  }, [source]);
+  return drawn;
 }
 
 const seconds = store(0);

@@ -19,6 +19,7 @@ export const outdated = store(false);
 
 // A comment comes every 15 s.
 const SILENCE_MS = 40_000;
+const LONG_MS = 60_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 let build: string | null = null;
@@ -98,17 +99,27 @@ export function follow(query: string, listener: Listener): () => void {
     }
   };
 
+  // The daemon ends long streams, so that everybody shows their token again: that is no lost connection.
+  const renewed = (since: number): boolean => performance.now() - since > LONG_MS;
+
   const forever = async (): Promise<void> => {
     connection.set("connecting");
     while (!stop.signal.aborted) {
+      const since = performance.now();
       try {
         await once();
+        if (!stop.signal.aborted && renewed(since)) {
+          lost = true;
+          continue;
+        }
       } catch (error) {
         if (stop.signal.aborted) return;
         if (error instanceof ApiError && error.status === 401) {
           tellSignedOut();
           return;
         }
+        // What it knows may be more than the daemon still does: then it begins anew.
+        if (error instanceof ApiError && error.status === 400) lastId = null;
       }
       if (stop.signal.aborted) return;
       lost = true;

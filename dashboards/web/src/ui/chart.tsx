@@ -70,6 +70,15 @@ function clock(at: number, seconds: boolean): string {
   return seconds ? `${text}:${two(date.getSeconds())}` : text;
 }
 
+/** Leaves out gaps of a point or two: a bucket without a look in it is no missing data. */
+export const gaps: NonNullable<uPlot.Series["gaps"]> = (u, _, from, to, found) => {
+  if (to <= from || found.length === 0) return found;
+  const times = u.data[0];
+  const width = u.valToPos(times[to] ?? 0, "x", true) - u.valToPos(times[from] ?? 0, "x", true);
+  const spacing = width / (to - from);
+  return found.filter(([start, end]) => end - start > 3.5 * spacing + 1);
+};
+
 export interface ChartProps {
   /** What a screen reader says of the picture. */
   label: string;

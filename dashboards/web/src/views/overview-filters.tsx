@@ -42,6 +42,7 @@ export function fits(row: Row, filters: FilterValues): boolean {
   if (filters.service !== "" && row.target !== filters.service) return false;
   if (filters.policy !== "" && row.policy !== filters.policy) return false;
   if (!fitsState(row, filters.state)) return false;
+  if (filters.q === "") return true;
   const text = [row.target, row.version, row.policy, row.created_by, row.id, row.waiting_for?.sentence, row.reason];
   const found = text.join(" ").toLowerCase();
   return filters.q
@@ -53,7 +54,7 @@ export function fits(row: Row, filters: FilterValues): boolean {
 function fitsState(row: Row, state: string): boolean {
   if (state === "") return true;
   if (state === "needs_you") return row.needs_you;
-  if (state === "active") return !row.ended;
+  if (state === "active") return !row.ended && row.state !== "baking";
   if (state === "ended") return row.ended;
   return row.state === state;
 }

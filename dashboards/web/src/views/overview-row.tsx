@@ -55,7 +55,9 @@ export class OverviewRow extends Component<{ received: Received }> {
 /** What it waits for; of what has ended, why: in two lines, the rest of it is in the rollout. */
 function Why(props: { row: Row }) {
   const { row } = props;
-  const text = row.waiting_for?.sentence ?? row.reason;
+  // The column's name says "waiting for" already.
+  const waits = row.waiting_for?.sentence.replace(/^Waiting for /, "");
+  const text = waits ?? row.reason;
   if (text) {
     return (
       <span class="why" title={text}>
@@ -74,7 +76,7 @@ function Time(props: { received: Received }) {
     <>
       <span class="ticks">{ticking(row.in_phase_seconds + since)}</span>
       {row.remaining_seconds !== null && (
-        <span class="ticks faint small">about {ticking(row.remaining_seconds - since)} left</span>
+        <span class="ticks faint small">≈ {ticking(row.remaining_seconds - since)} left</span>
       )}
     </>
   );

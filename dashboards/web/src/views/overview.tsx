@@ -14,7 +14,7 @@ import { OverviewRow, type Received } from "./overview-row";
 // What has ended since is counted by the daemon: it is asked again after a change, not more often than this.
 const COUNT_PAUSE_MS = 15_000;
 // Many rows change at each tick: they are drawn together.
-const DRAW_PAUSE_MS = 200;
+const DRAW_PAUSE_MS = 500;
 const ENDED_SHOWN_FIRST = 60;
 const ENDED_SHOWN_MORE = 200;
 
@@ -31,7 +31,7 @@ function live(counts: Counts, all: Received[]): Counts {
   return {
     ...counts,
     needs_you: count((row) => row.needs_you),
-    in_progress: count((row) => !row.ended),
+    in_progress: count((row) => !row.ended && row.state !== "baking"),
     baking: count((row) => row.state === "baking"),
   };
 }

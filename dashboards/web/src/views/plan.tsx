@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { get } from "../lib/api";
 import { duration, latency, share, weight } from "../lib/format";
-import type { Plan, ShareOfRuns, Times } from "../lib/types";
+import type { Plan, ShareOfRuns, Times } from "../lib/policy-types";
 import { Scroll, Trouble } from "../ui/parts";
 
 // It is simulated when it is asked for: that takes seconds.

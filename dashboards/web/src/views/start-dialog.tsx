@@ -6,7 +6,8 @@ import { duration, weight } from "../lib/format";
 import { useLoaded } from "../lib/load";
 import { navigate } from "../lib/router";
 import { mayOperate } from "../lib/session";
-import type { Page, Policy, Rollout, Target } from "../lib/types";
+import type { Policy } from "../lib/policy-types";
+import type { Page, Rollout, Target } from "../lib/types";
 import { Dialog, Trouble } from "../ui/parts";
 
 export function StartDialog(props: { target?: string; policy?: string; onClose: () => void }) {

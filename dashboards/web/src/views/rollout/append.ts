@@ -35,6 +35,9 @@ export function append(base: Series, more: Series): Series {
     step: join(base.step, more.step),
     wanted_percent: join(base.wanted_percent, more.wanted_percent),
     seen_percent: join(base.seen_percent, more.seen_percent),
+    ...(base.ln_harm_combined
+      ? { ln_harm_combined: join(base.ln_harm_combined, more.ln_harm_combined ?? more.times.map(() => null)) }
+      : {}),
     metrics: metrics.concat(more.metrics.filter((each) => !base.metrics.some((old) => old.name === each.name))),
   };
 }

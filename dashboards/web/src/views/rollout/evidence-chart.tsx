@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import uPlot from "uplot";
 import { bound, evidence, odds } from "../../lib/format";
 import type { Numbers } from "../../lib/types";
-import { axis, Chart, FONT, type Palette, timeAxis } from "../../ui/chart";
+import { axis, Chart, FONT, gaps, type Palette, timeAxis } from "../../ui/chart";
 import { timeOf } from "../../ui/parts";
 import { type ChartCardProps, Legend } from "./metric-chart";
 
@@ -69,10 +69,17 @@ export function EvidenceCard(props: ChartCardProps) {
   const { series, metric, judged } = props;
   const [toHarm, toNoHarm] = [metric.ln_bound_harm, metric.ln_bound_no_harm];
   const highest = Math.max(toHarm ?? 0, toNoHarm ?? 0) / Math.LN10;
+  // With one metric, its own evidence is all there is.
+  const combined = series.ln_harm_combined !== undefined && series.metrics.length > 1;
   const top = Math.max(1, Math.ceil(highest * 3));
   const data = useMemo<uPlot.AlignedData>(
-    () => [series.times, powers(metric.ln_no_harm, top), powers(metric.ln_harm, top)],
-    [series, metric, top],
+    () => [
+      series.times,
+      powers(metric.ln_no_harm, top),
+      powers(metric.ln_harm, top),
+      powers(combined ? (series.ln_harm_combined ?? []) : [], top),
+    ],
+    [series, metric, top, combined],
   );
   const options = (colour: Palette): Omit<uPlot.Options, "width" | "height"> => {
     const bounds: Bound[] = [];
@@ -96,8 +103,9 @@ export function EvidenceCard(props: ChartCardProps) {
       ],
       series: [
         {},
-        { stroke: colour.good, width: 2, dash: [3, 3], points: { show: false } },
-        { stroke: colour.bad, width: 2, points: { show: false } },
+        { stroke: colour.good, width: 2, dash: [3, 3], points: { show: false }, gaps },
+        { stroke: colour.bad, width: 2, points: { show: false }, gaps },
+        { stroke: colour.text, width: 1, points: { show: false }, gaps },
       ],
       hooks: { draw: [drawBounds(bounds, colour)] },
     };
@@ -128,6 +136,7 @@ export function EvidenceCard(props: ChartCardProps) {
         lines={[
           { kind: "harm", name: "harm" },
           { kind: "no-harm", name: "no harm beyond the margin" },
+          ...(combined ? [{ kind: "combined", name: "harm over all metrics" }] : []),
         ]}
       />
       <Chart

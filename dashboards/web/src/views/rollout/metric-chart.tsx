@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import uPlot from "uplot";
 import { latency, ratio, valueWithUnit, weight } from "../../lib/format";
 import type { Metric, Numbers, Series, SeriesMetric } from "../../lib/types";
-import { axis, Chart, FONT, type Palette, timeAxis, type Zoom } from "../../ui/chart";
+import { axis, Chart, FONT, gaps, type Palette, timeAxis, type Zoom } from "../../ui/chart";
 import { timeOf, VerdictBadge } from "../../ui/parts";
 
 export interface ChartCardProps {
@@ -89,10 +89,10 @@ export function MetricCard(props: ChartCardProps) {
     ],
     series: [
       {},
-      { stroke: "transparent", points: { show: false } },
-      { stroke: "transparent", points: { show: false } },
-      { stroke: colour.baseline, width: 2, dash: [7, 3], points: { show: false } },
-      { stroke: colour.canary, width: 2, points: { show: false } },
+      { stroke: "transparent", points: { show: false }, gaps },
+      { stroke: "transparent", points: { show: false }, gaps },
+      { stroke: colour.baseline, width: 2, dash: [7, 3], points: { show: false }, gaps },
+      { stroke: colour.canary, width: 2, points: { show: false }, gaps },
     ],
     bands: [{ series: [1, 2], fill: colour.band }],
     hooks: { draw: [drawMarks(marks, colour)] },
