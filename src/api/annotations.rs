@@ -10,6 +10,7 @@ use super::access::{Permission, Principal};
 use super::input::Params;
 use super::problem::Problem;
 use super::views::AnnotationView;
+use super::views::bodies::Moment;
 use crate::core::rollout::{EventKind, Rollout};
 use crate::ports::RolloutFilter;
 
@@ -36,8 +37,8 @@ fn title(kind: EventKind) -> Option<&'static str> {
 /// Without `from`, of the last day.
 #[utoipa::path(get, path = "/api/v1/annotations", tag = "overview", operation_id = "annotations_all",
     params(
-        ("from" = Option<String>, Query, description = "A day before `to`, if it is not there", format = DateTime),
-        ("to" = Option<String>, Query, description = "Now, if it is not there", format = DateTime),
+        ("from" = Option<Moment>, Query, description = "A day before `to`, if it is not there"),
+        ("to" = Option<Moment>, Query, description = "Now, if it is not there"),
         ("service" = Option<String>, Query, description = "Only of this target"),
         ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 1000),
     ),

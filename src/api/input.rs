@@ -99,13 +99,13 @@ impl Body {
         }
     }
 
-    /// A text of several lines, of at most `longest` bytes, that must be there.
+    /// A text of several lines, of at most `longest` characters, that must be there.
     pub(super) fn lines(&mut self, field: &'static str, longest: usize) -> String {
         match self.take(field) {
             None => self.wrong(field, format!("`{field}` is missing")),
-            Some(Value::String(text)) if text.len() <= longest => return text,
+            Some(Value::String(text)) if text.chars().count() <= longest => return text,
             Some(Value::String(_)) => {
-                self.wrong(field, format!("`{field}` must have at most {longest} bytes"));
+                self.wrong(field, format!("`{field}` must have at most {longest} characters"));
             }
             Some(other) => self.wrong(field, format!("`{field}` must be a text, not {}", kind(&other))),
         }

@@ -167,7 +167,7 @@ impl Wanted {
         ("service" = Option<String>, Query, description = "Only of this target"),
         ("policy" = Option<String>, Query, description = "Only under this policy"),
         ("q" = Option<String>, Query, description = "Only those whose id, target, version or author contains this"),
-        ("ended_within" = Option<String>, Query, description = "Ended ones of so long; 24h if it is not there, at most 90d", pattern = "^(0|[1-9][0-9]{0,5}s|[1-9][0-9]{0,4}m|[1-9][0-9]{0,2}h|[1-8]?[0-9]d)$"),
+        ("ended_within" = Option<String>, Query, description = "Ended ones of so long; 24h if it is not there, at most 90d", pattern = "^([0-9]{1,6}s|[0-9]{1,5}m|[0-9]{1,3}h|[1-8]?[0-9]d|90d)$"),
     ),
     responses((status = 200, description = "The overview", body = OverviewView)))]
 pub(super) async fn overview(

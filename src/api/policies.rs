@@ -20,7 +20,7 @@ use crate::core::policy::Policy;
 use crate::montecarlo::plan::{Question, RUNS};
 use crate::montecarlo::{self, Runs};
 
-/// Longest policy that is checked, in bytes.
+/// Longest policy that is checked, in characters.
 const LONGEST: usize = 60_000;
 /// Plans that are kept.
 const KEPT: usize = 64;

@@ -177,6 +177,15 @@ impl Problem {
         problem
     }
 
+    /// The rollout's policy has no such metric; `known` are those that it has.
+    pub fn unknown_metric(known: &str) -> Problem {
+        let detail = format!("`metric` must be one of the policy's: {known}");
+        let mut problem =
+            Problem::new(StatusCode::NOT_FOUND, "unknown_metric", "There is no such metric", detail);
+        problem.field = Some("metric".to_owned());
+        problem
+    }
+
     /// The daemon cannot do it now.
     pub fn not_ready(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "Serin is not ready", detail).retry(1)

@@ -12,7 +12,7 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::{Body, IdempotencyKey, IfMatch, Name, Params};
 use super::problem::Problem;
-use super::views::bodies::{CommandBody, PhaseWord, StartBody};
+use super::views::bodies::{CommandBody, Moment, PhaseWord, StartBody};
 use super::views::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
 use crate::core::metric::TickObservation;
 use crate::core::rollout::{Command, CommandKind, Illegal, Rollout, RolloutId, RolloutKind};
@@ -95,8 +95,8 @@ pub(super) async fn start(
         ("state" = Option<PhaseWord>, Query, description = "Another name of `phase`"),
         ("policy" = Option<String>, Query, description = "Only under this policy"),
         ("active" = Option<bool>, Query, description = "Only those that have not ended, or only those that have"),
-        ("from" = Option<String>, Query, description = "Only those that had not ended before this time", format = DateTime),
-        ("to" = Option<String>, Query, description = "Only those that were asked for until this time", format = DateTime),
+        ("from" = Option<Moment>, Query, description = "Only those that had not ended before this time"),
+        ("to" = Option<Moment>, Query, description = "Only those that were asked for until this time"),
         ("before" = Option<String>, Query, description = "Only ids before this one: `next` of the page before"),
         ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 200),
     ),
@@ -106,8 +106,10 @@ pub(super) async fn list(
     principal: Principal,
     mut params: Params,
 ) -> Result<Json<Page<RolloutView>>, Problem> {
-    let target = params.text("target").or_else(|| params.text("service"));
-    let phase = params.word("phase", PHASES).or_else(|| params.word("state", PHASES));
+    let (target, service) = (params.text("target"), params.text("service"));
+    let target = target.or(service);
+    let (phase, state) = (params.word("phase", PHASES), params.word("state", PHASES));
+    let phase = phase.or(state);
     let policy = params.text("policy");
     let (since, until) = (params.time("from"), params.time("to"));
     let active = params.flag("active");

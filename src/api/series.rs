@@ -16,8 +16,8 @@ use self::trace::Trace;
 use super::Api;
 use super::access::{Permission, Principal};
 use super::input::{Name, Params};
-use super::problem::{FieldError, Problem};
-use super::views::bodies::{SeriesForm, SeriesOrRows};
+use super::problem::Problem;
+use super::views::bodies::{Moment, SeriesForm, SeriesOrRows};
 use crate::core::rollout::{Rollout, RolloutId};
 use crate::ports::{Store, StoreError};
 
@@ -94,8 +94,8 @@ async fn fill(store: &dyn Store, rollout: &Rollout, trace: &mut Trace) -> Result
 #[utoipa::path(get, path = "/api/v1/rollouts/{id}/series", tag = "rollouts", operation_id = "series_all",
     params(
         ("id" = String, Path, description = "The rollout's id", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
-        ("from" = Option<String>, Query, description = "From the first look, if it is not there", format = DateTime),
-        ("to" = Option<String>, Query, description = "To the last look, if it is not there", format = DateTime),
+        ("from" = Option<Moment>, Query, description = "From the first look, if it is not there"),
+        ("to" = Option<Moment>, Query, description = "To the last look, if it is not there"),
         ("points" = Option<u64>, Query, description = "At most so many points; 400 if it is not there", minimum = 10, maximum = 2000),
         ("metric" = Option<String>, Query, description = "Only this metric of the policy"),
         ("form" = Option<SeriesForm>, Query, description = "`rows`: a list with a row for each value"),
@@ -126,8 +126,7 @@ pub(super) async fn series(
         && rollout.policy.metric(metric).is_none()
     {
         let known: Vec<&str> = rollout.policy.metrics.iter().map(|metric| metric.name.as_str()).collect();
-        let detail = format!("`metric` must be one of the policy's: {}", known.join(", "));
-        return Err(Problem::parameters(vec![FieldError { field: "metric".to_owned(), detail }]));
+        return Err(Problem::unknown_metric(&known.join(", ")));
     }
     let trace = api.traces.of(&rollout.id);
     let mut trace = trace.lock().await;

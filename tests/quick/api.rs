@@ -33,6 +33,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use serin::api::{Limits, router_with};
 use serin::core::metric::{Counts, MetricObservation, NoData, TickObservation, Usage};
+use serin::core::policy::Policy;
 use serin::core::rollout::{EventKind, EventRecord, Phase, Rollout, RolloutId};
 use serin::core::target::Weight;
 use serin::engine::Handle;
@@ -56,12 +57,16 @@ fn world() -> World {
 }
 
 fn world_with(limits: Limits) -> World {
+    world_of(limits, policy())
+}
+
+fn world_of(limits: Limits, policy: Policy) -> World {
     let store = MemoryStore::new();
     store.change(|data| data.targets.insert("checkout".into(), target()));
     let handle = Handle::new(
         Arc::new(store.clone()),
         Arc::new(Standing),
-        BTreeMap::from([("standard".to_owned(), policy())]),
+        BTreeMap::from([("standard".to_owned(), policy)]),
         BTreeMap::from([("checkout".to_owned(), spec())]),
     );
     let router = router_with(handle.clone(), Arc::new(|| "serin_up 1\n".to_owned()), limits);

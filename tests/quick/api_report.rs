@@ -6,8 +6,8 @@ use serin::core::rollout::{Compared, EventKind, EventRecord, Phase, Reason, Reas
 use serin::core::target::Weight;
 use serin::core::time::Timestamp;
 
-use super::example::{NOW, assessment, rollout};
-use super::{World, world, world_with};
+use super::example::{NOW, assessment, policy, rollout, seconds};
+use super::{World, world, world_of};
 
 const SCRIPT: &str = "v2<script>alert(1)</script>|`*_[x](y)";
 
@@ -165,7 +165,11 @@ async fn a_policy_is_checked_with_all_its_problems() {
 #[tokio::test]
 async fn a_plan_is_made_once_and_kept() {
     let limits = Limits { request: std::time::Duration::from_secs(600), ..Limits::default() };
-    let world = world_with(limits);
+    let mut short = policy();
+    for step in &mut short.steps {
+        (step.min, step.max) = (seconds(60), step.max.map(|_| seconds(120)));
+    }
+    let world = world_of(limits, short);
     let path = "/api/v1/policies/standard/plan?rps=50&error_rate_percent=1";
     let first = world.get(path).await;
     assert_eq!(first.status, 200, "{first:?}");

@@ -93,7 +93,7 @@ async fn wrong_parameters_are_told_all_at_once() {
     assert_eq!(fields, ["from", "points", "form", "more"]);
     world.get(&format!("{PATH}?from=2000&to=1000")).await.problem(400, "invalid_parameter");
     world.get(&format!("{PATH}?points=2001")).await.problem(400, "invalid_parameter");
-    let problem = world.get(&format!("{PATH}?metric=cakes")).await.problem(400, "invalid_parameter");
+    let problem = world.get(&format!("{PATH}?metric=cakes")).await.problem(404, "unknown_metric");
     assert!(problem["detail"].as_str().unwrap().contains("errors, latency"), "{problem}");
     world.get("/api/v1/rollouts/nothing/series").await.problem(404, "not_found");
 }

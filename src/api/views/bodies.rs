@@ -5,7 +5,9 @@
 #![allow(dead_code)]
 
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::vocabulary::RolloutKind;
 use super::{SeriesRow, SeriesView};
@@ -70,7 +72,7 @@ pub enum CommandWord {
 #[serde(deny_unknown_fields)]
 pub struct CheckBody {
     /// The policy's file.
-    #[schema(max_length = 15_000)]
+    #[schema(max_length = 60_000)]
     yaml: String,
 }
 
@@ -133,3 +135,23 @@ pub enum SeriesOrRows {
     /// A row for each value.
     Rows(Vec<SeriesRow>),
 }
+
+/// A point in time: RFC 3339, or Unix milliseconds.
+pub struct Moment;
+
+impl PartialSchema for Moment {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+        // What a calendar of four-digit years can hold.
+        let milliseconds = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(-377_705_023_201_000_i64))
+            .maximum(Some(253_402_207_200_999_i64));
+        let both = AnyOfBuilder::new().item(text).item(milliseconds);
+        both.description(Some("A point in time: RFC 3339, or Unix milliseconds.")).into()
+    }
+}
+
+impl ToSchema for Moment {}
