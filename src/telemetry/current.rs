@@ -98,7 +98,10 @@ mod tests {
         let mut second = Current::new("going");
         second.add(TARGET_WEIGHT, &["wanted"], 0.0);
         second.publish();
-        assert_eq!(lines("going"), ["serin_target_canary_weight_ratio{service=\"going\",split=\"wanted\"} 0"]);
+        assert_eq!(
+            lines("going"),
+            ["serin_target_canary_weight_ratio{service=\"going\",split=\"wanted\"} 0"]
+        );
     }
 
     #[test]

@@ -118,7 +118,10 @@ async fn nothing_stays(stage: &Stage) {
         (!page.contains("\nserin_rollout_")).then_some(page)
     });
     let page = page.await.expect("the series of the ended rollout are gone");
-    assert!(page.contains("\nserin_target_canary_weight_ratio{service=\"shop\",split=\"wanted\"} 0\n"), "{page}");
+    assert!(
+        page.contains("\nserin_target_canary_weight_ratio{service=\"shop\",split=\"wanted\"} 0\n"),
+        "{page}"
+    );
     let promoted = "serin_decisions_total{service=\"shop\",policy=\"test\",decision=\"promote\"} 1";
     assert!(page.contains(promoted), "{page}");
 }
