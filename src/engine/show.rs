@@ -107,7 +107,8 @@ fn judged(current: &mut Current, policy: &Policy, assessment: &Assessment) {
         current.add(telemetry::ROLLOUT_REMAINING, &[], remaining.as_secs_f64());
     }
     for metric in &assessment.metrics {
-        compared(current, policy, metric);
+        let is_rate = policy.metric(&metric.name).is_some_and(|metric| metric.source.kind() == "rate");
+        compared(current, is_rate, metric);
     }
     for guardrail in &assessment.guardrails {
         let status = match guardrail.status {
@@ -121,7 +122,7 @@ fn judged(current: &mut Current, policy: &Policy, assessment: &Assessment) {
     }
 }
 
-fn compared(current: &mut Current, policy: &Policy, metric: &MetricAssessment) {
+fn compared(current: &mut Current, is_rate: bool, metric: &MetricAssessment) {
     let name = metric.name.as_str();
     let verdict = match metric.verdict {
         Verdict::NoData => 0.0,
@@ -135,7 +136,6 @@ fn compared(current: &mut Current, policy: &Policy, metric: &MetricAssessment) {
     for (end, value) in ENDS.into_iter().zip(metric.ratio.unwrap_or([f64::NAN; 3])) {
         current.add(telemetry::ROLLOUT_RATIO, &[name, end], value);
     }
-    let is_rate = policy.metric(name).is_some_and(|metric| metric.source.kind() == "rate");
     let arms = [
         (
             "canary",
@@ -163,5 +163,68 @@ fn compared(current: &mut Current, policy: &Policy, metric: &MetricAssessment) {
                 current.add(telemetry::ROLLOUT_QUANTILE, &[name, arm, quantile, end], *seconds);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(is_rate: bool, metric: &MetricAssessment) -> Vec<String> {
+        let mut current = Current::new("shop");
+        compared(&mut current, is_rate, metric);
+        current.lines().into_iter().map(|line| line.replace("service=\"shop\",", "")).collect()
+    }
+
+    fn has(lines: &[String], line: &str) -> bool {
+        lines.iter().any(|l| l == line)
+    }
+
+    #[test]
+    fn the_share_of_a_rate_is_told_in_its_own_unit() {
+        let metric = MetricAssessment {
+            name: "restarts".to_owned(),
+            canary_share: Some(0.000_002),
+            ..MetricAssessment::default()
+        };
+        let rate = said(true, &metric);
+        assert!(has(&rate, "serin_rollout_arm_value{metric=\"restarts\",arm=\"canary\"} 2"), "{rate:?}");
+        assert!(!rate.iter().any(|line| line.contains("bad_share")), "{rate:?}");
+        let share = said(false, &metric);
+        let line = "serin_rollout_bad_share_ratio{metric=\"restarts\",arm=\"canary\"} 0.000002";
+        assert!(has(&share, line), "{share:?}");
+        assert!(!share.iter().any(|line| line.contains("arm_value")), "{share:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let nothing = MetricAssessment { name: "errors".to_owned(), ..MetricAssessment::default() };
+        let lines = said(false, &nothing);
+        assert!(has(&lines, "serin_rollout_verdict{metric=\"errors\"} 0"), "{lines:?}");
+        for absent in ["to_baseline", "bad_share", "quantile", "arm_value"] {
+            assert!(!lines.iter().any(|line| line.contains(absent)), "{absent}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn intervals_are_told_end_by_end_and_open_ends_are_left_out() {
+        let metric = MetricAssessment {
+            name: "latency".to_owned(),
+            verdict: Verdict::Worse,
+            ratio: Some([1.5, 2.0, f64::INFINITY]),
+            baseline_quantiles: Some([[0.25, 0.5, 0.75]; 4]),
+            ..MetricAssessment::default()
+        };
+        let lines = said(false, &metric);
+        let quantile = "serin_rollout_latency_quantile_seconds{metric=\"latency\",arm=\"baseline\",\
+                        quantile=\"0.99\",end=\"high\"} 0.75";
+        for line in [
+            "serin_rollout_verdict{metric=\"latency\"} 3",
+            "serin_rollout_canary_to_baseline_ratio{metric=\"latency\",end=\"low\"} 1.5",
+            quantile,
+        ] {
+            assert!(has(&lines, line), "{line}: {lines:?}");
+        }
+        assert!(!lines.iter().any(|line| line.contains("_ratio{") && line.contains("high")), "{lines:?}");
     }
 }

@@ -42,9 +42,24 @@ impl Current {
         }
     }
 
+    /// Its lines, as they would be rendered.
+    #[cfg(test)]
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.samples.iter().map(Sample::line).collect()
+    }
+
     /// Puts this in the place of all that was said of the service before.
     pub fn publish(self) {
         CURRENT.lock().unwrap_or_else(PoisonError::into_inner).insert(self.service, self.samples);
+    }
+}
+
+impl Sample {
+    fn line(&self) -> String {
+        let labels = self.metric.labels.iter().zip(&self.labels);
+        let labels: Vec<String> =
+            labels.map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+        format!("{}{{{}}} {}", self.metric.name, labels.join(","), self.value)
     }
 }
 
@@ -59,11 +74,8 @@ pub(super) fn render() -> String {
     for (name, samples) in by_name {
         let help = samples.first().map_or("", |sample| sample.metric.help);
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for Sample { metric, labels, value } in samples {
-            let labels = metric.labels.iter().zip(labels);
-            let labels: Vec<String> =
-                labels.map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
-            let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
+        for sample in samples {
+            let _ = writeln!(text, "{}", sample.line());
         }
     }
     text
@@ -98,7 +110,10 @@ mod tests {
         let mut second = Current::new("going");
         second.add(TARGET_WEIGHT, &["wanted"], 0.0);
         second.publish();
-        assert_eq!(lines("going"), ["serin_target_canary_weight_ratio{service=\"going\",split=\"wanted\"} 0"]);
+        assert_eq!(
+            lines("going"),
+            ["serin_target_canary_weight_ratio{service=\"going\",split=\"wanted\"} 0"]
+        );
     }
 
     #[test]

@@ -97,7 +97,10 @@ fn metrics_that_are_not_there_are_found() {
     assert_eq!(wrong("sum(rate(serin_ticks_total[5m])) / serin_ready"), "");
     assert_eq!(wrong("rate(serin_tick_duration_seconds_bucket{service=\"a\", le=\"1\"}[5m])"), "");
     assert!(wrong("serin_tick_total").contains("serin_tick_total is not in the table"));
-    assert!(wrong("serin_tick_duration_seconds").contains("is not in the table"), "a histogram has no such series");
+    assert!(
+        wrong("serin_tick_duration_seconds").contains("is not in the table"),
+        "a histogram has no such series"
+    );
     assert!(wrong("serin_ready_count").contains("is not in the table"), "a gauge has no such series");
     assert!(wrong("serin_ready{service=~\"a\"}").contains("has no label service"));
 }
@@ -143,7 +146,9 @@ fn check(dashboard: &Dashboard) -> Vec<String> {
         }
     }
     let datasource = |variable: &&Value| {
-        variable["name"] == "datasource" && variable["type"] == "datasource" && variable["query"] == "prometheus"
+        variable["name"] == "datasource"
+            && variable["type"] == "datasource"
+            && variable["query"] == "prometheus"
     };
     if !dashboard.variables().iter().any(|variable| datasource(variable)) {
         found.push("no variable `datasource` of type datasource".to_owned());
@@ -157,7 +162,8 @@ fn check(dashboard: &Dashboard) -> Vec<String> {
     }
     for annotation in dashboard.annotations() {
         // Older and newer versions read it at different places.
-        if annotation["target"]["expr"] != annotation["expr"] || annotation["useValueForTime"] != json!(true) {
+        if annotation["target"]["expr"] != annotation["expr"] || annotation["useValueForTime"] != json!(true)
+        {
             found.push(format!("{}: two queries, or the value is not the time", annotation["name"]));
         }
     }
@@ -234,7 +240,9 @@ fn overlaps(dashboard: &Dashboard) -> Vec<String> {
         if at("x") + at("w") > 24 {
             found.push(format!("{title}: wider than the page"));
         }
-        for cell in (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y))) {
+        for cell in
+            (at("x")..at("x") + at("w")).flat_map(|x| (at("y")..at("y") + at("h")).map(move |y| (x, y)))
+        {
             if let Some(other) = taken.insert(cell, title.clone()).filter(|other| *other != title) {
                 found.push(format!("{title} lies on {other}"));
                 break;
@@ -255,7 +263,12 @@ fn dashboards_can_be_imported_as_they_are() {
         let found = check(dashboard);
         assert!(found.is_empty(), "{}:\n{}", dashboard.file, found.join("\n"));
         let named: Vec<String> = dashboard.annotations().iter().map(|one| text(&one["name"])).collect();
-        assert_eq!(named, ["Rollout started", "Step changed", "Rolled back", "Promoted"], "{}", dashboard.file);
+        assert_eq!(
+            named,
+            ["Rollout started", "Step changed", "Rolled back", "Promoted"],
+            "{}",
+            dashboard.file
+        );
     }
 }
 
@@ -327,7 +340,8 @@ fn alerts_say_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn every_alert_is_tested_firing_and_quiet() {
-    let tests = yaml(&fs::read_to_string(folder().join("alerts.test.yaml")).expect("the tests of the alerts"));
+    let tests =
+        yaml(&fs::read_to_string(folder().join("alerts.test.yaml")).expect("the tests of the alerts"));
     let mut tested: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     for one in items(&tests["tests"]).flat_map(|test| items(&test["alert_rule_test"])) {
         let counts = tested.entry(text(&one["alertname"])).or_default();

@@ -118,7 +118,10 @@ async fn nothing_stays(stage: &Stage) {
         (!page.contains("\nserin_rollout_")).then_some(page)
     });
     let page = page.await.expect("the series of the ended rollout are gone");
-    assert!(page.contains("\nserin_target_canary_weight_ratio{service=\"shop\",split=\"wanted\"} 0\n"), "{page}");
+    assert!(
+        page.contains("\nserin_target_canary_weight_ratio{service=\"shop\",split=\"wanted\"} 0\n"),
+        "{page}"
+    );
     let promoted = "serin_decisions_total{service=\"shop\",policy=\"test\",decision=\"promote\"} 1";
     assert!(page.contains(promoted), "{page}");
 }
@@ -183,6 +186,12 @@ async fn every_query_of_every_dashboard_finds_data() {
         ("__range", range.as_str()),
         ("__from", from.as_str()),
     ];
+    let nothing = Query {
+        place: String::new(),
+        panel: "Rollbacks".to_owned(),
+        expr: "serin_rollout_step{service=\"$before\"} or vector(0)".to_owned(),
+    };
+    assert_eq!(without_data(&seen, &[nothing], &values).await.len(), 1, "a query without data is not found");
     let (mut asked, mut empty) = (0, Vec::new());
     for dashboard in all() {
         let queries = dashboard.queries();
