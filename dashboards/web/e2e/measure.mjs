@@ -10,7 +10,7 @@ const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(number
 const ms = (numbers) => `median ${Math.round(median(numbers))} ms, most ${Math.round(Math.max(...numbers))} ms`;
 
 const browser = await launch();
-const [marks, rendered, whole, updates] = [[], [], [], []];
+const [marks, rendered, actives, whole, updates] = [[], [], [], [], []];
 let sizes = "";
 for (let run = 0; run < runs; run += 1) {
   const { context, page } = await open(browser);
@@ -27,14 +27,16 @@ for (let run = 0; run < runs; run += 1) {
     bytes[kind] += event.encodedDataLength;
   });
   await page.goto(base);
-  await page.waitForFunction(() => performance.getEntriesByName("serin-overview").length > 0);
+  await page.waitForFunction(() => performance.getEntriesByName("serin-overview-active").length > 0);
   const now = await page.evaluate(() => {
     const mark = performance.getEntriesByName("serin-overview")[0].startTime;
     const read = performance.getEntriesByType("resource").find((each) => each.name.includes("/overview"));
-    return { mark, rendered: mark - read.responseEnd };
+    const all = performance.getEntriesByName("serin-overview-active")[0].startTime;
+    return { mark, rendered: mark - read.responseEnd, all };
   });
   marks.push(now.mark);
   rendered.push(now.rendered);
+  actives.push(now.all);
   const { items } = await api(base, "/overview");
   const busy = async () => (await session.send("Performance.getMetrics")).metrics.find((each) => each.name === "TaskDuration").value;
   whole.push((await busy()) * 1000);
@@ -49,6 +51,7 @@ for (let run = 0; run < runs; run += 1) {
 console.log(sizes);
 console.log(`first rows from the start of the navigation: ${ms(marks)}`);
 console.log(`  of that after the answer of /overview:      ${ms(rendered)}`);
+console.log(`all active rows are there:                    ${ms(actives)}`);
 console.log(`processor time of the page until then:        ${ms(whole)}`);
 console.log(`live changes take of one processor:           median ${median(updates).toFixed(1)}%`);
 

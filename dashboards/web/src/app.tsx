@@ -8,7 +8,7 @@ import { connection, outdated } from "./lib/stream";
 import { useStore } from "./lib/store";
 import { isDark, theme } from "./lib/theme";
 import type { Me } from "./lib/types";
-import { Trouble, Waiting } from "./ui/parts";
+import { Trouble } from "./ui/parts";
 import { LoginView } from "./views/login";
 import { OverviewView } from "./views/overview";
 import { PoliciesView, PolicyView } from "./views/policies";
@@ -31,10 +31,10 @@ export function App() {
       </a>
       <Head me={now.is === "in" ? now.me : null} />
       <main id="main" tabIndex={-1}>
-        {now.is === "asking" && <Waiting what="who you are" />}
         {now.is === "failed" && <Trouble error={now.error} retry={() => void ask()} />}
         {now.is === "out" && <LoginView />}
-        {now.is === "in" && <View />}
+        {/* Who it is and what there is are asked at once: whoever may not see it is shown the login instead. */}
+        {(now.is === "in" || now.is === "asking") && <View />}
       </main>
     </>
   );

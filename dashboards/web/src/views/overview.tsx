@@ -15,6 +15,7 @@ import { OverviewRow, type Received } from "./overview-row";
 const COUNT_PAUSE_MS = 15_000;
 // Many rows change at each tick: they are drawn together.
 const DRAW_PAUSE_MS = 500;
+const FIRST_SCREEN = 40;
 const ENDED_SHOWN_FIRST = 60;
 const ENDED_SHOWN_MORE = 200;
 
@@ -154,9 +155,16 @@ function Table(props: { rows: Received[]; all: number }) {
     watch.observe(below.current);
     return () => watch.disconnect();
   }, [more > 0, ended]);
+  // The first screen stands before the rest is drawn.
+  const [first, setFirst] = useState(FIRST_SCREEN);
   useEffect(() => {
-    if (performance.getEntriesByName("serin-overview").length === 0) performance.mark("serin-overview");
+    once("serin-overview");
+    const timer = setTimeout(() => setFirst(Number.POSITIVE_INFINITY));
+    return () => clearTimeout(timer);
   }, []);
+  useEffect(() => {
+    if (first > FIRST_SCREEN) once("serin-overview-active");
+  }, [first]);
 
   if (rows.length === 0) {
     return props.all === 0 ? (
@@ -188,7 +196,7 @@ function Table(props: { rows: Received[]; all: number }) {
           </tr>
         </thead>
         <tbody role="rowgroup">
-          {rows.slice(0, active + ended).map((received) => (
+          {rows.slice(0, Math.min(first, active + ended)).map((received) => (
             <OverviewRow key={received.row.id} received={received} />
           ))}
         </tbody>
@@ -200,6 +208,11 @@ function Table(props: { rows: Received[]; all: number }) {
       )}
     </section>
   );
+}
+
+/** A mark for measurements: when this was reached for the first time. */
+function once(mark: string): void {
+  if (performance.getEntriesByName(mark).length === 0) performance.mark(mark);
 }
 
 /** The arrow keys go from row to row. */

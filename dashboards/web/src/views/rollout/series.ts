@@ -73,9 +73,10 @@ export function useSeries(id: string, zoom: Zoom): Charted {
     return () => state.current.stop.abort();
   }, [read]);
 
-  // The part that is zoomed into, with as much again on both sides, so that moving shows something.
+  // The part that is zoomed into, with as much again on both sides, so that moving shows something. With few
+  // points in all, each of them is one look already.
   useEffect(() => {
-    if (!zoom || !base || base.times.length < POINTS * 0.9) return setDetail(null);
+    if (!zoom || !base || base.times.length < POINTS * 0.4) return setDetail(null);
     const width = zoom.max - zoom.min;
     const covered = detail && (detail.times[0] ?? Infinity) <= zoom.min && (detail.times.at(-1) ?? 0) >= zoom.max;
     if (covered && (detail.times.at(-1) ?? 0) - (detail.times[0] ?? 0) < 8 * width) return undefined;
