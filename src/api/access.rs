@@ -6,11 +6,11 @@
 
 mod audit;
 pub(super) mod gate;
-mod handlers;
+pub(in crate::api) mod handlers;
 mod identity;
 mod oidc;
 pub(super) mod rules;
-mod session;
+pub(in crate::api) mod session;
 mod throttle;
 pub mod tokens;
 

@@ -44,7 +44,7 @@ pub(super) async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Re
 /// The API and the probes are never answered with a page.
 fn is_of_page(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    !["api", "livez", "readyz", "metrics"].contains(&first)
+    !["api", "livez", "readyz", "metrics"].iter().any(|own| first.eq_ignore_ascii_case(own))
 }
 
 fn missing() -> Response {

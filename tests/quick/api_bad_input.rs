@@ -68,7 +68,9 @@ async fn versions_that_cannot_be_are_refused() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods() {
     let world = world();
-    for path in ["/livez/x", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/rollouts", "/api/v1/rollouts/a/b/c"] {
+    for path in
+        ["/livez/x", "/api", "/api/v1", "/api/v1/nothing", "/api/v2/rollouts", "/api/v1/rollouts/a/b/c"]
+    {
         world.get(path).await.problem(404, "no_such_path");
     }
     for (method, path) in [

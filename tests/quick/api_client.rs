@@ -174,7 +174,7 @@ async fn a_stop_ends_the_streams() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let daemon = Daemon::start(store(), "127.0.0.1:0").await;
     let mut viewer = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
-    viewer.write_all(b"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    viewer.write_all(b"GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
     let mut text = String::new();
     let mut bytes = [0; 4096];
     while !text.contains("event: rollout") {

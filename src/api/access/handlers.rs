@@ -11,11 +11,13 @@ use crate::api::Api;
 use crate::api::input::{Body, Name, Params};
 use crate::api::problem::Problem;
 use crate::api::views::Page;
-use crate::api::views::access::{AuditView, MayView, MeView, NewTokenView, TokenView};
+use crate::api::views::access::{AuditView, MayView, MeView, NewTokenView, TokenBody, TokenView};
 use crate::core::access::{MOST_PATTERNS, Role, Scope, TokenRecord, is_token_name};
 use crate::ports::StoreError;
 
 /// `GET /me`: who asks, and what they may do.
+#[utoipa::path(get, path = "/api/v1/me", tag = "access", operation_id = "show_me",
+    responses((status = 200, description = "Who asks", body = MeView)))]
 pub(in crate::api) async fn me(
     State(api): State<Api>,
     principal: Principal,
@@ -44,6 +46,8 @@ pub(in crate::api) async fn me(
 }
 
 /// `GET /tokens`: all tokens by name, revoked ones too; never the tokens themselves.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "access", operation_id = "list_tokens",
+    responses((status = 200, description = "By name", body = Page<TokenView>)))]
 pub(in crate::api) async fn list_tokens(
     State(api): State<Api>,
     params: Params,
@@ -55,6 +59,8 @@ pub(in crate::api) async fn list_tokens(
 }
 
 /// `POST /tokens`: 201 with the token, which is told this once.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "access", operation_id = "create_token", request_body = TokenBody,
+    responses((status = 201, description = "The token, this once", body = NewTokenView)))]
 pub(in crate::api) async fn create_token(
     State(api): State<Api>,
     principal: Principal,
@@ -115,6 +121,11 @@ pub(in crate::api) async fn create_token(
 }
 
 /// `DELETE /tokens/{name}`: 204; from now on the token is worth nothing.
+#[utoipa::path(delete, path = "/api/v1/tokens/{name}", tag = "access", operation_id = "revoke_token",
+    params(
+        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
+    ),
+    responses((status = 204, description = "It is worth nothing any more")))]
 pub(in crate::api) async fn revoke_token(
     State(api): State<Api>,
     principal: Principal,
@@ -129,6 +140,12 @@ pub(in crate::api) async fn revoke_token(
 }
 
 /// `GET /audit`: what was done, newest first.
+#[utoipa::path(get, path = "/api/v1/audit", tag = "access", operation_id = "list_audit",
+    params(
+        ("before" = Option<u64>, Query, description = "Only lines before this number", minimum = 1),
+        ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "Newest first", body = Page<AuditView>)))]
 pub(in crate::api) async fn audit_log(
     State(api): State<Api>,
     mut params: Params,

@@ -15,6 +15,7 @@ use super::{Access, Note};
 use crate::api::Api;
 use crate::api::input::Body;
 use crate::api::problem::Problem;
+use crate::api::views::access::LoginBody;
 
 /// Longest time that a browser keeps the cookie.
 const LONGEST_SECONDS: i64 = 30 * 86_400;
@@ -22,6 +23,8 @@ const LONGEST_SECONDS: i64 = 30 * 86_400;
 const LONGEST: usize = 3_800;
 
 /// `POST /session`: 204 and a cookie that stands for the token.
+#[utoipa::path(post, path = "/api/v1/session", tag = "access", operation_id = "login", request_body = LoginBody,
+    responses((status = 204, description = "Logged in; the cookie `serin_session` is set")))]
 pub(in crate::api) async fn login(
     State(api): State<Api>,
     Extension(from): Extension<From>,
@@ -59,6 +62,8 @@ pub(in crate::api) async fn login(
 }
 
 /// `DELETE /session`: 204, and the cookie is gone. Needs no session, so that a broken one can be left.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "access", operation_id = "logout",
+    responses((status = 204, description = "Logged out; the cookie is cleared")))]
 pub(in crate::api) async fn logout(
     State(api): State<Api>,
     Extension(From(from)): Extension<From>,

@@ -1,12 +1,13 @@
 //! Callers, tokens and the audit log, as they are shown.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::core::access::{AuditRecord, TokenRecord};
 use crate::core::time::Timestamp;
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MeView {
     /// Their name; null where nobody has to say who they are.
     pub name: Option<String>,
@@ -21,7 +22,7 @@ pub struct MeView {
 }
 
 /// What somebody may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MayView {
     /// Read.
     pub view: bool,
@@ -34,7 +35,7 @@ pub struct MayView {
 }
 
 /// A token, without what makes it one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its name.
     pub name: String,
@@ -71,7 +72,7 @@ impl TokenView {
 }
 
 /// A new token: the only answer that ever has it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewTokenView {
     /// The token.
     pub token: String,
@@ -81,7 +82,7 @@ pub struct NewTokenView {
 }
 
 /// One line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditView {
     /// Its number, for `before`.
     pub id: u64,
@@ -118,4 +119,29 @@ impl AuditView {
             status: line.status,
         }
     }
+}
+
+/// What `POST /session` takes.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes the body, which is read field by field")]
+pub struct LoginBody {
+    /// A token of `serin token create`, or a JWT of the configured issuer.
+    #[schema(min_length = 1, max_length = 8000)]
+    token: String,
+}
+
+/// What `POST /tokens` takes.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes the body, which is read field by field")]
+pub struct TokenBody {
+    /// Its name: letters, digits, `.`, `_` and `-`.
+    #[schema(min_length = 1, max_length = 63, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: String,
+    /// `viewer`, `approver`, `operator` or `admin`.
+    role: String,
+    /// The targets that it holds for, as patterns; all, where nothing is said.
+    services: Option<Vec<String>>,
+    /// After so many seconds it is worth nothing.
+    #[schema(minimum = 1, maximum = 315_360_000)]
+    expires_in_seconds: Option<u64>,
 }

@@ -11,7 +11,8 @@ use super::kit::{asking, by_tokens, world, world_with};
 #[tokio::test]
 async fn every_answer_tells_browsers_to_be_careful() {
     let world = world();
-    for (path, status) in [("/livez", 200), ("/api/v1/me", 401), ("/nothing", 404), ("/api/v1/nothing", 404)]
+    for (path, status) in
+        [("/livez", 200), ("/api/v1/me", 401), ("/nothing.txt", 404), ("/api/v1/nothing", 404)]
     {
         let answer = world.get(path, "").await;
         assert_eq!(answer.status, status, "{path}");

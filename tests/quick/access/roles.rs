@@ -92,6 +92,10 @@ async fn every_route_of_the_router_stands_in_the_table() {
     }
     for path in paths {
         for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            // Its answer has no end; the tests of the stream have it.
+            if path == "/api/v1/stream" && method == "GET" {
+                continue;
+            }
             let uri = path.replace("{id}", CHECKOUT).replace("{name}", "x").replace("{*path}", "x");
             let answer = world.send(asking(method, &uri, &admin, &Value::Null)).await;
             assert!(!answer.text.contains("not_in_table"), "{method} {path}: {answer:?}");
