@@ -150,7 +150,7 @@ fn check(dashboard: &Dashboard) -> Vec<String> {
             && variable["type"] == "datasource"
             && variable["query"] == "prometheus"
     };
-    if !dashboard.variables().iter().any(|variable| datasource(variable)) {
+    if !dashboard.variables().iter().any(datasource) {
         found.push("no variable `datasource` of type datasource".to_owned());
     }
     let of_variable = dashboard.variables().into_iter().filter(|v| v["type"] == "query");
@@ -274,14 +274,15 @@ fn dashboards_can_be_imported_as_they_are() {
 
 #[test]
 fn wrong_dashboards_are_found() {
-    let spoil = |change: &dyn Fn(&mut Value)| {
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let spoil = |change: Change<'_>| {
         let mut dashboard = all().remove(1);
         change(&mut dashboard.json);
         check(&dashboard).join("\n")
     };
     assert_eq!(spoil(&|_| {}), "");
     let panel = 1; // The first after its row.
-    let cases: [(&dyn Fn(&mut Value), &str); 12] = [
+    let cases: [(Change<'_>, &str); 12] = [
         (&|json| json["schemaVersion"] = json!(30), "schemaVersion 30"),
         (&|json| json["panels"][panel]["type"] = json!("graph"), "the panel type \"graph\""),
         (&|json| json["panels"][panel]["id"] = json!(1), "2 panels have the id Some(1)"),
