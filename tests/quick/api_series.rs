@@ -1,7 +1,7 @@
 //! Charts: what is stored of a rollout, in as many points as asked for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use serde_json::json;
 use serin::core::metric::{Counts, MetricObservation, TickObservation, Usage};

@@ -130,9 +130,6 @@ pub async fn rollouts_are_filtered_newest_first(store: AnyStore) {
         (RolloutFilter { active: Some(false), ..all.clone() }, "r1"),
         (
             RolloutFilter {
-                policy: None,
-                since: None,
-                until: None,
                 target: Some("a".into()),
                 targets: None,
                 phase: Some("preflight".into()),
