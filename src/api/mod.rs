@@ -37,6 +37,7 @@ mod targets;
 pub mod views;
 mod waiting;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,7 +140,13 @@ pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> 
         .route("/policies", get(targets::policies))
         .route("/rollouts/{id}/report", get(report::report))
         .route("/annotations", get(annotations::annotations))
-        .route("/policies/check", post(policies::check))
+        .route(
+            "/policies/check",
+            post(policies::check).layer::<_, Infallible>((
+                axum::Extension(policies::BYTES),
+                DefaultBodyLimit::max(policies::BYTES.0),
+            )),
+        )
         .route("/policies/{name}/plan", get(policies::plan))
         .route("/policies/{name}", get(targets::policy))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::bounded));
