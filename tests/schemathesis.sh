@@ -4,6 +4,6 @@
 # The event stream never ends, and a plan may be answered with "busy"; both have tests of their own.
 set -euo pipefail
 base=${1:?the address of a daemon, such as http://127.0.0.1:7423}
-exec "${SCHEMATHESIS:-schemathesis}" run "$base/api/v1/openapi.json" --url "$base" \
+exec "${SCHEMATHESIS:-schemathesis}" --config-file "$(dirname "$0")/schemathesis.toml" run "$base/api/v1/openapi.json" --url "$base" \
     --exclude-path /api/v1/stream --exclude-path '/api/v1/policies/{name}/plan' \
     --max-examples "${EXAMPLES:-50}" --seed "${SEED:-1}" --request-timeout 20

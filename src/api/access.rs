@@ -1,6 +1,6 @@
 //! Who asks, and what they may do.
 //!
-//! Every request passes [`gate::gate`]: the table of [`rules`] says what its route needs, the caller is
+//! Every request passes `gate::gate`: the table of `rules` says what its route needs, the caller is
 //! found out from a bearer credential or the session's cookie, and what changes something is written
 //! into the audit log.
 

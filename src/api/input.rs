@@ -13,6 +13,13 @@ use super::Api;
 use super::problem::{FieldError, Problem};
 use crate::core::time::Timestamp;
 
+/// Points in time that are taken as Unix milliseconds: of the years 1 to 9999.
+pub(super) const MILLISECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_000;
+
+/// The largest body of a route, where it is not the usual one.
+#[derive(Clone, Copy)]
+pub(super) struct BodyBytes(pub(super) usize);
+
 /// The fields of a JSON object, taken out one by one; [`Body::finish`] tells what was wrong.
 pub(super) struct Body {
     fields: Map<String, Value>,
@@ -27,11 +34,12 @@ impl FromRequest<Api> for Body {
         if !is_json(request.headers()) {
             return Err(Problem::media_type());
         }
+        let most = request.extensions().get::<BodyBytes>().map_or(api.limits.body_bytes, |most| most.0);
         let bytes = bytes::Bytes::from_request(request, api).await.map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(rejection)
                 if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE =>
             {
-                Problem::too_large(api.limits.body_bytes)
+                Problem::too_large(most)
             }
             other => Problem::not_json(format!("the body could not be read: {}", other.body_text())),
         })?;
@@ -273,7 +281,10 @@ impl Params {
     pub(super) fn time(&mut self, name: &'static str) -> Option<Timestamp> {
         let text = self.text(name)?;
         let read = match text.parse::<i64>() {
-            Ok(milliseconds) => jiff::Timestamp::from_millisecond(milliseconds).ok(),
+            Ok(milliseconds) if MILLISECONDS.contains(&milliseconds) => {
+                jiff::Timestamp::from_millisecond(milliseconds).ok()
+            }
+            Ok(_) => None,
             Err(_) => text.parse::<jiff::Timestamp>().ok(),
         };
         if read.is_none() {

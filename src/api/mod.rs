@@ -39,6 +39,7 @@ mod tls;
 pub mod views;
 mod waiting;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,7 +189,13 @@ fn v1() -> Router<Api> {
         .route("/policies", get(targets::policies))
         .route("/rollouts/{id}/report", get(report::report))
         .route("/annotations", get(annotations::annotations))
-        .route("/policies/check", post(policies::check))
+        .route(
+            "/policies/check",
+            post(policies::check).layer::<_, Infallible>((
+                axum::Extension(policies::BYTES),
+                DefaultBodyLimit::max(policies::BYTES.0),
+            )),
+        )
         .route("/policies/{name}/plan", get(policies::plan))
         .route("/policies/{name}", get(targets::policy))
 }

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::Api;
 use super::access::Principal;
-use super::input::{Body, Name, Params};
+use super::input::{Body, BodyBytes, Name, Params};
 use super::problem::{FieldError, Problem};
 use super::views::bodies::CheckBody;
 use super::views::{CheckView, PolicyProblem, PolicyView};
@@ -20,6 +20,8 @@ use crate::core::policy::Policy;
 use crate::montecarlo::plan::{Question, RUNS};
 use crate::montecarlo::{self, Runs};
 
+/// The largest body with a policy: its characters may be escaped.
+pub(super) const BYTES: BodyBytes = BodyBytes(1024 * 1024);
 /// Longest policy that is checked, in characters.
 const LONGEST: usize = 60_000;
 /// Plans that are kept.

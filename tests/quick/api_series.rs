@@ -1,7 +1,6 @@
 //! Charts: what is stored of a rollout, in as many points as asked for.
 
 use std::sync::Arc;
-use tokio::time::Instant;
 
 use serde_json::json;
 use serin::core::metric::{Counts, MetricObservation, TickObservation, Usage};
@@ -9,6 +8,7 @@ use serin::core::target::Weight;
 use serin::core::time::Timestamp;
 use serin::ports::{Commit, Store};
 use serin::store::SqliteStore;
+use tokio::time::Instant;
 
 use super::example::{NOW, assessment, policy, rollout, spec, steered};
 use super::{World, world};

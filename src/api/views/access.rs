@@ -137,9 +137,10 @@ pub struct TokenBody {
     /// Its name: letters, digits, `.`, `_` and `-`.
     #[schema(min_length = 1, max_length = 63, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     name: String,
-    /// `viewer`, `approver`, `operator` or `admin`.
+    /// What it may do; an admin's `services` are all.
+    #[schema(pattern = "^(viewer|approver|operator|admin)$")]
     role: String,
-    /// The targets that it holds for, as patterns; all, where nothing is said.
+    /// The targets that it holds for, as patterns such as `shop-*`; all, where nothing is said.
     services: Option<Vec<String>>,
     /// After so many seconds it is worth nothing.
     #[schema(minimum = 1, maximum = 315_360_000)]

@@ -9,6 +9,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::api::input::MILLISECONDS;
+
 use super::vocabulary::RolloutKind;
 use super::{SeriesRow, SeriesView};
 
@@ -144,11 +146,10 @@ impl PartialSchema for Moment {
         let text = ObjectBuilder::new()
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
-        // What a calendar of four-digit years can hold.
         let milliseconds = ObjectBuilder::new()
             .schema_type(Type::Integer)
-            .minimum(Some(-377_705_023_201_000_i64))
-            .maximum(Some(253_402_207_200_999_i64));
+            .minimum(Some(*MILLISECONDS.start()))
+            .maximum(Some(*MILLISECONDS.end()));
         let both = AnyOfBuilder::new().item(text).item(milliseconds);
         both.description(Some("A point in time: RFC 3339, or Unix milliseconds.")).into()
     }
