@@ -10,6 +10,7 @@ pub mod config;
 pub mod core;
 pub mod demo;
 pub mod engine;
+pub mod messages;
 pub mod montecarlo;
 pub mod notifiers;
 pub mod ports;

@@ -10,13 +10,14 @@ use thiserror::Error;
 
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 pub use crate::core::arms::ArmSelector;
+use crate::core::gate::{Gate, GateAnswer, Hook, Occasion};
 use crate::core::judge::{Assessment, JudgeState, Recorded};
 use crate::core::metric::{
     MetricCursor, MetricObservation, NoData, Reading, TickObservation, ValueObservation,
 };
 use crate::core::policy::MetricSource;
 use crate::core::rollout::{Command, EventRecord, Notice, Rollout, RolloutId};
-use crate::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Target};
+use crate::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Target, Weight};
 use crate::core::time::Timestamp;
 
 // ---------------------------------------------------------------------------------------------- metrics
@@ -195,6 +196,20 @@ pub struct NotifyError {
     pub retry: bool,
     /// What came back.
     pub detail: String,
+    /// Not before so much time, as the receiver asked for (`Retry-After`).
+    pub after: Option<Duration>,
+}
+
+impl NotifyError {
+    /// It makes sense to try again.
+    pub fn again(detail: impl Into<String>) -> NotifyError {
+        NotifyError { retry: true, detail: detail.into(), after: None }
+    }
+
+    /// It makes no sense to try again.
+    pub fn never(detail: impl Into<String>) -> NotifyError {
+        NotifyError { retry: false, detail: detail.into(), after: None }
+    }
 }
 
 /// A channel to people or programs.
@@ -202,6 +217,50 @@ pub struct NotifyError {
 pub trait Notifier: Send + Sync {
     /// Delivers one notice, with its key as the idempotency key.
     async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError>;
+}
+
+// ------------------------------------------------------------------------------------------------ gates
+
+/// What a gate's check is asked with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateRequest {
+    /// `ROLLOUT/OCCASION/GATE/TIMES_ASKED`: the same over retries of one question.
+    pub key: String,
+    /// The gate.
+    pub gate: Gate,
+    /// What it stands before.
+    pub occasion: Occasion,
+    /// The rollout's identity.
+    pub rollout: RolloutId,
+    /// The target's name.
+    pub target: String,
+    /// The configured provider that measures the target.
+    pub provider: String,
+    /// The version that is released.
+    pub version: String,
+    /// What runs as stable, as far as is known.
+    pub stable_version: Option<String>,
+    /// The policy's name.
+    pub policy: String,
+    /// The weight that the next step gives the canary.
+    pub weight: Weight,
+    /// Who asked for the rollout.
+    pub started_by: String,
+    /// The canary's series.
+    pub canary: ArmSelector,
+    /// The baseline's series.
+    pub baseline: ArmSelector,
+    /// Serin's wall clock.
+    pub now: Timestamp,
+}
+
+/// Asks gates' checks and runs hooks. Every call ends within the check's own time; a fault is an answer.
+#[async_trait]
+pub trait Gatekeeper: Send + Sync {
+    /// Asks once.
+    async fn ask(&self, request: &GateRequest) -> GateAnswer;
+    /// Does what a hook says, with the notice's key as the idempotency key.
+    async fn run(&self, hook: &Hook, notice: &Notice) -> Result<(), NotifyError>;
 }
 
 // ------------------------------------------------------------------------------------------------ store

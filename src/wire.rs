@@ -10,6 +10,7 @@ use serin::api::{Access, Limits, Tls};
 use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
+use serin::messages::Words;
 use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
@@ -131,9 +132,10 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
         routers.insert(name.clone(), built);
     }
+    let words = Arc::new(Words::default());
     let mut notifiers = BTreeMap::new();
     for (name, notifier) in &config.notifiers {
-        let built = notifier.build().with_context(|| format!("notifier {name}"))?;
+        let built = notifier.build(&words).with_context(|| format!("notifier {name}"))?;
         notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {

@@ -73,6 +73,7 @@ pub(super) fn waiting_for(rollout: &Rollout, target: Option<&Target>) -> Option<
             }
             _ => proxies(mine, "100%"),
         },
+        Phase::Verifying { .. } => waiting(Awaited::Time, "Waiting for the service to be as it was before."),
         _ if !rollout.holds.is_empty() => held(rollout),
         Phase::Preflight => preflight(rollout),
         Phase::Preparing { .. } => {

@@ -82,6 +82,7 @@ pub(super) fn guardrail(
         severity: severity?,
         action: action?,
         regardless_of_baseline: regardless_of_baseline?,
+        warn_after: None,
     })
 }
 

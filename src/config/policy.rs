@@ -6,8 +6,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::core::policy::{
-    Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Step,
-    TrafficShare,
+    Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Preflight,
+    Step, TrafficShare,
 };
 use crate::core::target::Weight;
 
@@ -72,6 +72,13 @@ fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
         metrics: metrics?,
         guardrails: guardrails?,
         bake,
+        gates: Vec::new(),
+        hooks: Vec::new(),
+        preflight: Preflight::default(),
+        verify: None,
+        announce: Vec::new(),
+        messages: BTreeMap::new(),
+        runbook: None,
     })
 }
 

@@ -84,6 +84,7 @@ fn target(
         .and_then(|f| f.line(500));
     let labels_of_all = fields.or("labels", BTreeMap::new(), |f| labels(&f));
     let stable_version = fields.maybe("stable_version", |f| f.line(200));
+    let environment = fields.maybe("environment", |f| f.name());
     let stable = fields.need("stable", "the pool of the running version").and_then(|f| pool(&f));
     let canary = fields.need("canary", "the pool of the new version").and_then(|f| pool(&f));
     let baseline = fields.maybe("baseline", |f| pool(&f));
@@ -102,6 +103,7 @@ fn target(
             canary,
             baseline,
             stable_version,
+            environment: environment.unwrap_or_default(),
         },
     );
     if let Some(spec) = &spec {

@@ -5,7 +5,9 @@
 
 pub mod access;
 pub mod arms;
+pub mod calendar;
 pub mod counter;
+pub mod gate;
 pub mod judge;
 pub mod metric;
 pub mod policy;

@@ -1,9 +1,11 @@
 //! Validated policy types. They are made by `config` only; every value here is within its range.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::{Gate, Hook};
 use super::target::Weight;
 
 /// How a release is stepped, judged and stopped. A rollout keeps the policy that it started with.
@@ -27,6 +29,56 @@ pub struct Policy {
     pub guardrails: Vec<Guardrail>,
     /// How long 100% is watched before the rollout has succeeded.
     pub bake: Bake,
+    /// What must say yes before it goes on.
+    #[serde(default)]
+    pub gates: Vec<Gate>,
+    /// What is done when it has come to a point.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// What must be so before anything begins.
+    #[serde(default)]
+    pub preflight: Preflight,
+    /// What must be so after a way back; `None`: it is over when the split is seen.
+    #[serde(default)]
+    pub verify: Option<Verify>,
+    /// A rollout that begins at a set time is announced so long before it.
+    #[serde(default)]
+    pub announce: Vec<Duration>,
+    /// Its own texts (templates over the notice), by the name of the notice's kind.
+    #[serde(default)]
+    pub messages: BTreeMap<String, String>,
+    /// Where people look what to do when it is rolled back.
+    #[serde(default)]
+    pub runbook: Option<String>,
+}
+
+/// What must be so before anything begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preflight {
+    /// The baseline breaks no guardrail. A hotfix for a broken service says `false`.
+    pub healthy_baseline: bool,
+    /// At the traffic of before, the tests can find a regression to five times within the steps.
+    pub enough_traffic: bool,
+    /// What is not so within this time is refused. The limit `blind` holds for missing data.
+    pub within: Duration,
+}
+
+impl Default for Preflight {
+    fn default() -> Preflight {
+        Preflight { healthy_baseline: true, enough_traffic: false, within: Duration::from_secs(1800) }
+    }
+}
+
+/// When a way back counts as verified.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verify {
+    /// Every proportion and latency of the service must be back within so much.
+    pub within: Duration,
+    /// It must have been so for this long.
+    pub hold_for: Duration,
+    /// Back means: at most so many times what it was before the rollout, and no guardrail's absolute
+    /// limit broken.
+    pub at_most_times: f64,
 }
 
 /// Whether a policy moves traffic.
@@ -295,6 +347,10 @@ pub struct Guardrail {
     pub action: GuardrailAction,
     /// Fires even if the baseline breaches too.
     pub regardless_of_baseline: bool,
+    /// Told as a warning when the breach has lasted so long, before it fires (the class `standard`);
+    /// `None`: the class `immediate`, which says nothing before it acts.
+    #[serde(default)]
+    pub warn_after: Option<Duration>,
 }
 
 /// What a guardrail looks at.

@@ -133,6 +133,9 @@ pub struct TargetSpec {
     pub baseline: Option<Pool>,
     /// What runs as stable before Serin's first promotion.
     pub stable_version: Option<String>,
+    /// Where it runs, for routing what is told: `production`, `staging`.
+    #[serde(default)]
+    pub environment: Option<String>,
 }
 
 /// A group of instances that run one version.
@@ -201,6 +204,40 @@ pub struct Target {
     /// it themselves.
     #[serde(default)]
     pub history: BTreeMap<String, KeptHistory>,
+    /// The incident that is open: one at a time, whatever happens to the target.
+    #[serde(default)]
+    pub incident: Option<Incident>,
+}
+
+/// An incident that was told to people and is not over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// The same from the first trigger to the resolve.
+    pub key: String,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// The rollout that it is about.
+    pub rollout: RolloutId,
+    /// What it is about.
+    pub cause: IncidentCause,
+    /// Who has taken it over.
+    pub acknowledged_by: Option<String>,
+}
+
+/// What an incident is about; a graver one replaces a lesser one under the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentCause {
+    /// There is no data.
+    Blind,
+    /// A gate or a hook needs a person.
+    Gate,
+    /// The split is not confirmed.
+    Unconfirmed,
+    /// The release was taken back, or ought to be.
+    Rollback,
+    /// The router could not be brought to the safe split.
+    Failed,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count
@@ -299,6 +336,7 @@ impl Target {
             drain: Duration::ZERO,
             nodes: BTreeMap::new(),
             history: BTreeMap::new(),
+            incident: None,
         }
     }
 

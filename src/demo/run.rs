@@ -295,6 +295,7 @@ fn target(services: &[Service; 2]) -> TargetSpec {
         canary: pool(1),
         baseline: None,
         stable_version: Some(RUNNING.to_owned()),
+        environment: None,
     }
 }
 

@@ -197,6 +197,9 @@ impl Handle {
             last: None,
             last_compared: None,
             ended_at: None,
+            not_before: None,
+            announced: Vec::new(),
+            gates: Default::default(),
         };
         let first = EventRecord {
             seq: 1,

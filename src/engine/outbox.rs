@@ -76,7 +76,7 @@ impl Engine {
         self.pass("before_deliver")?;
         let result = timeout(self.parts.options.call_deadline, notifier.deliver(&entry.notice))
             .await
-            .unwrap_or_else(|_| Err(NotifyError { retry: true, detail: "no answer in time".to_owned() }));
+            .unwrap_or_else(|_| Err(NotifyError::again("no answer in time")));
         Ok(match result {
             Ok(()) => Delivery::Done,
             Err(error) if error.retry && entry.attempts + 1 < MOST_ATTEMPTS => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::messages::Words;
 use crate::ports::Notifier;
 
 /// The configuration of a channel; its variant names the kind.
@@ -28,10 +29,10 @@ impl NotifierConfig {
     ///
     /// # Errors
     /// [`NotifierBuildError`] if a secret cannot be read.
-    pub fn build(&self) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
+    pub fn build(&self, words: &Arc<Words>) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
         match self {
             NotifierConfig::Log => Ok(Arc::new(log::LogNotifier)),
-            NotifierConfig::Webhook(config) => config.build(),
+            NotifierConfig::Webhook(config) => config.build(words),
         }
     }
 }

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 
 use super::NotifierBuildError;
 use crate::core::rollout::Notice;
+use crate::messages::Words;
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -29,7 +30,7 @@ impl WebhookConfig {
     ///
     /// # Errors
     /// If a secret cannot be read or a header is not one.
-    pub fn build(&self) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
+    pub fn build(&self, _words: &Arc<Words>) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
         let mut headers = HeaderMap::new();
         for (name, source) in &self.headers {
             let error = |detail: String| NotifierBuildError(format!("webhook header {name}: {detail}"));
@@ -65,12 +66,12 @@ impl Notifier for Webhook {
             .json(notice)
             .send()
             .await
-            .map_err(|e| NotifyError { retry: true, detail: e.without_url().to_string() })?;
+            .map_err(|e| NotifyError::again(e.without_url().to_string()))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
         let retry = status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408;
-        Err(NotifyError { retry, detail: format!("the receiver answered with status {status}") })
+        Err(NotifyError { retry, detail: format!("the receiver answered with status {status}"), after: None })
     }
 }

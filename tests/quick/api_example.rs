@@ -106,8 +106,16 @@ pub fn policy() -> Policy {
             severity: Severity::Critical,
             action: GuardrailAction::RollBack,
             regardless_of_baseline: false,
+            warn_after: None,
         }],
         bake: Bake { duration: seconds(1800), limits: vec![] },
+        gates: Vec::new(),
+        hooks: Vec::new(),
+        preflight: Default::default(),
+        verify: None,
+        announce: Vec::new(),
+        messages: Default::default(),
+        runbook: None,
     }
 }
 
@@ -127,6 +135,7 @@ pub fn spec() -> TargetSpec {
         canary: pool("checkout-b", "{version}"),
         baseline: None,
         stable_version: Some("v1.4.1".into()),
+        environment: None,
     }
 }
 
@@ -160,6 +169,9 @@ pub fn rollout() -> Rollout {
         last: Some(assessment()),
         last_compared: None,
         ended_at: None,
+        not_before: None,
+        announced: Vec::new(),
+        gates: Default::default(),
     }
 }
 

@@ -46,7 +46,7 @@ async fn start(answers: &[Option<u16>]) -> (Receiver, String) {
 fn channel(url: &str) -> Arc<dyn Notifier> {
     let config =
         WebhookConfig { url: url.to_owned(), deadline: Duration::from_secs(1), headers: BTreeMap::new() };
-    config.build().expect("a channel")
+    config.build(&Default::default()).expect("a channel")
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ fn a_secret_header_that_is_not_there_is_an_error_that_names_it() {
         deadline: Duration::from_secs(1),
         headers: BTreeMap::from([("X-Token".to_owned(), SecretSource::Env("SERIN_TEST_NOT_SET".to_owned()))]),
     };
-    let error = config.build().err().expect("no secret").to_string();
+    let error = config.build(&Default::default()).err().expect("no secret").to_string();
     assert!(error.contains("X-Token") && error.contains("SERIN_TEST_NOT_SET"), "{error}");
 }
 

@@ -21,7 +21,7 @@ impl Notifier for FakeNotifier {
         self.life.step("notifier.deliver before").await;
         let result = {
             let mut world = self.world.lock();
-            let error = |detail: &str| Err(NotifyError { retry: true, detail: detail.to_owned() });
+            let error = |detail: &str| Err(NotifyError::again(detail));
             if world.has(FaultKind::NotifierFails) {
                 error("the receiver answered with status 503")
             } else {

@@ -71,6 +71,13 @@ pub fn policy() -> PolicyBuilder {
             metrics: vec![errors()],
             guardrails: Vec::new(),
             bake: Bake { duration: secs(60), limits: vec![] },
+            gates: Vec::new(),
+            hooks: Vec::new(),
+            preflight: Default::default(),
+            verify: None,
+            announce: Vec::new(),
+            messages: Default::default(),
+            runbook: None,
         },
     }
 }
@@ -239,6 +246,7 @@ pub fn error_guardrail(limit: f64) -> Guardrail {
         severity: Severity::Critical,
         action: GuardrailAction::RollBack,
         regardless_of_baseline: false,
+        warn_after: None,
     }
 }
 
@@ -262,6 +270,7 @@ pub fn target_spec(name: &str) -> TargetSpec {
         canary: pool("b"),
         baseline: None,
         stable_version: Some("v1".to_owned()),
+        environment: None,
     }
 }
 
@@ -295,6 +304,9 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         last: None,
         last_compared: None,
         ended_at: None,
+        not_before: None,
+        announced: Vec::new(),
+        gates: Default::default(),
     }
 }
 
@@ -316,15 +328,13 @@ pub fn command(key: &str, kind: CommandKind) -> Command {
 
 /// A notice about event `seq` of a rollout.
 pub fn notice(rollout: &Rollout, seq: u64, kind: NoticeKind) -> Notice {
+    let sentence = format!("{} on {}: something happened.", rollout.version, rollout.target);
+    let key = format!("{}/{seq}", rollout.id);
     Notice {
-        key: format!("{}/{seq}", rollout.id),
-        kind,
-        severity: Severity::Medium,
         rollout: rollout.id.to_string(),
         target: rollout.target.clone(),
         version: rollout.version.clone(),
-        at: rollout.created_at,
-        sentence: format!("{} on {}: something happened.", rollout.version, rollout.target),
+        ..Notice::new(key, kind, Severity::Medium, rollout.created_at, sentence)
     }
 }
 

@@ -40,15 +40,15 @@ macro_rules! words {
 words! {
     Mode { Act, Observe }
     RolloutKind { Release, Revert }
-    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze }
+    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn }
     ReasonCode {
         Harm, Catastrophe, Guardrail, BothBroke, BothBad, Silent, Blind, Undecided, NotWorse, Command, Superseded,
-        Preflight, Router,
+        Preflight, Router, Gate,
     }
     EventKind {
         Created, Started, HistoryTaken, Advanced, StepEntered, SplitSeen, HoldAdded, HoldRemoved, Alert, WouldHave,
         Command, CommandRefused, Promoted, BakeStarted, RollbackStarted, Unconfirmed, Succeeded, RolledBack,
-        Cancelled, Failed,
+        Cancelled, Failed, Announced, GateDue, GateBegun, GateOpened, GateRefused, Approved, Verified,
     }
     AtMax { Hold, RollBack, PromoteUnproven }
     LimitOutcome { Hold, RollBack }

@@ -6,7 +6,7 @@ use crate::stats::ratio::{HIGHEST, LOWEST};
 use crate::stats::special::exp;
 
 /// A proportion as percent, with two significant digits below 10%: `3.1%`, `0.05%`, `31.4%`.
-pub(super) fn percent(share: f64) -> String {
+pub(in crate::core) fn percent(share: f64) -> String {
     format!("{}%", significant(share * 100.0))
 }
 
@@ -16,7 +16,7 @@ pub(super) fn points(share: f64) -> String {
 }
 
 /// Two significant digits, at least to the first decimal: `0.5`, `3.1`, `31.4`, `0`.
-pub(super) fn significant(value: f64) -> String {
+pub(in crate::core) fn significant(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
         _ if size >= 0.995 => 1,
@@ -101,7 +101,7 @@ pub(super) fn time(duration: Duration) -> String {
 }
 
 /// A latency in seconds: `250 ms`, `1.5 s`.
-pub(super) fn latency(seconds: f64) -> String {
+pub(in crate::core) fn latency(seconds: f64) -> String {
     if seconds.abs() < 1.0 {
         format!("{} ms", significant(seconds * 1000.0))
     } else {

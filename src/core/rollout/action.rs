@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::State;
+use super::state::{ReasonCode, State};
 use crate::core::metric::TickObservation;
 use crate::core::policy::Severity;
+use crate::core::target::Weight;
 use crate::core::time::Timestamp;
 
 /// The result of a transition: the new state, and what is to be stored and done with it.
@@ -86,6 +87,20 @@ pub enum EventKind {
     Cancelled,
     /// The end with an unsafe router.
     Failed,
+    /// It was announced before its beginning.
+    Announced,
+    /// A gate is waited for.
+    GateDue,
+    /// A gate's program begins.
+    GateBegun,
+    /// A gate has said yes.
+    GateOpened,
+    /// A gate has said no, or not yes in time.
+    GateRefused,
+    /// A person has said yes or no at a gate.
+    Approved,
+    /// After a way back: whether the service is as it was before.
+    Verified,
 }
 
 /// Something to tell people or programs. Its key names the event, so that a receiver sees it once.
@@ -107,6 +122,104 @@ pub struct Notice {
     pub at: Timestamp,
     /// The sentence with its figures.
     pub sentence: String,
+    /// The policy's name.
+    #[serde(default)]
+    pub policy: String,
+    /// What runs as stable.
+    #[serde(default)]
+    pub stable_version: Option<String>,
+    /// Who asked for the rollout.
+    #[serde(default)]
+    pub started_by: String,
+    /// The step, counted from 1, of so many.
+    #[serde(default)]
+    pub step: Option<(usize, usize)>,
+    /// The canary's wanted weight.
+    #[serde(default)]
+    pub weight: Weight,
+    /// The stable code of the reason, where there is one.
+    #[serde(default)]
+    pub reason: Option<ReasonCode>,
+    /// What the metrics showed.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
+    /// What it does to the target's incident.
+    #[serde(default)]
+    pub incident: Option<IncidentChange>,
+    /// For announcements: when the rollout begins.
+    #[serde(default)]
+    pub begins_at: Option<Timestamp>,
+    /// Where the target runs, as the configuration says: `production`, `staging`.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// What the policy's own template made of it.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+impl Notice {
+    /// A notice without what may be left out.
+    pub fn new(key: String, kind: NoticeKind, severity: Severity, at: Timestamp, sentence: String) -> Notice {
+        Notice {
+            key,
+            kind,
+            severity,
+            rollout: String::new(),
+            target: String::new(),
+            version: String::new(),
+            at,
+            sentence,
+            policy: String::new(),
+            stable_version: None,
+            started_by: String::new(),
+            step: None,
+            weight: Weight::ZERO,
+            reason: None,
+            figures: Vec::new(),
+            incident: None,
+            begins_at: None,
+            environment: None,
+            message: None,
+        }
+    }
+}
+
+/// What one metric showed, for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// The policy's metric.
+    pub metric: String,
+    /// Its verdict's stable name.
+    pub verdict: String,
+    /// Of the canary, with its unit: `2.7%`, `310 ms`.
+    pub canary: Option<String>,
+    /// Of the baseline, with its unit.
+    pub baseline: Option<String>,
+    /// Canary to baseline: the interval's low end, the estimate, the high end.
+    pub ratio: Option<[f64; 3]>,
+}
+
+/// What a notice does to the one incident of a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentChange {
+    /// The same from the first trigger to the resolve: `TARGET/ROLLOUT/EVENT_SEQ`.
+    pub key: String,
+    /// What.
+    pub step: IncidentStep,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// What happens to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentStep {
+    /// It is opened, or something is added to it.
+    Trigger,
+    /// A person has taken it over.
+    Acknowledge,
+    /// It is over.
+    Resolve,
 }
 
 /// What a notice is about.
@@ -135,4 +248,70 @@ pub enum NoticeKind {
     Cancelled,
     /// The router could not be brought to the safe split.
     Failed,
+    /// It begins in so much time.
+    Announced,
+    /// Its progress, at the middle of a long step.
+    Progress,
+    /// A gate waits for somebody, or has not said yes in time.
+    Gate,
+    /// A guardrail of the class `standard` is broken; the rollback follows if it stays so.
+    Warning,
+    /// After a way back: the service is as it was before.
+    Verified,
+    /// After a way back: the service is not as it was before.
+    NotVerified,
+    /// A person has taken an incident over.
+    Acknowledged,
+    /// The cause of an alert is gone.
+    Resolved,
+}
+
+impl NoticeKind {
+    /// All kinds, in the order of a rollout's life.
+    pub const ALL: [NoticeKind; 19] = [
+        NoticeKind::Announced,
+        NoticeKind::Started,
+        NoticeKind::Step,
+        NoticeKind::Progress,
+        NoticeKind::Gate,
+        NoticeKind::Held,
+        NoticeKind::Alert,
+        NoticeKind::Warning,
+        NoticeKind::RollbackStarted,
+        NoticeKind::Unconfirmed,
+        NoticeKind::RolledBack,
+        NoticeKind::Verified,
+        NoticeKind::NotVerified,
+        NoticeKind::Promoted,
+        NoticeKind::Succeeded,
+        NoticeKind::Cancelled,
+        NoticeKind::Failed,
+        NoticeKind::Acknowledged,
+        NoticeKind::Resolved,
+    ];
+
+    /// The stable name, as in the API and in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticeKind::Announced => "announced",
+            NoticeKind::Started => "started",
+            NoticeKind::Step => "step",
+            NoticeKind::Progress => "progress",
+            NoticeKind::Gate => "gate",
+            NoticeKind::Held => "held",
+            NoticeKind::Alert => "alert",
+            NoticeKind::Warning => "warning",
+            NoticeKind::RollbackStarted => "rollback_started",
+            NoticeKind::Unconfirmed => "unconfirmed",
+            NoticeKind::RolledBack => "rolled_back",
+            NoticeKind::Verified => "verified",
+            NoticeKind::NotVerified => "not_verified",
+            NoticeKind::Promoted => "promoted",
+            NoticeKind::Succeeded => "succeeded",
+            NoticeKind::Cancelled => "cancelled",
+            NoticeKind::Failed => "failed",
+            NoticeKind::Acknowledged => "acknowledged",
+            NoticeKind::Resolved => "resolved",
+        }
+    }
 }

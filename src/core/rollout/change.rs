@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Action, Compared, Ending, EventKind, EventRecord, Hold, Notice, NoticeKind, Outcome, Phase, Reason,
-    ReasonCode, Stage, State, Timers,
+    Action, Compared, Ending, EventKind, EventRecord, Hold, NoticeKind, Outcome, Phase, Reason, ReasonCode,
+    Stage, State, Timers, told,
 };
 use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
@@ -42,17 +42,8 @@ impl Change {
 
     /// Tells about the event that was recorded last; its number makes the key.
     pub fn notify(&mut self, kind: NoticeKind, severity: Severity, sentence: String) {
-        let rollout = &self.state.rollout;
-        self.actions.push(Action::Notify(Notice {
-            key: format!("{}/{}", rollout.id, rollout.event_seq),
-            kind,
-            severity,
-            rollout: rollout.id.0.clone(),
-            target: rollout.target.clone(),
-            version: rollout.version.clone(),
-            at: self.now,
-            sentence,
-        }));
+        let notice = told::notice(&self.state, kind, severity, sentence, self.now);
+        self.actions.push(Action::Notify(notice));
     }
 
     /// Records and tells.

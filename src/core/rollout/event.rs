@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::state::RolloutId;
+use crate::core::gate::GateAnswer;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, ValueObservation};
 use crate::core::target::ObservedSplit;
@@ -30,6 +31,22 @@ pub enum Event {
     WorkloadReady,
     /// A person, or a newer rollout, wants something.
     Command(Command),
+    /// The time of an announcement has come: so long before the beginning.
+    Announce(Duration),
+    /// Whether the target is frozen, and why.
+    Freeze(Option<String>),
+    /// A gate's program begins; stored before it does.
+    GateBegun {
+        /// The gate's name.
+        gate: String,
+    },
+    /// What a gate's check said.
+    Gate {
+        /// The gate's name.
+        gate: String,
+        /// What it said.
+        answer: GateAnswer,
+    },
 }
 
 /// One look at the metrics.
@@ -77,6 +94,32 @@ pub enum CommandKind {
         /// The newer rollout.
         by: RolloutId,
     },
+    /// Say yes at a gate.
+    Approve {
+        /// The gate's name.
+        gate: String,
+        /// The teams that the person is in, as known when the command came in.
+        teams: Vec<String>,
+    },
+    /// Say no at a gate.
+    Refuse {
+        /// The gate's name.
+        gate: String,
+        /// The teams that the person is in.
+        teams: Vec<String>,
+    },
+    /// Open a gate whatever it says. For administrators, with a reason.
+    OverrideGate {
+        /// The gate's name.
+        gate: String,
+    },
+    /// Run a gate's program again whose outcome is not known, or ask a gate again that has said no.
+    RetryGate {
+        /// The gate's name.
+        gate: String,
+    },
+    /// Take the target's incident over.
+    Acknowledge,
 }
 
 impl CommandKind {
@@ -89,6 +132,11 @@ impl CommandKind {
             CommandKind::Promote => "promote",
             CommandKind::Rollback => "rollback",
             CommandKind::Supersede { .. } => "supersede",
+            CommandKind::Approve { .. } => "approve",
+            CommandKind::Refuse { .. } => "refuse",
+            CommandKind::OverrideGate { .. } => "override_gate",
+            CommandKind::RetryGate { .. } => "retry_gate",
+            CommandKind::Acknowledge => "acknowledge",
         }
     }
 }
@@ -115,6 +163,9 @@ pub enum Illegal {
     /// The observations do not fit the policy.
     #[error("the observations do not fit the policy: {0}")]
     Observations(String),
+    /// A gate is not there, or cannot take this.
+    #[error("{0}")]
+    Gate(String),
 }
 
 impl Event {
@@ -127,6 +178,10 @@ impl Event {
             Event::Observed { .. } => "observed",
             Event::WorkloadReady => "workload_ready",
             Event::Command(command) => command.kind.name(),
+            Event::Announce(_) => "announce",
+            Event::Freeze(_) => "freeze",
+            Event::GateBegun { .. } => "gate_begun",
+            Event::Gate { .. } => "gate",
         }
     }
 }

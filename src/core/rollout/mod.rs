@@ -8,9 +8,12 @@ mod history;
 mod observed;
 mod state;
 mod tick;
+mod told;
 mod transition;
 
-pub use action::{Action, EventKind, EventRecord, Notice, NoticeKind, Outcome};
+pub use action::{
+    Action, EventKind, EventRecord, Figure, IncidentChange, IncidentStep, Notice, NoticeKind, Outcome,
+};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
 pub use history::is_due as history_is_due;
 pub use state::{

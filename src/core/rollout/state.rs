@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
 use crate::core::target::{Target, Weight};
@@ -85,6 +86,15 @@ pub struct Rollout {
     pub last_compared: Option<Compared>,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
+    /// It does not begin before; `None`: at once.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// The announcements that were made: how long before the beginning.
+    #[serde(default)]
+    pub announced: Vec<Duration>,
+    /// What the gates have said.
+    #[serde(default)]
+    pub gates: Gates,
 }
 
 /// What a step that was left was judged as at its end.
@@ -132,6 +142,11 @@ pub enum Phase {
     /// The old version has all traffic.
     RolledBack {
         /// Why.
+        reason: Reason,
+    },
+    /// The canary is at 0 and seen to be; the service must come back to what it was before.
+    Verifying {
+        /// Why it was rolled back.
         reason: Reason,
     },
     /// Ended without a verdict, the old version has all traffic.
@@ -201,6 +216,7 @@ impl Phase {
             Phase::Baking => "baking",
             Phase::RollingBack { .. } => "rolling_back",
             Phase::Succeeded => "succeeded",
+            Phase::Verifying { .. } => "verifying",
             Phase::RolledBack { .. } => "rolled_back",
             Phase::Cancelled { .. } => "cancelled",
             Phase::Failed { .. } => "failed",
@@ -213,6 +229,18 @@ impl Phase {
             self,
             Phase::Succeeded | Phase::RolledBack { .. } | Phase::Cancelled { .. } | Phase::Failed { .. }
         )
+    }
+
+    /// Why it is on its way back or has ended, where there is a reason.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Phase::RollingBack { reason, .. }
+            | Phase::Verifying { reason }
+            | Phase::RolledBack { reason }
+            | Phase::Cancelled { reason, .. }
+            | Phase::Failed { reason } => Some(reason),
+            _ => None,
+        }
     }
 
     /// The step's index, where there is one.
@@ -246,6 +274,8 @@ pub enum Hold {
     Guardrail,
     /// Nothing may advance.
     Freeze,
+    /// It is past the point of no return, and would be rolled back if it were not.
+    NoReturn,
 }
 
 impl Hold {
@@ -261,6 +291,7 @@ impl Hold {
             Hold::BothBad => "both_bad",
             Hold::Guardrail => "guardrail",
             Hold::Freeze => "freeze",
+            Hold::NoReturn => "no_return",
         }
     }
 }
@@ -333,6 +364,8 @@ pub enum ReasonCode {
     Preflight,
     /// The router could not be brought to the split.
     Router,
+    /// A gate has said no, or not yes in time.
+    Gate,
 }
 
 /// Everything that a transition sees and changes.

@@ -35,14 +35,16 @@ async fn pages(store: &SqliteStore) -> i64 {
 /// A commit of the target and of `count` notices of 1 kB.
 async fn commit(store: &SqliteStore, count: u64) -> Commit {
     let notice = |number| Notice {
-        key: format!("r1/{number}"),
-        kind: NoticeKind::Alert,
-        severity: Severity::Low,
         rollout: "r1".into(),
         target: "checkout".into(),
         version: "v2".into(),
-        at: Timestamp(0),
-        sentence: "x".repeat(1000),
+        ..Notice::new(
+            format!("r1/{number}"),
+            NoticeKind::Alert,
+            Severity::Low,
+            Timestamp(0),
+            "x".repeat(1000),
+        )
     };
     Commit {
         target: Some(store.target("checkout").await.unwrap()),

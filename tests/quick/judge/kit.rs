@@ -75,6 +75,13 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
         metrics,
         guardrails: vec![],
         bake: Bake { duration: Duration::from_secs(600), limits: vec![] },
+        gates: Vec::new(),
+        hooks: Vec::new(),
+        preflight: Default::default(),
+        verify: None,
+        announce: Vec::new(),
+        messages: Default::default(),
+        runbook: None,
     }
 }
 
@@ -90,6 +97,7 @@ pub fn guardrail(signal: Signal, limit: GuardrailLimit) -> Guardrail {
         severity: Severity::High,
         action: GuardrailAction::RollBack,
         regardless_of_baseline: false,
+        warn_after: None,
     }
 }
 

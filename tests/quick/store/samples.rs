@@ -68,6 +68,7 @@ pub fn policy() -> Policy {
         severity: Severity::Critical,
         action: GuardrailAction::RollBack,
         regardless_of_baseline: false,
+        warn_after: None,
     };
     Policy {
         name: "standard".into(),
@@ -105,6 +106,13 @@ pub fn policy() -> Policy {
             ),
         ],
         bake: Bake { duration: minute * 5, limits: vec![] },
+        gates: Vec::new(),
+        hooks: Vec::new(),
+        preflight: Default::default(),
+        verify: None,
+        announce: Vec::new(),
+        messages: Default::default(),
+        runbook: None,
     }
 }
 
@@ -133,6 +141,9 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         last: None,
         last_compared: None,
         ended_at: None,
+        not_before: None,
+        announced: Vec::new(),
+        gates: Default::default(),
     }
 }
 
@@ -255,15 +266,12 @@ pub fn cursor(value: f64) -> MetricCursor {
 
 /// A notice of a rollout.
 pub fn notice(rollout: &str, seq: u64) -> Notice {
+    let (key, sentence) = (format!("{rollout}/{seq}"), format!("Notice {seq}."));
     Notice {
-        key: format!("{rollout}/{seq}"),
-        kind: NoticeKind::Step,
-        severity: Severity::Low,
         rollout: rollout.into(),
         target: "checkout".into(),
         version: "v2".into(),
-        at: at(seq.cast_signed()),
-        sentence: format!("Notice {seq}."),
+        ..Notice::new(key, NoticeKind::Step, Severity::Low, at(seq.cast_signed()), sentence)
     }
 }
 
