@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 pub use crate::core::arms::ArmSelector;
+use crate::core::freeze::Freeze;
 use crate::core::gate::{Gate, GateAnswer, Hook, Occasion};
 use crate::core::judge::{Assessment, JudgeState, Recorded};
 use crate::core::metric::{
@@ -263,6 +264,21 @@ pub trait Gatekeeper: Send + Sync {
     async fn run(&self, hook: &Hook, notice: &Notice) -> Result<(), NotifyError>;
 }
 
+/// Nobody to ask: for engines whose policies have no gates and no hooks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoGatekeeper;
+
+#[async_trait]
+impl Gatekeeper for NoGatekeeper {
+    async fn ask(&self, _request: &GateRequest) -> GateAnswer {
+        GateAnswer::Fault("this daemon asks no gates".to_owned())
+    }
+
+    async fn run(&self, _hook: &Hook, _notice: &Notice) -> Result<(), NotifyError> {
+        Err(NotifyError::never("this daemon runs no hooks"))
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ store
 
 /// Why the store did not do what it was asked.
@@ -417,7 +433,8 @@ pub trait Store: Send + Sync {
     /// All targets, by name.
     async fn targets(&self) -> Result<Vec<Target>, StoreError>;
 
-    /// Stores a new rollout with its first log line. If its target is free it takes it (phase as given,
+    /// Stores a new rollout with its first log line. One that begins later is stored as it is and takes no
+    /// target. If its target is free it takes it (phase as given,
     /// `target.active` set, target revision raised). If not: with `supersede`, it is stored as
     /// `Scheduled` with `supersedes` set, and a supersede command for every rollout of the target that
     /// is not at an end goes into the inbox; else `Occupied`. The same idempotency `key` again gives the
@@ -435,6 +452,11 @@ pub trait Store: Send + Sync {
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError>;
     /// Everything of a rollout that the engine needs to go on.
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError>;
+    /// Scheduled rollouts of all targets, oldest first, at most `limit`.
+    async fn all_scheduled(&self, limit: usize) -> Result<Vec<Rollout>, StoreError> {
+        let phase = Some("scheduled".to_owned());
+        self.rollouts(&RolloutFilter { phase, limit, ..RolloutFilter::default() }).await
+    }
     /// Scheduled rollouts of a target, oldest first.
     async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError>;
 
@@ -493,6 +515,11 @@ pub trait Store: Send + Sync {
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError>;
     /// Lines of the audit log with numbers below `before`, newest first, at most `limit`.
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError>;
+
+    /// Stores a freeze, new or ended.
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError>;
+    /// Freezes, the newest first, at most `limit`; with `open` only those that nobody has ended.
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError>;
 
     /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts. Lines
     /// of the audit log are kept as long as rollouts.

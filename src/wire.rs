@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use serin::api::{Access, Limits, Tls};
+use secrecy::ExposeSecret;
+use serin::api::{Access, Limits, People, Tls};
 use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::messages::Words;
-use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
+use serin::ports::{Clock, Failpoints, NoFailpoints, NoGatekeeper, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -56,6 +57,7 @@ async fn run(config: Config) -> Result<()> {
     let access = Access::new(config.authentication.as_ref(), config.tls.is_some(), &config.cors_origins)
         .context("authentication")?;
     let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;
+    let people = people(&config)?;
     tell_access(&config);
     let store: Arc<dyn Store> = Arc::new(
         SqliteStore::open(&config.store.path)
@@ -70,7 +72,7 @@ async fn run(config: Config) -> Result<()> {
     tokio::spawn(async move { metrics.upkeep().await });
     let api = {
         let shutdown = shutdown.clone();
-        let router = api::router_for(handle, renderer, Limits::default(), access);
+        let router = api::router_for(handle, renderer, Limits::default(), access, people);
         tokio::spawn(api::serve_tls(listener, router, tls, async move { shutdown.cancelled().await }))
     };
     let engine = tokio::spawn(engine.run(shutdown.clone()));
@@ -89,6 +91,15 @@ async fn run(config: Config) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn people(config: &Config) -> Result<People> {
+    let secret = config.approval_links.as_ref().map(|source| source.read()).transpose();
+    let secret = secret.context("approval_links")?;
+    if secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 32) {
+        anyhow::bail!("approval_links: the secret has fewer than 32 characters, so that it could be guessed");
+    }
+    Ok(People::new(config.teams.clone(), secret, None, config.incoming.clone()))
 }
 
 /// Says at the start who may reach the API.
@@ -148,6 +159,7 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         routers,
         workload: Arc::new(StaticPools),
         notifiers,
+        gatekeeper: Arc::new(NoGatekeeper),
         failpoints,
         options: Options {
             concurrency: config.engine.concurrency,

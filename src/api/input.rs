@@ -152,6 +152,22 @@ impl Body {
         number
     }
 
+    /// A point in time: RFC 3339, or Unix milliseconds.
+    pub(super) fn optional_moment(&mut self, field: &'static str) -> Option<Timestamp> {
+        let value = self.take(field)?;
+        let milliseconds = match &value {
+            Value::Number(number) => number.as_i64().filter(|number| MILLISECONDS.contains(number)),
+            Value::String(text) => text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond()),
+            _ => None,
+        };
+        if milliseconds.is_none() {
+            let detail =
+                format!("`{field}` must be a time such as 2026-03-01T10:00:00Z, or Unix milliseconds");
+            self.wrong(field, detail);
+        }
+        milliseconds.map(Timestamp)
+    }
+
     /// One of these words.
     pub(super) fn word(&mut self, field: &'static str, words: &[&'static str]) -> Option<&'static str> {
         let text = self.optional_text(field, 100)?;

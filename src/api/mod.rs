@@ -9,7 +9,10 @@ pub mod access;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod annotations;
+mod freezes;
+mod gates;
 mod health;
+mod incoming;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod input;
@@ -19,6 +22,7 @@ mod openapi;
 #[allow(clippy::result_large_err)]
 mod overview;
 mod page;
+mod people;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod policies;
@@ -53,6 +57,7 @@ use tower_http::cors::CorsLayer;
 
 pub use access::{Access, AccessError};
 pub use openapi::openapi;
+pub use people::People;
 pub use serve::{serve, serve_tls};
 pub use tls::{Reloaded, Tls, TlsError};
 
@@ -106,6 +111,7 @@ struct Api {
     limits: Limits,
     places: Arc<Semaphore>,
     access: Access,
+    people: People,
     throttles: Arc<access::Throttles>,
     traces: series::Traces,
     sparks: overview::Sparks,
@@ -114,7 +120,7 @@ struct Api {
 }
 
 impl Api {
-    fn new(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access) -> Api {
+    fn new(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access, people: People) -> Api {
         let sparks = overview::Sparks::default();
         Api {
             hub: stream::Hub::new(handle.clone(), sparks.clone(), limits.viewers),
@@ -127,6 +133,7 @@ impl Api {
             metrics,
             limits,
             access,
+            people,
         }
     }
 }
@@ -138,13 +145,19 @@ pub fn router(handle: Handle, metrics: MetricsRenderer) -> Router {
 
 /// All routes, open to everybody, with other limits.
 pub fn router_with(handle: Handle, metrics: MetricsRenderer, limits: Limits) -> Router {
-    router_for(handle, metrics, limits, Access::open())
+    router_for(handle, metrics, limits, Access::open(), People::default())
 }
 
 /// All routes, for those who may use them.
-pub fn router_for(handle: Handle, metrics: MetricsRenderer, limits: Limits, access: Access) -> Router {
+pub fn router_for(
+    handle: Handle,
+    metrics: MetricsRenderer,
+    limits: Limits,
+    access: Access,
+    people: People,
+) -> Router {
     let cors = cors(&access);
-    let api = Api::new(handle, metrics, limits, access);
+    let api = Api::new(handle, metrics, limits, access, people);
     let router = Router::new()
         .nest("/api/v1", v1())
         .route("/livez", get(health::livez))
@@ -176,6 +189,11 @@ fn v1() -> Router<Api> {
         .route("/rollouts", post(rollouts::start).get(rollouts::list))
         .route("/rollouts/{id}", get(rollouts::show))
         .route("/rollouts/{id}/commands", post(rollouts::command))
+        .route("/rollouts/{id}/approval-links", post(gates::make_link))
+        .route("/approvals/{link}", get(gates::show_link).post(gates::use_link))
+        .route("/hooks/alertmanager", post(incoming::alertmanager))
+        .route("/freezes", get(freezes::list).post(freezes::start))
+        .route("/freezes/{id}", delete(freezes::end))
         .route("/rollouts/{id}/events", get(rollouts::events))
         .route("/rollouts/{id}/evidence", get(rollouts::evidence))
         .route("/rollouts/{id}/observations", get(rollouts::observations))

@@ -23,7 +23,18 @@ use crate::ports::{InboxEntry, RolloutFilter, StoreError};
 /// How the engine's refusal of a command for another revision begins.
 const REVISION: &str = "the rollout has changed:";
 
-const COMMANDS: &[&str] = &["pause", "resume", "advance", "promote", "rollback"];
+const COMMANDS: &[&str] = &[
+    "pause",
+    "resume",
+    "advance",
+    "promote",
+    "rollback",
+    "approve",
+    "refuse",
+    "override_gate",
+    "retry_gate",
+    "acknowledge",
+];
 
 /// `POST /rollouts`: 201 with the rollout and its `Location`. The same idempotency key again gives the
 /// same rollout.
@@ -50,6 +61,7 @@ pub(super) async fn start(
         by: principal.by(body.optional_text("by", 200)),
         supersede: body.flag("supersede"),
         idempotency_key: key.0,
+        not_before: body.optional_moment("begins_at"),
     };
     body.finish()?;
     principal.note("start", &format!("{} of {}", request.version, request.target));
@@ -286,6 +298,11 @@ pub(super) async fn command(
         "resume" => CommandKind::Resume,
         "advance" => CommandKind::Advance,
         "promote" => CommandKind::Promote,
+        "approve" => CommandKind::Approve { gate: body.text("gate", 63), teams: Vec::new() },
+        "refuse" => CommandKind::Refuse { gate: body.text("gate", 63), teams: Vec::new() },
+        "override_gate" => CommandKind::OverrideGate { gate: body.text("gate", 63) },
+        "retry_gate" => CommandKind::RetryGate { gate: body.text("gate", 63) },
+        "acknowledge" => CommandKind::Acknowledge,
         _ => CommandKind::Rollback,
     };
     let told = body.number("expected_revision");
@@ -294,7 +311,7 @@ pub(super) async fn command(
     {
         body.wrong("expected_revision", "`expected_revision` differs from the header `If-Match`".to_owned());
     }
-    let command = Command {
+    let mut command = Command {
         key: key.0.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string()),
         by: principal.by(body.optional_text("by", 200)),
         reason: body.optional_text("reason", 2000),
@@ -304,7 +321,10 @@ pub(super) async fn command(
     body.finish()?;
     let rollout = rollout(&api, &principal, name).await?;
     principal.note(command.kind.name(), &format!("{} of {}", rollout.id, rollout.target));
-    principal.allow(Permission::Operate, &rollout.target)?;
+    principal.allow(needed(&command.kind), &rollout.target)?;
+    if let CommandKind::Approve { teams, .. } | CommandKind::Refuse { teams, .. } = &mut command.kind {
+        *teams = api.people.teams(&command.by);
+    }
     let entry = match known(&api, &command.key).await? {
         Some(entry) => entry,
         None if expected.0.is_some_and(|expected| expected != rollout.event_seq) => {
@@ -347,12 +367,20 @@ pub(super) async fn command(
     }
 }
 
+fn needed(kind: &CommandKind) -> Permission {
+    match kind {
+        CommandKind::Approve { .. } | CommandKind::Refuse { .. } => Permission::Approve,
+        CommandKind::OverrideGate { .. } => Permission::Administer,
+        _ => Permission::Operate,
+    }
+}
+
 fn at_its_end(rollout: &Rollout, kind: &CommandKind) -> Problem {
     let illegal = Illegal::Phase { phase: rollout.phase.name(), event: kind.name() };
     Problem::refused(&rollout.id.0, illegal.to_string())
 }
 
-async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
+pub(super) async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
     match api.handle.store().command(key).await {
         Ok(entry) => Ok(Some(entry)),
         Err(StoreError::NotFound(_)) => Ok(None),
@@ -362,7 +390,7 @@ async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
 
 /// The entry with the engine's result, or without it when the wait is over. The command is stored by
 /// now: a store that fails meanwhile makes the answer late, not wrong.
-async fn answered(api: &Api, entry: InboxEntry) -> Result<InboxEntry, Problem> {
+pub(super) async fn answered(api: &Api, entry: InboxEntry) -> Result<InboxEntry, Problem> {
     let key = entry.command.key.clone();
     let polled = async {
         let mut pause = Duration::from_millis(10);

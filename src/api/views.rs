@@ -5,6 +5,7 @@ pub mod access;
 #[doc(hidden)]
 pub mod bodies;
 mod evidence;
+pub mod gates;
 mod overview;
 mod plan;
 mod report;
@@ -27,6 +28,7 @@ pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPl
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};
 pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
 
+use self::gates::GatesView;
 use crate::core::judge::History;
 use crate::core::policy::Mode;
 use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout};
@@ -108,6 +110,12 @@ pub struct RolloutView {
     pub history: Option<History>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
+    /// What must say yes before it goes on.
+    #[serde(default)]
+    pub gates: GatesView,
+    /// It does not begin before (RFC 3339, UTC).
+    #[serde(default)]
+    pub begins_at: Option<String>,
     /// Why it goes, or went, back; `None` before and after a success.
     pub reason: Option<ReasonView>,
     /// The rollout that took the target over.
@@ -255,6 +263,8 @@ impl RolloutView {
             history: None,
             last_compared: None,
             waiting_for: super::waiting::waiting_for(rollout, target),
+            gates: GatesView::new(rollout),
+            begins_at: rollout.not_before.map(|at| at.to_string()),
             reason: reason.map(ReasonView::new),
             superseded_by,
             supersedes: rollout.supersedes.as_ref().map(|id| id.0.clone()),

@@ -87,6 +87,9 @@ pub enum ClientCommand {
     /// Show what is steered
     #[command(subcommand)]
     Target(TargetCommand),
+    /// Stop everything, or some targets, from advancing; never a way back
+    #[command(subcommand)]
+    Freeze(FreezeCommand),
     /// Judge recorded data: JSON lines in, JSON lines out
     Judge(JudgeArgs),
     /// Say what each step of a policy will find at a service's traffic, and how soon
@@ -306,6 +309,61 @@ pub enum RolloutCommand {
     Promote(CommandArgs),
     /// Take the canary back: its weight becomes 0 at once
     Rollback(CommandArgs),
+    /// Say yes at a gate, or no with --refuse
+    Approve {
+        /// The gate's name
+        #[arg(long, value_name = "NAME")]
+        gate: String,
+        /// Say no
+        #[arg(long)]
+        refuse: bool,
+        /// Say what to do
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+    /// Ask a gate anew that has said no, or whose program was lost; or open it, as an administrator
+    Gate {
+        /// The gate's name
+        #[arg(long, value_name = "NAME")]
+        gate: String,
+        /// Open it whatever it says; needs a reason
+        #[arg(long = "override", requires = "reason")]
+        force: bool,
+        /// Say what to do
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+    /// Take the target's incident over
+    Acknowledge(CommandArgs),
+}
+
+/// Subcommands of `freeze`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum FreezeCommand {
+    /// From now on, or from a set time, nothing of these targets advances
+    Start {
+        /// Patterns of targets; every target if there is none
+        targets: Vec<String>,
+        /// Why, for people
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// It begins then (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// It ends then (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Who orders it
+        #[arg(long, env = "SERIN_BY", value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// List freezes, newest first
+    List,
+    /// End a freeze
+    End {
+        /// Its id
+        id: String,
+    },
 }
 
 /// The form of a report.
@@ -353,6 +411,9 @@ pub struct StartArgs {
     /// Wait no longer than this, such as 30m (implies --wait)
     #[arg(long, value_parser = duration, value_name = "TIME")]
     pub wait_for: Option<Duration>,
+    /// It does not begin before this time (RFC 3339), and is announced as the policy says
+    #[arg(long, value_name = "TIME", conflicts_with = "supersede")]
+    pub at: Option<String>,
     /// Who starts it
     #[arg(long, env = "SERIN_BY", value_name = "NAME")]
     pub by: Option<String>,

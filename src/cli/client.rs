@@ -11,6 +11,7 @@ use url::Url;
 
 use super::{Exit, Global, complain};
 use crate::api::problem::Problem;
+use crate::api::views::gates::FreezeView;
 use crate::api::views::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
 use crate::core::metric::TickObservation;
 
@@ -278,6 +279,23 @@ impl Client {
     /// One target.
     pub async fn target(&self, name: &str) -> Result<TargetView, ClientError> {
         self.get(&["targets", name], &[]).await
+    }
+
+    /// Freezes, newest first.
+    pub async fn freezes(&self) -> Result<Page<FreezeView>, ClientError> {
+        self.get(&["freezes"], &[]).await
+    }
+
+    /// Starts a freeze.
+    pub async fn start_freeze(&self, body: &serde_json::Value) -> Result<FreezeView, ClientError> {
+        self.post(&["freezes"], &format!("cli-{}", uuid::Uuid::now_v7().simple()), body).await
+    }
+
+    /// Ends a freeze.
+    pub async fn end_freeze(&self, id: &str) -> Result<FreezeView, ClientError> {
+        let request = self.http.request(Method::DELETE, self.url(&["freezes", id], &[]));
+        let (_, body) = self.send(request).await?;
+        self.read(&body)
     }
 
     /// One policy of the daemon.

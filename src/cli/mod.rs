@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod freeze;
 mod judge;
 pub mod judged;
 mod policy;
@@ -68,6 +69,7 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
         ClientCommand::Rollout(command) => rollout::run(command, global).await,
         ClientCommand::Judge(args) => Ok(judge::run(&args)),
         ClientCommand::Target(command) => target::run(command, global).await,
+        ClientCommand::Freeze(command) => freeze::run(command, global).await,
         ClientCommand::Plan(args) => Ok(trial::plan(&args, global.output)),
         ClientCommand::Simulate(args) => Ok(trial::simulate(&args, global.output)),
         ClientCommand::Completions { shell } => {

@@ -30,11 +30,20 @@ pub(super) async fn run(command: RolloutCommand, global: &Global) -> Result<Exit
         RolloutCommand::Advance(args) => send(&client, "advance", args, output).await,
         RolloutCommand::Promote(args) => send(&client, "promote", args, output).await,
         RolloutCommand::Rollback(args) => send(&client, "rollback", args, output).await,
+        RolloutCommand::Acknowledge(args) => send(&client, "acknowledge", args, output).await,
+        RolloutCommand::Approve { gate, refuse, args } => {
+            let command = if refuse { "refuse" } else { "approve" };
+            send_to(&client, command, Some(gate), args, output).await
+        }
+        RolloutCommand::Gate { gate, force, args } => {
+            let command = if force { "override_gate" } else { "retry_gate" };
+            send_to(&client, command, Some(gate), args, output).await
+        }
     }
 }
 
 /// Who asks, where it is not said: the user of this machine.
-fn who(by: Option<String>) -> String {
+pub(super) fn who(by: Option<String>) -> String {
     by.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
         .unwrap_or_else(|| "cli".to_owned())
 }
@@ -53,6 +62,10 @@ async fn start(client: &Client, args: StartArgs, output: Output) -> Result<Exit,
         "by": who(args.by),
         "supersede": args.supersede,
     });
+    let mut body = body;
+    if let Some(at) = &args.at {
+        body["begins_at"] = json!(at);
+    }
     let view = client.start(&key(args.idempotency_key), &body).await?;
     if !(args.wait || args.wait_for.is_some()) {
         match output {
@@ -69,6 +82,14 @@ async fn start(client: &Client, args: StartArgs, output: Output) -> Result<Exit,
 
 fn started(view: &RolloutView) -> String {
     let text = match view.state.as_str() {
+        "scheduled" if view.begins_at.is_some() => format!(
+            "Rollout {} is scheduled: {} on {} under policy {} begins at {}.",
+            view.id,
+            view.version,
+            view.target,
+            view.policy.name,
+            view.begins_at.as_deref().unwrap_or_default()
+        ),
         "scheduled" => format!(
             "Rollout {} is scheduled: {} on {} under policy {}, as soon as the target is free.",
             view.id, view.version, view.target, view.policy.name
@@ -177,7 +198,20 @@ async fn send(
     args: CommandArgs,
     output: Output,
 ) -> Result<Exit, ClientError> {
+    send_to(client, command, None, args, output).await
+}
+
+async fn send_to(
+    client: &Client,
+    command: &'static str,
+    gate: Option<String>,
+    args: CommandArgs,
+    output: Output,
+) -> Result<Exit, ClientError> {
     let mut body = json!({ "command": command, "by": who(args.by) });
+    if let Some(gate) = gate {
+        body["gate"] = json!(gate);
+    }
     if let Some(reason) = args.reason {
         body["reason"] = json!(reason);
     }
@@ -202,6 +236,11 @@ async fn send(
             "resume" => "goes on",
             "advance" => "goes to the next step",
             "promote" => "goes to 100%",
+            "approve" => "has your yes",
+            "refuse" => "has your no",
+            "override_gate" => "has the gate open",
+            "retry_gate" => "asks the gate anew",
+            "acknowledge" => "is yours: its incident is taken over",
             _ => "goes back: the canary's weight is set to 0",
         };
         print(&format!("Rollout {} {done}.\n", clean(&answer.rollout)));

@@ -218,7 +218,7 @@ pub(super) fn http_url(field: &Field<'_>, may_have_query: bool) -> Option<String
 const SECRET: &str = "`{env: NAME}` for an environment variable, or `{file: PATH}`";
 
 /// `{env: NAME}` or `{file: PATH}`. A secret that stands here is refused and not repeated.
-fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
+pub(super) fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
     if field.is_scalar() {
         field.problem("a secret must not stand in the configuration itself", SECRET);
         return None;

@@ -1,6 +1,6 @@
 //! The daemon's configuration: what it listens on, stores in, measures with, steers and tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,8 +14,10 @@ use crate::routers::RouterConfig;
 
 use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
+use super::people::{self, Incoming};
 use super::problem::{Problems, Report};
 use super::{access, adapters, files, targets, yaml};
+use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -43,6 +45,12 @@ pub struct Config {
     pub targets: BTreeMap<String, TargetSpec>,
     /// By name; the log alone where nothing is said.
     pub notifiers: BTreeMap<String, NotifierConfig>,
+    /// Members by team, for approvals.
+    pub teams: BTreeMap<String, BTreeSet<String>>,
+    /// What approval links are signed with; without it there are none.
+    pub approval_links: Option<SecretSource>,
+    /// What incoming alerts do.
+    pub incoming: Incoming,
     /// What is kept of ended rollouts.
     pub retention: Retention,
     /// How the loop runs.
@@ -136,6 +144,16 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)).map(plain),
         None => Some([("log".to_owned(), NotifierConfig::Log)].into()),
     };
+    let teams = fields.or("teams", BTreeMap::new(), |f| people::teams(&f));
+    let approval_links = fields.maybe("approval_links", |f| {
+        let fields = f.fields("a mapping with `secret`")?;
+        let secret = fields
+            .need("secret", "`{env: NAME}` or `{file: PATH}` with at least 32 characters")
+            .and_then(|f| adapters::secret(&f, base));
+        fields.close();
+        secret
+    });
+    let incoming = fields.or("incoming", Incoming::default(), |f| people::incoming(&f));
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };
     let retention = fields.or("retention", usual, |f| retention(&f, usual));
     let engine = fields.or("engine", EngineConfig::default(), |f| engine(&f));
@@ -155,6 +173,9 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         routers: routers?,
         targets: targets?,
         notifiers: notifiers?,
+        teams: teams?,
+        approval_links: approval_links?,
+        incoming: incoming?,
         retention: retention?,
         engine: engine?,
     })

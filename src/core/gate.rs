@@ -342,6 +342,16 @@ pub struct Gates {
     pub no_return: Option<String>,
 }
 
+impl Gates {
+    /// Nothing is waited for any more. What persons said and the point of no return stay on record.
+    pub fn close(&mut self) {
+        self.occasion = None;
+        self.states.clear();
+        self.during.clear();
+        self.insisted = None;
+    }
+}
+
 /// A person's wish to go on without waiting for proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Insisted {

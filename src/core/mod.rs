@@ -7,6 +7,7 @@ pub mod access;
 pub mod arms;
 pub mod calendar;
 pub mod counter;
+pub mod freeze;
 pub mod gate;
 pub mod judge;
 pub mod metric;

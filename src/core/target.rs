@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::MetricHistory;
 use super::policy::MetricSource;
-use super::rollout::RolloutId;
+use super::rollout::{IncidentChange, IncidentStep, RolloutId};
 use super::time::Timestamp;
 
 /// A share of traffic in 1/10,000.
@@ -222,6 +222,13 @@ pub struct Incident {
     pub cause: IncidentCause,
     /// Who has taken it over.
     pub acknowledged_by: Option<String>,
+}
+
+impl Incident {
+    /// What happens to it, for a notice.
+    pub fn change(&self, step: IncidentStep) -> IncidentChange {
+        IncidentChange { key: self.key.clone(), step, opened_at: self.opened_at }
+    }
 }
 
 /// What an incident is about; a graver one replaces a lesser one under the same key.

@@ -25,7 +25,7 @@ use crate::core::rollout::{EventRecord, Phase, Rollout, RolloutId, RolloutKind};
 use crate::core::target::{Pool, TargetSpec};
 use crate::engine::{Engine, Handle, Options, Parts, StartRequest};
 use crate::notifiers::log::LogNotifier;
-use crate::ports::{Clock, NoFailpoints, Store};
+use crate::ports::{Clock, NoFailpoints, NoGatekeeper, Store};
 use crate::providers::scrape::ScrapeConfig;
 use crate::routers::StaticPools;
 use crate::routers::in_process::InProcessRouter;
@@ -127,6 +127,7 @@ impl Stage {
             routers: BTreeMap::from([("in-process".to_owned(), Arc::clone(&router) as _)]),
             workload: Arc::new(StaticPools),
             notifiers: BTreeMap::from([("log".to_owned(), Arc::new(LogNotifier) as _)]),
+            gatekeeper: Arc::new(NoGatekeeper),
             failpoints: Arc::new(NoFailpoints),
             options: Options {
                 reconcile_interval: Duration::from_secs(2),
@@ -200,6 +201,7 @@ impl Stage {
             by: "the demo".to_owned(),
             supersede: false,
             idempotency_key: None,
+            not_before: None,
         };
         let id = self.handle.start(request).await?.id;
         let rollout = self.follow(&id).await?;

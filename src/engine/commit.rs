@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
-use crate::core::rollout::{Action, Command, Event, EventKind, Illegal, Outcome, State, transition};
+use crate::core::rollout::{
+    Action, Command, Event, EventKind, Illegal, Outcome, RolloutId, State, transition,
+};
 use crate::core::target::{Target, Weight};
 use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
 use crate::telemetry;
@@ -30,7 +32,7 @@ impl Engine {
             target: slot.target.clone(),
             judge: active.judge.clone(),
         };
-        let quiet = matches!(event, Event::Observed { .. });
+        let quiet = matches!(event, Event::Observed { .. } | Event::Gate { .. });
         let outcome = match transition(&state, event, self.clock().wall()) {
             Ok(outcome) => outcome,
             Err(illegal) => return self.refuse(slot, command, &illegal).await,
@@ -188,6 +190,13 @@ impl Engine {
                 }
                 Action::Record(record) => commit.events.push(record.clone()),
                 Action::Notify(notice) => {
+                    let mut notice = notice.clone();
+                    notice.environment = self
+                        .parts
+                        .handle
+                        .targets()
+                        .get(&notice.target)
+                        .and_then(|spec| spec.environment.clone());
                     let channels = self.parts.notifiers.keys();
                     commit.outbox.extend(channels.map(|channel| (channel.clone(), notice.clone())));
                 }
@@ -254,22 +263,31 @@ impl Engine {
     }
 
     /// A command for a rollout that waits for the target, or has ended.
-    async fn command_scheduled(
+    async fn command_scheduled(&self, slot: &mut Slot, id: &RolloutId, command: Command) -> Result<(), Died> {
+        let key = command.key.clone();
+        self.scheduled_event(slot, id, Event::Command(command), Some(key)).await
+    }
+
+    /// Something that happens to a rollout that waits for the target, or has ended.
+    pub(super) async fn scheduled_event(
         &self,
         slot: &mut Slot,
-        id: &crate::core::rollout::RolloutId,
-        command: Command,
+        id: &RolloutId,
+        event: Event,
+        command: Option<String>,
     ) -> Result<(), Died> {
         let Ok(stored) = self.store().load(id).await else { return Ok(()) };
         let judge = crate::core::judge::JudgeState::new(&stored.rollout.policy);
         let state = State { rollout: stored.rollout, target: slot.target.clone(), judge };
-        let key = command.key.clone();
-        let commit = match transition(&state, Event::Command(command), self.clock().wall()) {
-            Err(illegal) => Commit { commands: vec![(key, Err(illegal.to_string()))], ..Commit::default() },
-            Ok(outcome) => {
+        let commit = match (transition(&state, event, self.clock().wall()), command) {
+            (Err(illegal), Some(key)) => {
+                Commit { commands: vec![(key, Err(illegal.to_string()))], ..Commit::default() }
+            }
+            (Err(_), None) => return Ok(()),
+            (Ok(outcome), command) => {
                 let mut commit = self.commit_of(&state, &outcome, BTreeMap::new());
                 commit.target = None;
-                commit.commands.push((key, Ok(())));
+                commit.commands.extend(command.map(|key| (key, Ok(()))));
                 commit
             }
         };
@@ -292,7 +310,16 @@ impl Engine {
             slot.asked = true;
             return Ok(());
         };
-        let Some(id) = scheduled.first() else { return Ok(()) };
+        let now = self.clock().wall();
+        let mut due = None;
+        for id in &scheduled {
+            let Ok(rollout) = self.store().rollout(id).await else { continue };
+            if rollout.not_before.is_none_or(|not_before| now >= not_before) {
+                due = Some(id);
+                break;
+            }
+        }
+        let Some(id) = due else { return Ok(()) };
         let Ok(stored) = self.store().load(id).await else { return Ok(()) };
         let judge = crate::core::judge::JudgeState::new(&stored.rollout.policy);
         slot.active = Some(Active { rollout: stored.rollout, judge, cursors: stored.cursors });

@@ -1,19 +1,23 @@
 //! What API, CLI and demo may ask of a running engine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast};
 
+use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
 use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
 use crate::core::target::TargetSpec;
+use crate::core::time::Timestamp;
 use crate::ports::{Clock, InboxEntry, Store, StoreError};
 use crate::telemetry;
 
+/// Freezes that are looked at.
+const MOST_FREEZES: usize = 1000;
 /// Changes that a listener may be behind before it must look at everything again.
 const CHANGES: usize = 1024;
 
@@ -32,6 +36,7 @@ struct Inner {
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
     storing: AtomicBool,
+    freezes: RwLock<Vec<Freeze>>,
 }
 
 /// A new rollout, as asked for.
@@ -51,6 +56,8 @@ pub struct StartRequest {
     pub supersede: bool,
     /// The same key gives the same rollout.
     pub idempotency_key: Option<String>,
+    /// It does not begin before; it does not occupy the target until then.
+    pub not_before: Option<Timestamp>,
 }
 
 /// Why a rollout was not started.
@@ -91,6 +98,7 @@ impl Handle {
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
+                freezes: RwLock::default(),
             }),
         }
     }
@@ -148,6 +156,30 @@ impl Handle {
         self.inner.changes.subscribe()
     }
 
+    /// Reads which freezes hold. A store that cannot be read leaves those that were known.
+    pub async fn load_freezes(&self) {
+        if let Ok(freezes) = self.inner.store.freezes(true, MOST_FREEZES).await {
+            *self.inner.freezes.write().unwrap_or_else(PoisonError::into_inner) = freezes;
+        }
+    }
+
+    /// Why a target is frozen, if it is.
+    pub fn frozen(&self, target: &str, now: Timestamp) -> Option<String> {
+        let freezes = self.inner.freezes.read().unwrap_or_else(PoisonError::into_inner);
+        freezes.iter().find(|freeze| freeze.holds(target, now)).map(Freeze::sentence)
+    }
+
+    /// Stores a freeze, new or ended; it holds from this moment.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was stored then.
+    pub async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        self.inner.store.put_freeze(freeze).await?;
+        self.load_freezes().await;
+        self.inner.wake.notify_one();
+        Ok(())
+    }
+
     /// Starts a rollout.
     ///
     /// # Errors
@@ -174,6 +206,12 @@ impl Handle {
         }
         crate::core::arms::arms(spec, &target, &request.version).map_err(StartError::Arms)?;
         let now = self.inner.clock.wall();
+        let later = request.not_before.filter(|not_before| *not_before > now);
+        if later.is_some() && request.supersede {
+            return Err(StartError::Arms(
+                "a rollout that begins later cannot supersede another one now".to_owned(),
+            ));
+        }
         let rollout = Rollout {
             id: RolloutId(uuid::Uuid::now_v7().simple().to_string()),
             target: request.target,
@@ -185,7 +223,7 @@ impl Handle {
             created_by: request.by.clone(),
             supersedes: None,
             revision: 0,
-            phase: Phase::Preflight,
+            phase: if later.is_some() { Phase::Scheduled } else { Phase::Preflight },
             holds: Default::default(),
             timers: Timers::default(),
             tick_seq: 0,
@@ -197,9 +235,10 @@ impl Handle {
             last: None,
             last_compared: None,
             ended_at: None,
-            not_before: None,
+            not_before: later,
             announced: Vec::new(),
             gates: Default::default(),
+            verification: Default::default(),
         };
         let first = EventRecord {
             seq: 1,

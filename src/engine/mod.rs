@@ -6,6 +6,7 @@
 
 mod collect;
 mod commit;
+mod gates;
 mod handle;
 mod outbox;
 mod run;
@@ -22,7 +23,8 @@ pub use handle::{Handle, StartError, StartRequest};
 pub use outbox::backoff;
 
 use crate::ports::{
-    Clock, Died, Failpoints, MetricsProvider, Notifier, Retention, Store, StoreError, TrafficRouter, Workload,
+    Clock, Died, Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, Store, StoreError,
+    TrafficRouter, Workload,
 };
 use slot::Slot;
 
@@ -34,6 +36,7 @@ pub const FAILPOINTS: &[&str] = &[
     "rollback_committed",
     "end_committed",
     "other_committed",
+    "gate_begun",
     "before_apply",
     "applied",
     "before_deliver",
@@ -52,6 +55,8 @@ pub struct Parts {
     pub workload: Arc<dyn Workload>,
     /// Channels by name; each gets every notice.
     pub notifiers: BTreeMap<String, Arc<dyn Notifier>>,
+    /// Asks gates and runs hooks.
+    pub gatekeeper: Arc<dyn Gatekeeper>,
     /// Where the process may die.
     pub failpoints: Arc<dyn Failpoints>,
     /// Times and bounds.
@@ -151,6 +156,7 @@ impl Engine {
     /// [`Died`] if a failpoint says so: the engine must be dropped.
     pub async fn run_due(&self) -> Result<(), Died> {
         self.refresh(true).await;
+        self.announce_scheduled().await?;
         for slot in self.slots.values() {
             self.step(&mut *slot.lock().await).await?;
         }

@@ -108,6 +108,12 @@ impl Engine {
                 () = self.clock().sleep_until(next) => false,
             };
             self.measure_phases().await;
+            for name in self.announce_scheduled().await? {
+                if let Some(poke) = pokes.get(&name) {
+                    poke.notify_one();
+                }
+            }
+            self.parts.handle.load_freezes().await;
             // A slot at work is passed over by `refresh`: it is poked, and asks by itself.
             for name in self.refresh(woken).await {
                 if let Some(poke) = pokes.get(&name) {

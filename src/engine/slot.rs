@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Engine;
 use super::commit::Unsaved;
+use super::gates::Asking;
 use crate::core::judge::JudgeState;
 use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
@@ -44,6 +45,8 @@ pub(super) struct Slot {
     pub asked: bool,
     /// The rollout whose counters are there.
     pub shown: Option<RolloutId>,
+    /// The gates that are being asked.
+    pub asking: Asking,
 }
 
 /// A rollout at work.
@@ -70,6 +73,7 @@ impl Slot {
             outdated: false,
             asked: true,
             shown: None,
+            asking: Asking::default(),
         }
     }
 
@@ -100,7 +104,7 @@ impl Slot {
 
     pub fn next_due(&self) -> Duration {
         let tick = if self.active.is_some() { self.next_tick } else { Duration::MAX };
-        tick.min(self.next_observe)
+        tick.min(self.next_observe).min(self.asking.due())
     }
 
     /// Keeps the cadence: the next tick is a whole number of intervals after the last one was due, at a
@@ -137,7 +141,9 @@ impl Engine {
             slot.next_observe = self.clock().monotonic();
         }
         self.observe(slot).await?;
+        self.freeze(slot).await?;
         self.tick(slot).await?;
+        self.gates(slot).await?;
         self.workload(slot).await?;
         self.drive(slot).await
     }

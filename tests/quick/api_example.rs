@@ -172,6 +172,7 @@ pub fn rollout() -> Rollout {
         not_before: None,
         announced: Vec::new(),
         gates: Default::default(),
+        verification: Default::default(),
     }
 }
 

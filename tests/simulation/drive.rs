@@ -65,6 +65,7 @@ impl Process {
             routers: BTreeMap::from([("router".to_owned(), router)]),
             workload: Arc::new(FakeWorkload { world: world.clone(), life: life.clone() }),
             notifiers: CHANNELS.map(notifier).into(),
+            gatekeeper: Arc::new(serin::ports::NoGatekeeper),
             failpoints: Arc::new(life.clone()),
             options: Options {
                 confirm_interval: Duration::from_secs(1),

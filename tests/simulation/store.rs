@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
+use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
@@ -194,6 +195,14 @@ impl Store for WatchedStore {
 
     async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
         self.call("revoke_token", true, self.inner.revoke_token(name, at)).await
+    }
+
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        self.call("put_freeze", true, self.inner.put_freeze(freeze)).await
+    }
+
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
+        self.call("freezes", false, self.inner.freezes(open, limit)).await
     }
 
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {

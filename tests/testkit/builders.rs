@@ -307,6 +307,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         not_before: None,
         announced: Vec::new(),
         gates: Default::default(),
+        verification: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
+use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
@@ -161,6 +162,10 @@ impl Store for MemoryStore {
                 return Ok(made.rollout.clone());
             }
             let active = data.target(&rollout.target)?.active.clone();
+            if rollout.not_before.is_some() && !data.rollouts.contains_key(&rollout.id) {
+                data.insert(rollout.clone(), first, key);
+                return Ok(rollout);
+            }
             if let Some(active) = &active
                 && !supersede
             {
@@ -416,6 +421,25 @@ impl Store for MemoryStore {
             let token = token.ok_or_else(|| StoreError::NotFound(format!("token {name}")))?;
             token.revoked_at = Some(at);
             Ok(token.clone())
+        })
+        .await
+    }
+
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        self.write(|data| {
+            data.freezes.insert(freeze.id.clone(), freeze.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
+        self.read(|data| {
+            let mut found: Vec<Freeze> =
+                data.freezes.values().filter(|freeze| !open || freeze.ended.is_none()).cloned().collect();
+            found.sort_by_key(|freeze| std::cmp::Reverse(freeze.from));
+            found.truncate(limit);
+            Ok(found)
         })
         .await
     }

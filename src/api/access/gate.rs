@@ -215,7 +215,8 @@ mod tests {
         let store = SqliteStore::open(&folder.path().join("serin.db")).await.unwrap();
         let clock = Arc::new(SystemClock::new());
         let handle = Handle::new(Arc::new(store), clock, BTreeMap::new(), BTreeMap::new());
-        let api = Api::new(handle, Arc::new(String::new), Limits::default(), Access::open());
+        let api =
+            Api::new(handle, Arc::new(String::new), Limits::default(), Access::open(), Default::default());
         let router: Router = Router::new()
             .route("/livez", get(|| async { "fine" }))
             .route("/api/v1/forgotten", get(|| async { "secret" }))

@@ -59,7 +59,15 @@ pub(in crate::api) const TABLE: &[Entry] = &[
     reads("/api/v1/rollouts"),
     changes("POST", "/api/v1/rollouts", Rule::Any(&[Operate]), "start"),
     reads("/api/v1/rollouts/{id}"),
-    changes("POST", "/api/v1/rollouts/{id}/commands", Rule::Any(&[Operate, Approve]), "command"),
+    changes("POST", "/api/v1/rollouts/{id}/commands", Rule::Any(&[Operate, Approve, Administer]), "command"),
+    changes("POST", "/api/v1/rollouts/{id}/approval-links", Rule::Any(&[Operate]), "approval_link"),
+    // The link itself says who it is for, and is signed.
+    open("/api/v1/approvals/{link}"),
+    changes("POST", "/api/v1/approvals/{link}", Rule::Open, "approval_link.use"),
+    changes("POST", "/api/v1/hooks/alertmanager", Rule::Any(&[Operate]), "hook.alertmanager"),
+    reads("/api/v1/freezes"),
+    changes("POST", "/api/v1/freezes", Rule::Any(&[Operate]), "freeze.start"),
+    changes("DELETE", "/api/v1/freezes/{id}", Rule::Any(&[Operate]), "freeze.end"),
     reads("/api/v1/rollouts/{id}/events"),
     reads("/api/v1/rollouts/{id}/evidence"),
     reads("/api/v1/rollouts/{id}/observations"),
@@ -128,7 +136,8 @@ mod tests {
     #[test]
     fn whatever_changes_something_is_audited_and_needs_more_than_to_view() {
         for entry in TABLE.iter().filter(|entry| entry.method != "GET") {
-            let harmless = ["/api/v1/policies/check", "/api/v1/session"].contains(&entry.path);
+            let harmless = ["/api/v1/policies/check", "/api/v1/session", "/api/v1/approvals/{link}"]
+                .contains(&entry.path);
             assert!(harmless || entry.audited.is_some(), "{entry:?}");
             let weak = matches!(entry.rule, Rule::Open) || entry.rule == Rule::Any(&[View]);
             assert!(harmless || !weak, "{entry:?}");

@@ -34,6 +34,8 @@ pub struct StartBody {
     by: Option<String>,
     /// Takes the target from a running rollout.
     supersede: Option<bool>,
+    /// It does not begin before; at once, if it is not there.
+    begins_at: Option<Moment>,
 }
 
 /// A command.
@@ -48,6 +50,9 @@ pub struct CommandBody {
     /// The revision that was seen: refused if there is a newer one.
     #[schema(minimum = 0)]
     expected_revision: Option<u64>,
+    /// The gate, for commands to gates.
+    #[schema(min_length = 1, max_length = 63, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    gate: Option<String>,
     /// Who asks, where nobody has to say who they are.
     #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     by: Option<String>,
@@ -67,6 +72,16 @@ pub enum CommandWord {
     Promote,
     /// Take the canary back.
     Rollback,
+    /// Say yes at a gate.
+    Approve,
+    /// Say no at a gate.
+    Refuse,
+    /// Open a gate whatever it says; for administrators, with a reason.
+    OverrideGate,
+    /// Ask a gate anew that has said no, or whose program was lost.
+    RetryGate,
+    /// Take the target's incident over.
+    Acknowledge,
 }
 
 /// A policy to check.
@@ -98,6 +113,8 @@ pub enum PhaseWord {
     RollingBack,
     /// The new version has all traffic.
     Succeeded,
+    /// The canary is at 0; the service must come back to what it was.
+    Verifying,
     /// The old version has all traffic.
     RolledBack,
     /// Ended without a verdict.
@@ -139,6 +156,7 @@ pub enum SeriesOrRows {
 }
 
 /// A point in time: RFC 3339, or Unix milliseconds.
+#[derive(Deserialize)]
 pub struct Moment;
 
 impl PartialSchema for Moment {

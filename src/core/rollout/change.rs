@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    Action, Compared, Ending, EventKind, EventRecord, Hold, NoticeKind, Outcome, Phase, Reason, ReasonCode,
-    Stage, State, Timers, told,
+    Action, Compared, Ending, EventKind, EventRecord, Hold, IncidentChange, IncidentStep, Notice, NoticeKind,
+    Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, told,
 };
 use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Split, Weight};
+use crate::core::target::{Incident, IncidentCause, Split, Weight};
 use crate::core::time::Timestamp;
 
 /// A state on its way to the next one.
@@ -42,8 +42,77 @@ impl Change {
 
     /// Tells about the event that was recorded last; its number makes the key.
     pub fn notify(&mut self, kind: NoticeKind, severity: Severity, sentence: String) {
+        self.notify_of(kind, severity, sentence, None);
+    }
+
+    /// Tells about the event that was recorded last, and what it does to the incident.
+    pub fn notify_of(
+        &mut self,
+        kind: NoticeKind,
+        severity: Severity,
+        sentence: String,
+        incident: Option<IncidentChange>,
+    ) {
         let notice = told::notice(&self.state, kind, severity, sentence, self.now);
-        self.actions.push(Action::Notify(notice));
+        self.actions.push(Action::Notify(Notice { incident, ..notice }));
+    }
+
+    /// Records an alert, and pages: opens the target's incident, or adds to the one that is open.
+    pub fn page(&mut self, kind: NoticeKind, severity: Severity, sentence: String, cause: IncidentCause) {
+        self.record(EventKind::Alert, None, sentence.clone());
+        self.page_recorded(kind, severity, sentence, cause);
+    }
+
+    /// Pages about the event that was recorded last.
+    pub fn page_recorded(
+        &mut self,
+        kind: NoticeKind,
+        severity: Severity,
+        sentence: String,
+        cause: IncidentCause,
+    ) {
+        let (rollout, now) = (&self.state.rollout, self.now);
+        let new = || Incident {
+            key: format!("{}/{}/{}", rollout.target, rollout.id, rollout.event_seq),
+            opened_at: now,
+            rollout: rollout.id.clone(),
+            cause,
+            acknowledged_by: None,
+        };
+        let incident = self.state.target.incident.get_or_insert_with(new);
+        incident.cause = incident.cause.max(cause);
+        let change = incident.change(IncidentStep::Trigger);
+        self.notify_of(kind, severity, sentence, Some(change));
+    }
+
+    /// A person has taken the incident over.
+    pub fn acknowledge(&mut self, by: &str) -> bool {
+        let Some(incident) = self.state.target.incident.as_mut().filter(|i| i.acknowledged_by.is_none())
+        else {
+            return false;
+        };
+        incident.acknowledged_by = Some(by.to_owned());
+        let change = incident.change(IncidentStep::Acknowledge);
+        let sentence = format!("{by} has taken it over.");
+        self.record(EventKind::Command, Some(by), format!("The incident: {sentence}"));
+        self.notify_of(NoticeKind::Acknowledged, Severity::Low, sentence, Some(change));
+        true
+    }
+
+    /// The cause is gone: the incident is over, if it is about nothing else.
+    pub fn calm(&mut self, cause: IncidentCause, why: &str) {
+        if self.state.target.incident.as_ref().is_some_and(|incident| incident.cause == cause) {
+            let sentence = format!("Over: {why}");
+            self.record(EventKind::Alert, None, sentence.clone());
+            let change = self.resolve();
+            self.notify_of(NoticeKind::Resolved, Severity::Low, sentence, change);
+        }
+    }
+
+    /// Takes the incident, if there is one, as over; the notice that tells it is the caller's.
+    pub fn resolve(&mut self) -> Option<IncidentChange> {
+        let incident = self.state.target.incident.take()?;
+        Some(incident.change(IncidentStep::Resolve))
     }
 
     /// Records and tells.
@@ -62,11 +131,25 @@ impl Change {
 
     /// Adds a hold; records and tells it if it is new.
     pub fn hold(&mut self, hold: Hold, by: Option<&str>, severity: Severity, why: String) {
-        if self.state.rollout.holds.insert(hold) {
+        self.hold_as(hold, by, severity, why, NoticeKind::Held);
+    }
+
+    /// Adds a hold that is told as something else than a hold. True if it is new.
+    pub fn hold_as(
+        &mut self,
+        hold: Hold,
+        by: Option<&str>,
+        severity: Severity,
+        why: String,
+        kind: NoticeKind,
+    ) -> bool {
+        let is_new = self.state.rollout.holds.insert(hold);
+        if is_new {
             let sentence = format!("Held ({}): {why}", hold.name());
             self.record(EventKind::HoldAdded, by, sentence.clone());
-            self.notify(NoticeKind::Held, severity, sentence);
+            self.notify(kind, severity, sentence);
         }
+        is_new
     }
 
     /// Drops a hold; records it if it was there.
@@ -170,6 +253,11 @@ impl Change {
             self.end_observed(Reason::new(reason.code, sentence));
             return;
         }
+        if by.is_none()
+            && let Some(gate) = self.state.rollout.gates.no_return.clone()
+        {
+            return self.stay(&gate, &reason);
+        }
         self.keep_compared();
         self.state.target.want(Split::STABLE);
         self.state.rollout.holds.clear();
@@ -178,9 +266,27 @@ impl Change {
             (Ending::Cancelled { .. }, _) | (_, ReasonCode::Command) => Severity::Medium,
             _ => Severity::Critical,
         };
+        self.state.rollout.gates.close();
         self.set_phase(Phase::RollingBack { reason, ending });
         self.record(EventKind::RollbackStarted, by, sentence.clone());
-        self.notify(NoticeKind::RollbackStarted, severity, sentence);
+        if severity == Severity::Critical {
+            self.page_recorded(NoticeKind::RollbackStarted, severity, sentence, IncidentCause::Rollback);
+        } else {
+            self.notify(NoticeKind::RollbackStarted, severity, sentence);
+        }
+    }
+
+    /// Past the point of no return: a person decides.
+    fn stay(&mut self, gate: &str, reason: &Reason) {
+        let why = format!(
+            "it would be rolled back, but it is past the point of no return ({gate}); a person must decide: {}",
+            reason.sentence
+        );
+        if self.state.rollout.holds.insert(Hold::NoReturn) {
+            let sentence = format!("Held ({}): {why}", Hold::NoReturn.name());
+            self.record(EventKind::HoldAdded, None, sentence.clone());
+            self.page_recorded(NoticeKind::Held, Severity::Critical, sentence, IncidentCause::Rollback);
+        }
     }
 
     /// Ends a rollout of observe mode: it never touched traffic.
@@ -196,6 +302,7 @@ impl Change {
         self.set_phase(phase);
         self.state.rollout.ended_at = Some(self.now);
         self.state.rollout.holds.clear();
+        self.state.rollout.gates.close();
         if self.state.target.active.as_ref() == Some(&self.state.rollout.id) {
             self.state.target.active = None;
         }
@@ -208,7 +315,8 @@ impl Change {
         self.state.target.promote(version, self.now);
         self.end(Phase::Succeeded);
         self.record(EventKind::Succeeded, by, sentence.clone());
-        self.notify(NoticeKind::Succeeded, Severity::Low, sentence);
+        let over = self.resolve();
+        self.notify_of(NoticeKind::Succeeded, Severity::Low, sentence, over);
     }
 }
 

@@ -1,7 +1,10 @@
 //! What persons, and newer rollouts, want.
 
 use super::change::Change;
-use super::{Command, CommandKind, Ending, EventKind, Hold, Illegal, Phase, Reason, ReasonCode};
+use super::{
+    Command, CommandKind, Ending, EventKind, Hold, Illegal, Phase, Reason, ReasonCode, approvals, gates,
+};
+use crate::core::gate::{Insisted, Occasion};
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Proxies, Weight};
 
@@ -27,7 +30,20 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
             change.end(Phase::Cancelled { reason, superseded_by: None });
             change.record(EventKind::Cancelled, Some(by), format!("Cancelled before it began: {why}"));
         }
-        (_, Phase::RollingBack { .. } | Phase::Scheduled) => return Err(illegal),
+        (CommandKind::Acknowledge, _) => {
+            if !change.acknowledge(by) {
+                return Err(Illegal::Gate("there is no incident that nobody has taken over".to_owned()));
+            }
+            return Ok(());
+        }
+        (CommandKind::Approve { gate, teams }, Phase::Scheduled) => {
+            approvals::approve(change, command, gate, teams)?;
+        }
+        (_, Phase::RollingBack { .. } | Phase::Verifying { .. } | Phase::Scheduled) => return Err(illegal),
+        (CommandKind::Approve { gate, teams }, _) => approvals::approve(change, command, gate, teams)?,
+        (CommandKind::Refuse { gate, teams }, _) => approvals::refuse(change, command, gate, teams)?,
+        (CommandKind::OverrideGate { gate }, _) => approvals::override_gate(change, command, gate)?,
+        (CommandKind::RetryGate { gate }, _) => approvals::retry(change, command, gate)?,
         (CommandKind::Rollback, _) => {
             let reason = Reason::new(ReasonCode::Command, why);
             change.roll_back(reason, Ending::RolledBack, Some(by));
@@ -35,33 +51,66 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
         (CommandKind::Pause, _) => change.hold(Hold::User, Some(by), Severity::Low, why),
         (CommandKind::Resume, _) => resume(change, by, &why),
         (CommandKind::Advance, Phase::Progressing { step, .. }) => {
-            go_to(change, step + 1, &why, by);
+            go_to(change, step + 1, &why, by)?;
         }
         (CommandKind::Promote, Phase::Progressing { .. } | Phase::Preparing { .. }) => {
             let last = change.state.rollout.policy.steps.len() - 1;
-            go_to(change, last, &why, by);
+            go_to(change, last, &why, by)?;
         }
-        (CommandKind::Promote, Phase::Baking) => finish_bake(change, &why, by),
+        (CommandKind::Promote, Phase::Baking) => finish_bake(change, &why, by)?,
         _ => return Err(illegal),
+    }
+    // Who gives a command has seen that something is going on.
+    if !matches!(command.kind, CommandKind::Supersede { .. }) {
+        change.acknowledge(by);
     }
     Ok(())
 }
 
-/// A person's word outweighs the holds that are there; those whose cause lasts come again.
-fn go_to(change: &mut Change, step: usize, why: &str, by: &str) {
+/// A person's word outweighs the holds that are there (those whose cause lasts come again), but no freeze
+/// and no gate: those must say yes all the same, and it goes on when they have.
+fn go_to(change: &mut Change, step: usize, why: &str, by: &str) -> Result<(), Illegal> {
+    not_frozen(change)?;
     change.state.rollout.holds.clear();
-    change.advance_to(step, why, Some(by));
+    if gates::open(change, Occasion::Step(step)) {
+        change.advance_to(step, why, Some(by));
+    } else {
+        insist(change, step, why, by);
+    }
+    Ok(())
 }
 
-fn finish_bake(change: &mut Change, why: &str, by: &str) {
-    change.state.rollout.holds.clear();
+fn insist(change: &mut Change, step: usize, why: &str, by: &str) {
+    let sentence = format!("{why} It goes on once the gates have said yes.");
+    change.record(EventKind::Command, Some(by), sentence);
+    change.state.rollout.gates.insisted = Some(Insisted { step, by: by.to_owned(), why: why.to_owned() });
+}
+
+fn not_frozen(change: &Change) -> Result<(), Illegal> {
+    if change.state.rollout.holds.contains(&Hold::Freeze) {
+        return Err(Illegal::Gate(
+            "the target is frozen: nothing may advance until the freeze ends".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn finish_bake(change: &mut Change, why: &str, by: &str) -> Result<(), Illegal> {
+    let last = change.state.rollout.policy.steps.len() - 1;
+    change.state.rollout.holds.remove(&Hold::User);
     if !has_all_traffic(change) {
         // Somebody took traffic off it: it has to get all of it, and be seen to, before it has succeeded.
-        return go_to(change, change.state.rollout.policy.steps.len() - 1, why, by);
+        return go_to(change, last, why, by);
+    }
+    change.state.rollout.holds.retain(|hold| *hold == Hold::Freeze);
+    if !gates::open(change, Occasion::Finish) {
+        insist(change, last + 1, why, by);
+        return Ok(());
     }
     let version = &change.state.rollout.version;
     let sentence = format!("{version} has all traffic; the bake was ended early: {why}");
     change.succeed(sentence, Some(by));
+    Ok(())
 }
 
 /// The canary has everything.
@@ -76,7 +125,8 @@ fn resume(change: &mut Change, by: &str, why: &str) {
     let drifted = change.state.rollout.holds.contains(&Hold::Drift);
     let holds: Vec<Hold> = change.state.rollout.holds.iter().copied().collect();
     change.record(EventKind::Command, Some(by), format!("Resumed: {why}"));
-    for hold in holds {
+    // A freeze and a gate are not a person's to drop.
+    for hold in holds.into_iter().filter(|hold| !matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window)) {
         change.unhold(hold, why);
     }
     let rollout = &change.state.rollout;
@@ -109,6 +159,12 @@ fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Res
             change.succeed(sentence, None);
         }
         Phase::RollingBack { .. } => {}
+        Phase::Verifying { reason: cause } => {
+            let cause = cause.clone();
+            let sentence = format!("Rolled back; rollout {newer} takes over before that was verified.");
+            change.end(Phase::RolledBack { reason: cause });
+            change.record(EventKind::RolledBack, None, sentence);
+        }
         _ => {
             change.roll_back(reason, Ending::Cancelled { superseded_by: Some(newer) }, Some("serin"));
         }

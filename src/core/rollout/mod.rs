@@ -1,22 +1,28 @@
 //! The rollout: its states, what can happen to it, what it asks for, and the one function that decides.
 
 mod action;
+mod approvals;
 mod change;
 mod commands;
 mod event;
+mod gates;
 mod history;
 mod observed;
+mod preflight;
 mod state;
 mod tick;
 mod told;
 mod transition;
+mod verify;
 
 pub use action::{
     Action, EventKind, EventRecord, Figure, IncidentChange, IncidentStep, Notice, NoticeKind, Outcome,
 };
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
+pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
 pub use state::{
     Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
 };
 pub use transition::transition;
+pub use verify::Verification;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::change::{Change, time};
 use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
 use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Finding, ObservedSplit, Proxies, Weight};
+use crate::core::target::{Finding, IncidentCause, ObservedSplit, Proxies, Weight};
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;
@@ -67,6 +67,7 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
     let proxies = if rolling_back { Proxies::All } else { Proxies::Reachable };
     if change.state.target.in_force(proxies) {
         change.state.rollout.timers.unseen = Duration::ZERO;
+        change.calm(IncidentCause::Unconfirmed, "the split is confirmed.");
         return;
     }
     let cut_off: Vec<String> =
@@ -88,7 +89,7 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
         );
         change.record(EventKind::Unconfirmed, None, sentence.clone());
         let severity = if rolling_back { Severity::Critical } else { Severity::High };
-        change.notify(NoticeKind::Unconfirmed, severity, sentence);
+        change.page_recorded(NoticeKind::Unconfirmed, severity, sentence, IncidentCause::Unconfirmed);
     }
     if rolling_back && unseen > limit * FAILED_AFTER {
         let sentence = format!(
@@ -97,7 +98,7 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
         );
         change.end(Phase::Failed { reason: Reason::new(ReasonCode::Router, sentence.clone()) });
         change.record(EventKind::Failed, None, sentence.clone());
-        change.notify(NoticeKind::Failed, Severity::Critical, sentence);
+        change.page_recorded(NoticeKind::Failed, Severity::Critical, sentence, IncidentCause::Failed);
     }
 }
 
@@ -132,6 +133,9 @@ pub(super) fn finish_way_back(change: &mut Change) {
     } else {
         "its own metrics are silent, so its requests could not be seen to end".to_owned()
     };
+    if ending == Ending::RolledBack && !never && change.state.rollout.policy.verify.is_some() {
+        return verify(change, reason, &how);
+    }
     let (phase, kind, notice) = match ending {
         Ending::RolledBack => {
             (Phase::RolledBack { reason: reason.clone() }, EventKind::RolledBack, NoticeKind::RolledBack)
@@ -145,5 +149,16 @@ pub(super) fn finish_way_back(change: &mut Change) {
     change.end(phase);
     let sentence = format!("The canary is at 0% and {how}. Cause: {}", reason.sentence);
     change.record(kind, None, sentence.clone());
-    change.notify(notice, Severity::High, sentence);
+    let over = change.resolve();
+    change.notify_of(notice, Severity::High, sentence, over);
+}
+
+/// The canary is at 0; the incident stays open until the service is as it was.
+fn verify(change: &mut Change, reason: Reason, how: &str) {
+    let cause = reason.sentence.clone();
+    change.set_phase(Phase::Verifying { reason });
+    let sentence =
+        format!("The canary is at 0% and {how}; now the service must be as it was before. Cause: {cause}");
+    change.record(EventKind::SplitSeen, None, sentence.clone());
+    change.notify(NoticeKind::RolledBack, Severity::High, sentence);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
@@ -95,6 +96,9 @@ pub struct Rollout {
     /// What the gates have said.
     #[serde(default)]
     pub gates: Gates,
+    /// After a way back: what the service has shown since.
+    #[serde(default)]
+    pub verification: Verification,
 }
 
 /// What a step that was left was judged as at its end.

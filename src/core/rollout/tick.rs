@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use super::change::{Change, time};
 use super::{
-    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, observed,
+    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, gates,
+    observed, preflight, verify,
 };
+use crate::core::gate::Occasion;
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
-use crate::core::policy::{AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity};
-use crate::core::target::{Proxies, Split, Target, Weight};
+use crate::core::policy::{
+    AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity, Step,
+};
+use crate::core::target::{IncidentCause, Proxies, Split, Target, Weight};
 use crate::core::time::Timestamp;
 
+/// Steps of this minimum and longer tell their progress.
+const LONG_STEP: Duration = Duration::from_secs(600);
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
 
@@ -26,12 +32,17 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     let before = change.state.rollout.last.replace(assessment.clone());
     change.act(Action::Observe(tick.clone()));
     match change.state.rollout.phase {
-        Phase::Preflight => preflight(change, &tick, &assessment),
+        Phase::Preflight => {
+            gates::wait(change, elapsed);
+            preflight::take(change, &tick, &assessment);
+        }
         Phase::RollingBack { .. } => observed::finish_way_back(change),
+        Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),
         _ => {
             if !must_go_back(change, &assessment) {
                 watch_data(change, &seen, elapsed);
                 guardrail_holds(change, &assessment, before.as_ref());
+                gates::wait(change, elapsed);
                 go_on(change, &assessment);
             }
         }
@@ -247,73 +258,6 @@ fn count_time(
     }
 }
 
-/// Before anything rises: the split is as it should be, the arms can be told apart, and the baseline is
-/// seen (with its guardrails, as far as that can be known within a time).
-fn preflight(change: &mut Change, tick: &TickObservation, assessment: &Assessment) {
-    let refuse = |change: &mut Change, sentence: String| {
-        let reason = Reason::new(ReasonCode::Preflight, sentence);
-        change.roll_back(reason, Ending::Cancelled { superseded_by: None }, None);
-    };
-    let both_arms = tick.metrics.iter().find_map(|m| match (&m.canary, &m.baseline) {
-        (Err(no @ NoData::BothArms(_)), _) | (_, Err(no @ NoData::BothArms(_))) => {
-            Some(format!("metric {}: {no}.", m.metric))
-        }
-        _ => None,
-    });
-    if let Some(sentence) = both_arms {
-        return refuse(change, sentence);
-    }
-    let blind = change.state.rollout.timers.in_phase;
-    let missing = tick.metrics.iter().find_map(|m| {
-        let no = m.baseline.as_ref().err().filter(|no| **no != NoData::Waiting)?;
-        Some(format!("metric {} shows nothing of the baseline: {no}", m.metric))
-    });
-    if let Some(missing) = missing {
-        let limit = change.state.rollout.policy.analysis.blind;
-        if blind > change.state.rollout.policy.analysis.interval * 3 {
-            change.hold(Hold::Blind, None, Severity::Medium, format!("{missing}."));
-        }
-        if blind > limit.after && limit.then == LimitOutcome::RollBack {
-            let after = time(limit.after);
-            refuse(change, format!("not begun: for {after} {missing}."));
-        }
-        return;
-    }
-    let fresh = |m: &MetricObservation| m.usage != Usage::Pending && m.baseline.is_ok();
-    let seen = tick.metrics.iter().all(|m| fresh(m) && m.window.is_some());
-    if seen {
-        change.unhold(Hold::Blind, "the baseline is seen.");
-    }
-    // A proxy that was cut off in an earlier rollout must not block this one until it is forgotten.
-    let at_rest = in_force(change)
-        && (change.state.rollout.policy.mode == Mode::Observe
-            || change.state.target.wanted.canary == Weight::ZERO);
-    let health_known = assessment.guardrails.iter().all(|guardrail| {
-        guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
-    }) || blind >= patience(&change.state.rollout);
-    if seen && at_rest && health_known && change.state.rollout.holds.is_empty() {
-        change.record(
-            super::EventKind::Started,
-            None,
-            "The baseline is seen and the split is as it should be: the rollout begins.".into(),
-        );
-        let sentence = {
-            let rollout = &change.state.rollout;
-            format!("{} begins on {}.", rollout.version, rollout.target)
-        };
-        change.notify(NoticeKind::Started, Severity::Low, sentence);
-        change.state.rollout.phase = Phase::Preparing { step: 0 };
-        change.state.rollout.phase_since = change.now;
-    }
-}
-
-/// How long preflight waits for the baseline's guardrails to have values (some have none at this traffic,
-/// or none without a canary).
-fn patience(rollout: &Rollout) -> Duration {
-    let over = rollout.policy.guardrails.iter().map(|guardrail| guardrail.over).max();
-    over.unwrap_or_default() + rollout.policy.analysis.interval * 2
-}
-
 /// What takes the canary back, holds or not.
 fn must_go_back(change: &mut Change, assessment: &Assessment) -> bool {
     let reason = match assessment.advice {
@@ -372,6 +316,7 @@ fn watch_data(change: &mut Change, seen: &Seen, elapsed: Duration) {
     let why = seen.why.clone().unwrap_or_else(|| "no metric shows anything".to_owned());
     if timers.blind == Duration::ZERO && timers.silent == Duration::ZERO && seen.any {
         change.unhold(Hold::Blind, "there is data again.");
+        change.calm(IncidentCause::Blind, "there is data again.");
         return;
     }
     if timers.silent >= analysis.silent.after && analysis.silent.then == LimitOutcome::Hold {
@@ -391,7 +336,7 @@ fn watch_data(change: &mut Change, seen: &Seen, elapsed: Duration) {
         }
         LimitOutcome::Hold if newly => {
             let sentence = format!("Still no data of either arm after {}: {why}; held.", time(timers.blind));
-            change.alert(NoticeKind::Alert, Severity::High, sentence);
+            change.page(NoticeKind::Alert, Severity::High, sentence, IncidentCause::Blind);
         }
         _ => {}
     }
@@ -411,6 +356,7 @@ fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assess
             (GuardrailStatus::Fired, GuardrailAction::Alert) if newly => {
                 change.alert(NoticeKind::Alert, guardrail.severity, guardrail.sentence.clone());
             }
+            (GuardrailStatus::Breaching, GuardrailAction::RollBack) => warn(change, guardrail, before),
             (GuardrailStatus::Fired, GuardrailAction::Hold) => {
                 let why = guardrail.sentence.clone();
                 change.hold(Hold::Guardrail, None, guardrail.severity, why);
@@ -431,6 +377,22 @@ fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assess
     }
 }
 
+/// A guardrail of the class `standard` is told before it acts.
+fn warn(change: &mut Change, guardrail: &GuardrailAssessment, before: Option<&Assessment>) {
+    let policy = &change.state.rollout.policy;
+    let Some(rail) = policy.guardrails.iter().find(|rail| rail.name == guardrail.name) else { return };
+    let Some(warn_after) = rail.warn_after else { return };
+    let was = before
+        .and_then(|before| before.guardrails.iter().find(|g| g.name == guardrail.name))
+        .map_or(Duration::ZERO, |guardrail| guardrail.breaching_for);
+    let now = guardrail.breaching_for;
+    if now >= warn_after && (was < warn_after || was > now) {
+        let left = time(rail.hold_for.saturating_sub(now));
+        let sentence = format!("{} It is rolled back in {left} if that lasts.", guardrail.sentence);
+        change.alert(NoticeKind::Warning, Severity::High, sentence);
+    }
+}
+
 fn is_over(change: &Change) -> bool {
     change.state.rollout.phase.is_terminal()
 }
@@ -446,20 +408,30 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
             if proven {
                 change.unhold(Hold::Plan, "the evidence is there.");
             }
-            let free = change.state.rollout.holds.is_empty() && in_force(change);
+            progress(change, &plan, assessment);
+            let free = is_free(change) && in_force(change);
             let why = assessment.reasons.first().map(|r| r.sentence.clone()).unwrap_or_default();
-            if proven && free && analysed >= plan.min {
-                change.advance_to(step + 1, &why, None);
+            let insisted = change.state.rollout.gates.insisted.clone();
+            if let Some(wish) = insisted.filter(|wish| free && wish.step > step) {
+                if gates::open(change, Occasion::Step(wish.step)) && may_go(change) {
+                    change.advance_to(wish.step, &wish.why, Some(&wish.by));
+                }
+            } else if proven && free && analysed >= plan.min {
+                if gates::open(change, Occasion::Step(step + 1)) && may_go(change) {
+                    change.advance_to(step + 1, &why, None);
+                }
             } else if !proven && free && plan.max.is_some_and(|max| analysed >= max) {
                 at_max(change, step, plan.at_max, &why);
             }
         }
         Phase::Baking => {
-            let done = analysed >= rollout.policy.bake.duration
-                && rollout.holds.is_empty()
+            let insisted = rollout.gates.insisted.is_some();
+            let done = (insisted || analysed >= rollout.policy.bake.duration)
+                && is_free(change)
                 && change.state.target.wanted.canary == Weight::FULL
                 && in_force(change);
-            if done {
+            if done && gates::open(change, Occasion::Finish) && may_go(change) {
+                let rollout = &change.state.rollout;
                 let sentence = format!(
                     "{} has all traffic and has been watched for {} without a broken limit.",
                     rollout.version,
@@ -472,8 +444,35 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
     }
 }
 
+/// Whether nothing but gates and windows holds it: they are asked once everything else is ready.
+pub(super) fn is_free(change: &Change) -> bool {
+    change.state.rollout.holds.iter().all(|hold| matches!(hold, Hold::Gate | Hold::Window))
+}
+
+/// Whether nothing holds it.
+pub(super) fn may_go(change: &Change) -> bool {
+    change.state.rollout.holds.is_empty()
+}
+
+/// Tells the figures at the middle of a long step.
+fn progress(change: &mut Change, plan: &Step, assessment: &Assessment) {
+    let now = change.state.rollout.timers.analysed;
+    let before = now.saturating_sub(assessment.analysed);
+    let middle = plan.min / 2;
+    if plan.min >= LONG_STEP && before < middle && now >= middle {
+        let why = assessment.reasons.first().map(|reason| reason.sentence.as_str()).unwrap_or_default();
+        let sentence = format!(
+            "{} has been analysed at {} for {}. {why}",
+            change.state.rollout.version,
+            plan.weight,
+            time(now)
+        );
+        change.alert(NoticeKind::Progress, Severity::Low, sentence);
+    }
+}
+
 /// Whether the split that is wanted is the one that is there. Observe mode wants none.
-fn in_force(change: &Change) -> bool {
+pub(super) fn in_force(change: &Change) -> bool {
     change.state.rollout.policy.mode == Mode::Observe || change.state.target.in_force(Proxies::Reachable)
 }
 

@@ -2,7 +2,9 @@
 //! `observed` and `commands`; the moves that they share in `change`.
 
 use super::change::Change;
-use super::{Event, Illegal, Outcome, Phase, State, commands, history, observed, tick};
+use super::{Event, Hold, Illegal, Outcome, Phase, State, commands, gates, history, observed, tick};
+use std::time::Duration;
+
 use crate::core::policy::Severity;
 use crate::core::rollout::{EventKind, NoticeKind};
 use crate::core::target::{Proxies, Weight};
@@ -16,7 +18,7 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
     let mut change = Change::new(state.clone(), now);
     let illegal = Illegal::Phase { phase: state.rollout.phase.name(), event: event.name() };
     match event {
-        Event::Begin if state.rollout.phase == Phase::Scheduled && state.target.active.is_none() => {
+        Event::Begin if may_begin(state, now) => {
             begin(&mut change);
         }
         Event::History(found) if history::is_due(&state.rollout) => history::take(&mut change, found),
@@ -24,6 +26,12 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
         Event::Observed { split, elapsed } => observed::take(&mut change, &split, elapsed),
         Event::WorkloadReady => workload_ready(&mut change).ok_or(illegal)?,
         Event::Command(command) => commands::take(&mut change, &command)?,
+        Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
+        Event::Freeze(why) if has_ticks(&state.rollout.phase) => freeze(&mut change, why),
+        Event::GateBegun { gate } if has_ticks(&state.rollout.phase) => gates::begun(&mut change, &gate)?,
+        Event::Gate { gate, answer } if has_ticks(&state.rollout.phase) => {
+            gates::answer(&mut change, &gate, answer)?;
+        }
         _ => return Err(illegal),
     }
     Ok(change.finish())
@@ -32,6 +40,48 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
 /// Ended and scheduled rollouts are not looked at.
 fn has_ticks(phase: &Phase) -> bool {
     !phase.is_terminal() && *phase != Phase::Scheduled
+}
+
+fn may_begin(state: &State, now: Timestamp) -> bool {
+    state.rollout.phase == Phase::Scheduled
+        && state.target.active.is_none()
+        && state.rollout.not_before.is_none_or(|not_before| now >= not_before)
+}
+
+/// Tells that it will begin, once for each time before.
+fn announce(change: &mut Change, lead: Duration) -> Option<()> {
+    let rollout = &mut change.state.rollout;
+    let begins_at = rollout.not_before.filter(|_| rollout.phase == Phase::Scheduled)?;
+    if rollout.announced.contains(&lead) {
+        return None;
+    }
+    // Those that were missed are not made up for.
+    let passed = rollout.policy.announce.iter().copied().filter(|other| *other >= lead);
+    rollout.announced.extend(passed);
+    let minutes = begins_at.since(change.now).as_secs().div_ceil(60).max(1);
+    let left = Duration::from_secs(minutes * 60);
+    let sentence = format!(
+        "In {}, at {begins_at}, {} will be released on {} under policy {}.",
+        super::change::time(left),
+        rollout.version,
+        rollout.target,
+        rollout.policy.name
+    );
+    change.record(EventKind::Announced, None, sentence.clone());
+    change.notify(NoticeKind::Announced, Severity::Low, sentence);
+    Some(())
+}
+
+/// A freeze stops advancing, never a way back.
+fn freeze(change: &mut Change, why: Option<String>) {
+    match why {
+        Some(why)
+            if !matches!(change.state.rollout.phase, Phase::RollingBack { .. } | Phase::Verifying { .. }) =>
+        {
+            change.hold(Hold::Freeze, None, Severity::Medium, why);
+        }
+        _ => change.unhold(Hold::Freeze, "the freeze is over."),
+    }
 }
 
 fn begin(change: &mut Change) {

@@ -5,6 +5,7 @@ mod codec;
 mod commit;
 mod connection;
 mod error;
+mod freezes;
 mod heartbeat;
 mod history;
 mod inbox;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 
 use self::connection::Database;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
+use crate::core::freeze::Freeze;
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;
 use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
@@ -180,6 +182,14 @@ impl Store for SqliteStore {
 
     async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
         work!(self, write, access::revoke_token(name, at))
+    }
+
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        work!(self, write, freezes::put(freeze))
+    }
+
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
+        work!(self, read, freezes::list(open, limit))
     }
 
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {

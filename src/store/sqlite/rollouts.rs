@@ -24,6 +24,7 @@ pub(super) async fn create(
     }
     let mut target = targets::get(connection, &rollout.target).await?;
     match target.active.clone() {
+        _ if rollout.not_before.is_some() => insert(connection, &rollout, key).await?,
         None => {
             target.active = Some(rollout.id.clone());
             targets::update(connection, &target).await?;

@@ -99,7 +99,13 @@ pub fn world_over(store: MemoryStore, access: Access) -> World {
     );
     handle.set_loaded();
     let limits = Limits { command_wait: Duration::from_millis(20), ..Limits::default() };
-    let router = router_for(handle.clone(), Arc::new(|| "serin_up 1\n".to_owned()), limits, access);
+    let router = router_for(
+        handle.clone(),
+        Arc::new(|| "serin_up 1\n".to_owned()),
+        limits,
+        access,
+        Default::default(),
+    );
     World { store, clock, handle, router }
 }
 

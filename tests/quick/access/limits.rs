@@ -99,7 +99,13 @@ async fn slow_bodies_and_many_connections_are_bounded() {
     let token = world.token("ci", Role::Operator, &["*"]);
     let limits = Limits { request: Duration::from_secs(2), concurrent: 2, ..Limits::default() };
     let access = Access::new(Some(&super::kit::by_tokens()), false, &[]).unwrap();
-    let router = router_for(world.handle.clone(), std::sync::Arc::new(String::new), limits, access);
+    let router = router_for(
+        world.handle.clone(),
+        std::sync::Arc::new(String::new),
+        limits,
+        access,
+        Default::default(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(serve(listener, router, std::future::pending()));

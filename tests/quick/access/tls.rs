@@ -41,7 +41,13 @@ fn files(folder: &Path) -> TlsConfig {
 
 async fn served(world: &World, tls: &Tls) -> SocketAddr {
     let access = serin::api::Access::new(Some(&by_tokens()), true, &[]).unwrap();
-    let router = router_for(world.handle.clone(), Arc::new(String::new), Limits::default(), access);
+    let router = router_for(
+        world.handle.clone(),
+        Arc::new(String::new),
+        Limits::default(),
+        access,
+        Default::default(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_tls(listener, router, Some(tls.clone()), std::future::pending()));

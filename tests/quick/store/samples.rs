@@ -144,6 +144,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         not_before: None,
         announced: Vec::new(),
         gates: Default::default(),
+        verification: Default::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serin::core::access::{AuditRecord, TokenRecord};
+use serin::core::freeze::Freeze;
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
 use serin::core::rollout::{Command, EventRecord, Notice, Phase, Rollout, RolloutId};
@@ -28,6 +29,7 @@ pub struct Data {
     pub tokens: Vec<TokenRecord>,
     /// By number.
     pub audit: BTreeMap<u64, AuditRecord>,
+    pub freezes: BTreeMap<String, Freeze>,
     /// Successful writes since the beginning, of all kinds.
     pub writes: u64,
     command_numbers: BTreeMap<String, u64>,

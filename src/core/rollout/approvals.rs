@@ -1,0 +1,203 @@
+//! Persons at gates.
+
+use super::change::Change;
+use super::{Command, EventKind, Illegal, gates};
+use crate::core::gate::{Approval, ApprovalRule, Check, Gate, GateStatus};
+
+/// What is wanted, for people: `one of release-lead and two of production`.
+pub(super) fn wanted(rules: &[ApprovalRule]) -> String {
+    let one = |rule: &ApprovalRule| {
+        let count = match rule.count {
+            1 => "one".to_owned(),
+            2 => "two".to_owned(),
+            3 => "three".to_owned(),
+            count => count.to_string(),
+        };
+        match &rule.team {
+            Some(team) => format!("{count} of {team}"),
+            None => format!("{count} of those who may approve"),
+        }
+    };
+    rules.iter().map(one).collect::<Vec<_>>().join(" and ")
+}
+
+/// Takes in what persons have said of the gates that are waited for.
+pub(super) fn count(change: &mut Change) {
+    let rollout = &mut change.state.rollout;
+    let mut opened = Vec::new();
+    for gate in &rollout.policy.gates {
+        let Check::Approval { rules, .. } = &gate.check else { continue };
+        let Some(state) = rollout.gates.states.get_mut(&gate.name) else { continue };
+        if !matches!(state.status, GateStatus::Waiting { .. }) {
+            continue;
+        }
+        let said = rollout.gates.approvals.get(&gate.name).map(Vec::as_slice).unwrap_or_default();
+        if fulfilled(rules, said) {
+            let names: Vec<&str> = said.iter().map(|approval| approval.by.as_str()).collect();
+            let by = names.join(", ");
+            let detail = format!("approved by {by}");
+            state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: change.now };
+            opened.push((gate.name.clone(), by, detail));
+        } else if !said.is_empty() {
+            let detail = format!("{}; {} said yes so far", wanted(rules), said.len());
+            state.status = GateStatus::Waiting { detail };
+        }
+    }
+    for (name, by, detail) in opened {
+        change.record(EventKind::GateOpened, Some(&by), format!("Gate {name}: {detail}."));
+    }
+}
+
+/// True if every rule can be fulfilled by persons of its own (a bipartite matching, by augmenting paths).
+fn fulfilled(rules: &[ApprovalRule], said: &[Approval]) -> bool {
+    let places: Vec<&ApprovalRule> =
+        rules.iter().flat_map(|rule| std::iter::repeat_n(rule, rule.count as usize)).collect();
+    let mut taken: Vec<Option<usize>> = vec![None; said.len()];
+    (0..places.len()).all(|place| {
+        let mut tried = vec![false; said.len()];
+        seat(place, &places, said, &mut taken, &mut tried)
+    })
+}
+
+fn seat(
+    place: usize,
+    places: &[&ApprovalRule],
+    said: &[Approval],
+    taken: &mut [Option<usize>],
+    tried: &mut [bool],
+) -> bool {
+    for (person, approval) in said.iter().enumerate() {
+        if tried[person] || !suits(places[place], &approval.teams) {
+            continue;
+        }
+        tried[person] = true;
+        let free = match taken[person] {
+            None => true,
+            Some(other) => seat(other, places, said, taken, tried),
+        };
+        if free {
+            taken[person] = Some(place);
+            return true;
+        }
+    }
+    false
+}
+
+fn suits(rule: &ApprovalRule, teams: &[String]) -> bool {
+    rule.team.as_ref().is_none_or(|team| teams.contains(team))
+}
+
+/// A person says yes.
+pub(super) fn approve(
+    change: &mut Change,
+    command: &Command,
+    name: &str,
+    teams: &[String],
+) -> Result<(), Illegal> {
+    let gate = eligible(change, command, name, teams)?;
+    if let Some(state) = gates::state_of(&mut change.state.rollout, &gate)
+        && !matches!(state.status, GateStatus::Waiting { .. })
+    {
+        return Err(Illegal::Gate(format!("the gate `{name}` does not wait for anybody any more")));
+    }
+    let approval = Approval {
+        by: command.by.clone(),
+        teams: teams.to_vec(),
+        at: change.now,
+        reason: command.reason.clone(),
+    };
+    let said = change.state.rollout.gates.approvals.entry(name.to_owned()).or_default();
+    if said.iter().any(|earlier| earlier.by == approval.by) {
+        return Err(Illegal::Gate(format!("{} has already said yes at the gate `{name}`", approval.by)));
+    }
+    said.push(approval);
+    let why = command.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let sentence = format!("{} says yes at gate {name}{why}.", command.by);
+    change.record(EventKind::Approved, Some(&command.by), sentence);
+    count(change);
+    Ok(())
+}
+
+/// A person says no.
+pub(super) fn refuse(
+    change: &mut Change,
+    command: &Command,
+    name: &str,
+    teams: &[String],
+) -> Result<(), Illegal> {
+    let gate = eligible(change, command, name, teams)?;
+    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+        return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
+    };
+    if matches!(state.status, GateStatus::Refused { .. }) {
+        return Err(Illegal::Gate(format!("the gate `{name}` was refused already")));
+    }
+    let why = command.reason.clone().unwrap_or_else(|| "no reason was given".to_owned());
+    let sentence = format!("{} says no at gate {name}: {why}", command.by);
+    change.record(EventKind::Approved, Some(&command.by), sentence);
+    change.state.rollout.gates.approvals.remove(name);
+    gates::refuse(change, &gate, Some(&command.by), &format!("{}: {why}", command.by));
+    Ok(())
+}
+
+/// The gate, if it asks for persons (or its program was lost) and for this one.
+fn eligible(change: &Change, command: &Command, name: &str, teams: &[String]) -> Result<Gate, Illegal> {
+    let rollout = &change.state.rollout;
+    let gate = gates::named(rollout, name)?;
+    let Check::Approval { rules, by_starter } = &gate.check else {
+        let kind = gate.check.kind();
+        return Err(Illegal::Gate(format!(
+            "the gate `{name}` asks no person but a {kind}; an administrator may override it"
+        )));
+    };
+    if !by_starter && command.by == rollout.created_by {
+        return Err(Illegal::Gate(format!(
+            "{} has started this rollout; the gate `{name}` asks for somebody else",
+            command.by
+        )));
+    }
+    if !rules.iter().any(|rule| suits(rule, teams)) {
+        return Err(Illegal::Gate(format!(
+            "the gate `{name}` asks for {}, and {} is in {}",
+            wanted(rules),
+            command.by,
+            if teams.is_empty() { "no team".to_owned() } else { teams.join(", ") }
+        )));
+    }
+    Ok(gate)
+}
+
+/// Opens a gate whatever it says.
+pub(super) fn override_gate(change: &mut Change, command: &Command, name: &str) -> Result<(), Illegal> {
+    let gate = gates::named(&change.state.rollout, name)?;
+    let (by, now) = (command.by.clone(), change.now);
+    let Some(reason) = command.reason.clone() else {
+        return Err(Illegal::Gate(format!("to override the gate `{name}` needs a reason")));
+    };
+    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+        return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
+    };
+    let detail = format!("OVERRIDDEN by {by}: {reason}");
+    state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: now };
+    change.record(EventKind::GateOpened, Some(&by), format!("Gate {name}: {detail}"));
+    Ok(())
+}
+
+/// Asks a gate anew that has said no, or whose program was lost.
+pub(super) fn retry(change: &mut Change, command: &Command, name: &str) -> Result<(), Illegal> {
+    let gate = gates::named(&change.state.rollout, name)?;
+    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+        return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
+    };
+    if !matches!(state.status, GateStatus::Lost { .. } | GateStatus::Refused { .. }) {
+        return Err(Illegal::Gate(format!("the gate `{name}` is waited for; there is nothing to ask anew")));
+    }
+    state.status = GateStatus::Waiting { detail: format!("{} asks it anew", command.by) };
+    state.asked += 1;
+    state.faults = 0;
+    state.is_late = false;
+    state.waited = std::time::Duration::ZERO;
+    let sentence = format!("{} has gate {name} asked anew.", command.by);
+    change.record(EventKind::Command, Some(&command.by), sentence);
+    Ok(())
+}

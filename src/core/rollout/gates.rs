@@ -1,0 +1,353 @@
+//! Gates: what must say yes before a rollout goes on. Holding is all that a gate does by itself: the canary
+//! is judged on, and rolled back, whatever is waited for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::approvals;
+use super::change::{Change, time};
+use super::{Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout};
+use crate::core::gate::{Before, Check, Gate, GateAnswer, GateOutcome, GateState, GateStatus, Occasion};
+use crate::core::policy::{Policy, Severity};
+use crate::core::target::{IncidentCause, Weight};
+
+/// Faults in a row of a gate that is asked all along, after which its rollout is held.
+const FAULTS: u32 = 3;
+
+/// A gate that is to be asked now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DueGate {
+    /// The gate.
+    pub gate: Gate,
+    /// What it stands before.
+    pub occasion: Occasion,
+    /// How often it was asked anew: a part of the key.
+    pub asked: u32,
+}
+
+/// The gates whose checks are to be asked now, persons excepted.
+pub fn due(rollout: &Rollout) -> Vec<DueGate> {
+    let pending =
+        rollout.gates.occasion.iter().flat_map(|occasion| {
+            rollout.gates.states.iter().map(move |(name, state)| (*occasion, name, state))
+        });
+    let during = rollout.gates.during.iter().map(|(name, state)| (Occasion::During, name, state));
+    let wanted = pending.chain(during).filter_map(|(occasion, name, state)| {
+        let gate = rollout.policy.gates.iter().find(|gate| gate.name == *name)?;
+        let asks = match (&gate.check, &state.status) {
+            (Check::Approval { .. }, _) | (_, GateStatus::Lost { .. }) => false,
+            (_, GateStatus::Waiting { .. }) => true,
+            // Somebody's word stands; a check's own yes is only as good as its last answer.
+            (check, GateStatus::Open { by: None, .. }) => check.is_repeatable(),
+            (check, GateStatus::Refused { .. }) => occasion == Occasion::During && check.is_repeatable(),
+            _ => false,
+        };
+        asks.then(|| DueGate { gate: gate.clone(), occasion, asked: state.asked })
+    });
+    wanted.collect()
+}
+
+/// Programs that had begun when the process ended: nobody knows how they ended.
+pub fn running(rollout: &Rollout) -> Vec<String> {
+    let all = rollout.gates.states.iter().chain(&rollout.gates.during);
+    all.filter(|(_, state)| state.status == GateStatus::Running).map(|(name, _)| name.clone()).collect()
+}
+
+/// The gates of an occasion. Steps that are jumped over have their say too: `from` is the step that is
+/// left.
+fn gates_of(policy: &Policy, occasion: Occasion, from: Option<usize>) -> Vec<&Gate> {
+    let last = policy.steps.len().saturating_sub(1);
+    let passes = |gate: &&Gate| match (occasion, gate.before) {
+        (Occasion::Start, Before::Start) => true,
+        // The first step has no occasion of its own.
+        (Occasion::Start, Before::Step(weight)) => policy.steps.first().is_some_and(|s| s.weight == weight),
+        (Occasion::Step(step), before) => {
+            let passed = from.map_or(step, |from| from + 1).max(1)..=step;
+            match before {
+                Before::EachStep => true,
+                Before::Promotion => step == last,
+                Before::Step(weight) => policy
+                    .steps
+                    .get(passed)
+                    .is_some_and(|steps| steps.iter().any(|step| step.weight == weight)),
+                _ => false,
+            }
+        }
+        (Occasion::Finish, Before::Finish) | (Occasion::During, Before::During) => true,
+        _ => false,
+    };
+    policy.gates.iter().filter(passes).collect()
+}
+
+/// True if everything that stands before the occasion says yes; the occasion has passed then. Otherwise
+/// the gates are due, and the rollout is held.
+pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
+    let rollout = &change.state.rollout;
+    let from = match rollout.phase {
+        Phase::Progressing { step, .. } => Some(step),
+        Phase::Preparing { step } => step.checked_sub(1),
+        _ => None,
+    };
+    let gates: Vec<Gate> = gates_of(&rollout.policy, occasion, from).into_iter().cloned().collect();
+    if gates.is_empty() {
+        pass(change, &gates);
+        return true;
+    }
+    if rollout.gates.occasion != Some(occasion) {
+        begin(change, occasion, &gates);
+    }
+    approvals::count(change);
+    let states = &change.state.rollout.gates.states;
+    let closed: Vec<&Gate> = gates
+        .iter()
+        .filter(|gate| !matches!(states.get(&gate.name).map(|s| &s.status), Some(GateStatus::Open { .. })))
+        .collect();
+    if closed.is_empty() {
+        pass(change, &gates);
+        return true;
+    }
+    let only_windows = closed.iter().all(|gate| matches!(gate.check, Check::Window { .. }));
+    let hold = if only_windows { Hold::Window } else { Hold::Gate };
+    let names: Vec<&str> = closed.iter().map(|gate| gate.name.as_str()).collect();
+    let why = format!("waiting for {} before {}.", names.join(", "), words(&change.state.rollout, occasion));
+    if !change.state.rollout.holds.contains(&hold) {
+        change.state.rollout.holds.remove(&Hold::Gate);
+        change.state.rollout.holds.remove(&Hold::Window);
+        let asks_persons = closed.iter().any(|gate| matches!(gate.check, Check::Approval { .. }));
+        let severity = if asks_persons { Severity::High } else { Severity::Low };
+        change.hold_as(hold, None, severity, why, NoticeKind::Gate);
+    }
+    false
+}
+
+/// The occasion for people.
+fn words(rollout: &Rollout, occasion: Occasion) -> String {
+    match occasion {
+        Occasion::Start => "the canary's first traffic".to_owned(),
+        Occasion::Step(step) => match rollout.policy.steps.get(step) {
+            Some(step) => step.weight.to_string(),
+            None => "the next step".to_owned(),
+        },
+        Occasion::Finish => "the end of the bake".to_owned(),
+        Occasion::During => "the next step".to_owned(),
+    }
+}
+
+fn fresh(gate: &Gate) -> GateState {
+    let detail = match &gate.check {
+        Check::Approval { rules, .. } => approvals::wanted(rules),
+        check => format!("{} was not asked yet", check.kind()),
+    };
+    GateState {
+        status: GateStatus::Waiting { detail },
+        waited: Duration::ZERO,
+        asked: 0,
+        faults: 0,
+        is_late: false,
+    }
+}
+
+fn begin(change: &mut Change, occasion: Occasion, gates: &[Gate]) {
+    let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+    let before = words(&change.state.rollout, occasion);
+    let sentence = format!("Before {before} must say yes: {}.", names.join(", "));
+    let kept = &mut change.state.rollout.gates;
+    kept.occasion = Some(occasion);
+    kept.states = gates.iter().map(|gate| (gate.name.clone(), fresh(gate))).collect();
+    change.record(EventKind::GateDue, None, sentence);
+}
+
+/// The occasion has passed: what was said for it is used up.
+fn pass(change: &mut Change, gates: &[Gate]) {
+    let kept = &mut change.state.rollout.gates;
+    kept.occasion = None;
+    kept.states.clear();
+    kept.insisted = None;
+    for gate in gates {
+        kept.approvals.remove(&gate.name);
+    }
+    if let Some(gate) = gates.iter().find(|gate| gate.point_of_no_return) {
+        change.state.rollout.gates.no_return = Some(gate.name.clone());
+        let sentence = format!(
+            "Past the point of no return ({}): from here on Serin does not roll back by itself; it holds and \
+             pages, and a person decides.",
+            gate.name
+        );
+        change.record(EventKind::GateOpened, None, sentence);
+    }
+    if !change.state.rollout.gates.during.values().any(is_closed) {
+        change.unhold(Hold::Gate, "every gate has said yes.");
+    }
+    change.unhold(Hold::Window, "the window is open.");
+    change.calm(IncidentCause::Gate, "the gates have said yes.");
+}
+
+/// A gate that is asked all along and does not say yes.
+fn is_closed(state: &GateState) -> bool {
+    match &state.status {
+        GateStatus::Refused { .. } | GateStatus::Lost { .. } => true,
+        // Not known is no verdict, but it is a reason not to go on.
+        GateStatus::Waiting { .. } => state.faults >= FAULTS,
+        GateStatus::Running | GateStatus::Open { .. } => false,
+    }
+}
+
+/// Adds the time that was waited, and does what the policy says where a deadline has passed. Gates that
+/// are asked all along begin with the first step.
+pub(super) fn wait(change: &mut Change, elapsed: Duration) {
+    let watched =
+        matches!(change.state.rollout.phase, Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking);
+    let rollout = &mut change.state.rollout;
+    if watched && rollout.gates.during.is_empty() {
+        let during = gates_of(&rollout.policy, Occasion::During, None);
+        rollout.gates.during = during.into_iter().map(|gate| (gate.name.clone(), fresh(gate))).collect();
+    }
+    let mut late = Vec::new();
+    for (name, state) in &mut rollout.gates.states {
+        let Some(gate) = rollout.policy.gates.iter().find(|gate| gate.name == *name) else { continue };
+        if matches!(state.status, GateStatus::Open { .. }) {
+            continue;
+        }
+        state.waited += elapsed;
+        if gate.deadline.is_some_and(|deadline| state.waited >= deadline) && !state.is_late {
+            state.is_late = true;
+            late.push((gate.clone(), state.waited));
+        }
+    }
+    for (gate, waited) in late {
+        let detail = format!("it has not said yes within {}", time(waited));
+        follow(change, &gate, gate.at_deadline, None, &detail);
+    }
+}
+
+/// What a check's answer leads to.
+pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Result<(), Illegal> {
+    let now = change.now;
+    let policy = &change.state.rollout.policy;
+    let Some(gate) = policy.gates.iter().find(|gate| gate.name == name).cloned() else {
+        return Err(Illegal::Gate(format!("there is no gate `{name}`")));
+    };
+    let during = gate.before == Before::During;
+    let Some(state) = state_of(&mut change.state.rollout, &gate) else {
+        return Err(Illegal::Gate(format!("the gate `{name}` is not waited for")));
+    };
+    if matches!(state.status, GateStatus::Open { by: Some(_), .. }) {
+        return Ok(());
+    }
+    let was = state.status.clone();
+    state.faults = if matches!(answer, GateAnswer::Fault(_)) { state.faults + 1 } else { 0 };
+    match answer {
+        GateAnswer::Yes(detail) => {
+            if !matches!(was, GateStatus::Open { .. }) {
+                state.status = GateStatus::Open { by: None, detail: detail.clone(), at: now };
+                change.record(EventKind::GateOpened, None, format!("Gate {name} says yes: {detail}"));
+            }
+        }
+        GateAnswer::No(detail) => refuse(change, &gate, None, &detail),
+        GateAnswer::NotYet(detail) if during => refuse(change, &gate, None, &detail),
+        GateAnswer::NotYet(detail) => state.status = GateStatus::Waiting { detail },
+        GateAnswer::Fault(detail) => {
+            let most = match &gate.check {
+                Check::Webhook(webhook) => webhook.most_faults,
+                _ => u32::MAX,
+            };
+            if state.faults >= most {
+                let detail = format!("{detail} ({} times in a row)", state.faults);
+                refuse(change, &gate, None, &detail);
+            } else {
+                state.status = GateStatus::Waiting { detail };
+            }
+        }
+        GateAnswer::Lost(detail) => {
+            state.status = GateStatus::Lost { detail: detail.clone() };
+            let sentence = format!(
+                "Gate {name}: {detail} It is not run again by itself; a person must have it asked anew, or override it."
+            );
+            change.page(NoticeKind::Gate, Severity::Critical, sentence, IncidentCause::Gate);
+        }
+    }
+    hold_during(change);
+    Ok(())
+}
+
+/// A gate that is asked all along holds the rollout while it does not say yes.
+fn hold_during(change: &mut Change) {
+    let gates = &change.state.rollout.gates;
+    let closed: Vec<String> =
+        gates.during.iter().filter(|(_, state)| is_closed(state)).map(|(name, _)| name.clone()).collect();
+    if !closed.is_empty() {
+        let why = format!("{} does not say yes.", closed.join(", "));
+        change.hold_as(Hold::Gate, None, Severity::High, why, NoticeKind::Gate);
+    } else if gates.occasion.is_none() {
+        change.unhold(Hold::Gate, "every gate says yes.");
+    }
+}
+
+/// The gate has said no.
+pub(super) fn refuse(change: &mut Change, gate: &Gate, by: Option<&str>, detail: &str) {
+    let now = change.now;
+    let Some(state) = state_of(&mut change.state.rollout, gate) else { return };
+    let was_refused = matches!(state.status, GateStatus::Refused { .. });
+    state.status = GateStatus::Refused { by: by.map(str::to_owned), detail: detail.to_owned(), at: now };
+    if !was_refused {
+        follow(change, gate, gate.on_refusal, by, &format!("it said no: {detail}"));
+    }
+}
+
+/// Carries out what the policy says of a gate that did not say yes.
+fn follow(change: &mut Change, gate: &Gate, outcome: GateOutcome, by: Option<&str>, detail: &str) {
+    let sentence = format!("gate {} does not let the release on: {detail}.", gate.name);
+    match outcome {
+        GateOutcome::Hold => {
+            let sentence = format!("Held: {sentence}");
+            change.record(EventKind::GateRefused, by, sentence.clone());
+            change.page_recorded(NoticeKind::Gate, Severity::High, sentence, IncidentCause::Gate);
+        }
+        GateOutcome::RollBack => {
+            change.record(EventKind::GateRefused, by, sentence.clone());
+            let begun = change.state.target.wanted.canary > Weight::ZERO;
+            let ending = if begun { Ending::RolledBack } else { Ending::Cancelled { superseded_by: None } };
+            change.roll_back(Reason::new(ReasonCode::Gate, sentence), ending, by);
+        }
+        GateOutcome::GoOn => {
+            let now = change.now;
+            let Some(state) = state_of(&mut change.state.rollout, gate) else { return };
+            let detail = format!("WITHOUT ITS YES: {detail}; the policy says to go on");
+            state.status = GateStatus::Open { by: None, detail: detail.clone(), at: now };
+            change.record(EventKind::GateOpened, by, format!("Gate {}: {detail}.", gate.name));
+        }
+    }
+}
+
+/// Where a gate is, if it is waited for or asked all along.
+pub(super) fn state_of<'s>(rollout: &'s mut Rollout, gate: &Gate) -> Option<&'s mut GateState> {
+    let states: &mut BTreeMap<String, GateState> =
+        if gate.before == Before::During { &mut rollout.gates.during } else { &mut rollout.gates.states };
+    states.get_mut(&gate.name)
+}
+
+/// A gate's program begins.
+pub(super) fn begun(change: &mut Change, name: &str) -> Result<(), Illegal> {
+    let gates = &mut change.state.rollout.gates;
+    let state = gates.states.get_mut(name).or(gates.during.get_mut(name));
+    match state {
+        Some(state) if matches!(state.status, GateStatus::Waiting { .. }) => {
+            state.status = GateStatus::Running;
+            change.record(EventKind::GateBegun, None, format!("Gate {name}: its program begins."));
+            Ok(())
+        }
+        _ => Err(Illegal::Gate(format!("the gate `{name}` is not waited for"))),
+    }
+}
+
+/// The policy's gate of that name.
+pub(super) fn named(rollout: &Rollout, name: &str) -> Result<Gate, Illegal> {
+    let gates = &rollout.policy.gates;
+    gates.iter().find(|gate| gate.name == name).cloned().ok_or_else(|| {
+        let known: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+        Illegal::Gate(match known.is_empty() {
+            true => format!("there is no gate `{name}`: the policy has none"),
+            false => format!("there is no gate `{name}`; the policy has {}", known.join(", ")),
+        })
+    })
+}
