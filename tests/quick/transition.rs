@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serin::core::judge::{Assessment, JudgeState, MetricAssessment};
 use serin::core::metric::{Counts, MetricObservation, NoData, Reading, Usage, Window};
-use serin::core::policy::{AtMax, LimitOutcome};
+use serin::core::policy::{AtMax, LimitOutcome, Verify};
 use serin::core::rollout::{
     Action, CommandKind, Compared, Ending, Event, EventKind, Hold, Outcome, Phase, Reason, ReasonCode,
     RolloutId, Stage, State, Tick, transition,
@@ -26,6 +26,7 @@ const PHASES: &[&str] = &[
     "finalizing",
     "baking",
     "rolling_back",
+    "verifying",
     "succeeded",
     "rolled_back",
     "cancelled",
@@ -43,6 +44,8 @@ const EVENTS: &[&str] = &[
     "promote",
     "rollback",
     "supersede",
+    "freeze",
+    "acknowledge",
 ];
 
 fn reason() -> Reason {
@@ -64,6 +67,11 @@ fn state(phase: &str) -> State {
         "finalizing" => (Phase::Finalizing, 100.0),
         "baking" => (Phase::Baking, 100.0),
         "rolling_back" => (Phase::RollingBack { reason: reason(), ending: Ending::RolledBack }, 0.0),
+        "verifying" => {
+            let verify = Verify { within: secs(600), hold_for: secs(60), at_most_times: 1.5 };
+            rollout.policy.verify = Some(verify);
+            (Phase::Verifying { reason: reason() }, 0.0)
+        }
         "succeeded" => (Phase::Succeeded, 0.0),
         "rolled_back" => (Phase::RolledBack { reason: reason() }, 0.0),
         "cancelled" => (Phase::Cancelled { reason: reason(), superseded_by: None }, 0.0),
@@ -99,6 +107,8 @@ fn event(name: &str, state: &State) -> Event {
         "advance" => commanded(CommandKind::Advance),
         "promote" => commanded(CommandKind::Promote),
         "rollback" => commanded(CommandKind::Rollback),
+        "freeze" => Event::Freeze(Some("frozen by erin: the holidays".to_owned())),
+        "acknowledge" => commanded(CommandKind::Acknowledge),
         "supersede" => commanded(CommandKind::Supersede { by: RolloutId("r2".to_owned()) }),
         other => panic!("no event {other}"),
     }
@@ -129,19 +139,20 @@ fn name(phase: &Phase) -> &'static str {
 fn every_state_with_every_event() {
     // A row a state, a column an event: the phase that follows, `=` for the same, `-` for a typed error.
     let expected = "
-state         begin      tick  observed   workload  pause resume advance    promote   rollback     supersede
-scheduled     preflight  -     =          -         -     -      -          -         cancelled    cancelled
-preflight     -          =     =          -         =     =      -          -         rolling_back rolling_back
-preparing     -          =     =          settling  =     =      -          =         rolling_back rolling_back
-settling      -          =     analysing  -         =     =      preparing  preparing rolling_back rolling_back
-analysing     -          =     =          -         =     =      preparing  preparing rolling_back rolling_back
-finalizing    -          =     =          baking    =     =      -          -         rolling_back rolling_back
-baking        -          =     =          -         =     =      -          succeeded rolling_back succeeded
-rolling_back  -          =     =          -         -     -      -          -         -            =
-succeeded     -          -     =          -         -     -      -          -         -            -
-rolled_back   -          -     =          -         -     -      -          -         -            -
-cancelled     -          -     =          -         -     -      -          -         -            -
-failed        -          -     =          -         -     -      -          -         -            -
+state         begin      tick  observed   workload  pause resume advance    promote   rollback     supersede    freeze acknowledge
+scheduled     preflight  -     =          -         -     -      -          -         cancelled    cancelled    -      -
+preflight     -          =     =          -         =     =      -          -         rolling_back rolling_back =      -
+preparing     -          =     =          settling  =     =      -          =         rolling_back rolling_back =      -
+settling      -          =     analysing  -         =     =      preparing  preparing rolling_back rolling_back =      -
+analysing     -          =     =          -         =     =      preparing  preparing rolling_back rolling_back =      -
+finalizing    -          =     =          baking    =     =      -          -         rolling_back rolling_back =      -
+baking        -          =     =          -         =     =      -          succeeded rolling_back succeeded    =      -
+rolling_back  -          =     =          -         -     -      -          -         -            =            =      -
+verifying     -          =     =          -         -     -      -          -         -            rolled_back  =      -
+succeeded     -          -     =          -         -     -      -          -         -            -            -      -
+rolled_back   -          -     =          -         -     -      -          -         -            -            -      -
+cancelled     -          -     =          -         -     -      -          -         -            -            -      -
+failed        -          -     =          -         -     -      -          -         -            -            -      -
 ";
     let mut rows = vec![std::iter::once("state").chain(EVENTS.iter().copied()).collect::<Vec<_>>().join(" ")];
     for phase in PHASES {
