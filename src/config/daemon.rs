@@ -14,8 +14,8 @@ use crate::routers::RouterConfig;
 
 use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
-use super::people::{self, Incoming};
 use super::problem::{Problems, Report};
+use super::teams::{self, Incoming};
 use super::{access, adapters, files, targets, yaml};
 use crate::secrets::SecretSource;
 
@@ -144,7 +144,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)).map(plain),
         None => Some([("log".to_owned(), NotifierConfig::Log)].into()),
     };
-    let teams = fields.or("teams", BTreeMap::new(), |f| people::teams(&f));
+    let teams = fields.or("teams", BTreeMap::new(), |f| teams::teams(&f));
     let approval_links = fields.maybe("approval_links", |f| {
         let fields = f.fields("a mapping with `secret`")?;
         let secret = fields
@@ -153,7 +153,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         fields.close();
         secret
     });
-    let incoming = fields.or("incoming", Incoming::default(), |f| people::incoming(&f));
+    let incoming = fields.or("incoming", Incoming::default(), |f| teams::incoming(&f));
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };
     let retention = fields.or("retention", usual, |f| retention(&f, usual));
     let engine = fields.or("engine", EngineConfig::default(), |f| engine(&f));

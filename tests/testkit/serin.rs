@@ -16,6 +16,7 @@ pub struct Daemon {
     pub folder: PathBuf,
     config: PathBuf,
     process: Option<Process>,
+    variables: Vec<(String, String)>,
     client: reqwest::Client,
 }
 
@@ -23,6 +24,15 @@ impl Daemon {
     /// Writes the configuration (without `listen` and `store`, which are added) and starts.
     pub async fn start(folder: &Path, config: &str) -> Daemon {
         let mut daemon = Daemon::prepare(folder, config);
+        daemon.start_again(&[]).await;
+        daemon.ready().await;
+        daemon
+    }
+
+    /// The same with environment variables, at every start.
+    pub async fn start_with(folder: &Path, config: &str, variables: &[(String, String)]) -> Daemon {
+        let mut daemon = Daemon::prepare(folder, config);
+        daemon.variables = variables.to_vec();
         daemon.start_again(&[]).await;
         daemon.ready().await;
         daemon
@@ -39,6 +49,7 @@ impl Daemon {
             folder: folder.to_owned(),
             config: path,
             process: None,
+            variables: Vec::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
         }
     }
@@ -47,7 +58,8 @@ impl Daemon {
     pub async fn start_again(&mut self, variables: &[(&str, &str)]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
         command.arg("serve").arg("--config").arg(&self.config).env("RUST_LOG", "info,serin=debug");
-        command.env_remove("SERIN_FAILPOINT").envs(variables.iter().copied());
+        command.env_remove("SERIN_FAILPOINT").envs(self.variables.clone());
+        command.envs(variables.iter().copied());
         self.process = Some(Process::start(&mut command, &self.log_path()));
     }
 
@@ -110,6 +122,12 @@ impl Daemon {
         let (status, answer) = self.post("/api/v1/rollouts", &body).await;
         assert_eq!(status, 201, "{answer}");
         answer["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Gives a command to a gate; status and answer.
+    pub async fn at_gate(&self, id: &str, command: &str, gate: &str, by: &str) -> (u16, Value) {
+        let body = json!({"command": command, "gate": gate, "by": by, "reason": "as agreed"});
+        self.post(&format!("/api/v1/rollouts/{id}/commands"), &body).await
     }
 
     /// Gives a command; it must be carried out.

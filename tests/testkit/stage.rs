@@ -35,6 +35,12 @@ pub struct Plan {
     pub haproxy: bool,
     /// Traffic ends after this time at the latest.
     pub longest: Duration,
+    /// More notifiers, indented by two.
+    pub notifiers: String,
+    /// More sections of the configuration.
+    pub sections: String,
+    /// Environment variables of the daemon, at every start.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Default for Plan {
@@ -49,6 +55,9 @@ impl Default for Plan {
             scrape_seconds: [1, 1],
             haproxy: false,
             longest: Duration::from_secs(400),
+            notifiers: String::new(),
+            sections: String::new(),
+            variables: Vec::new(),
         }
     }
 }
@@ -130,12 +139,12 @@ impl Stage {
             let backend = HaproxyBackend::new("/", "shop", &servers);
             let haproxy = Haproxy::start(folder.path(), &[backend]).await;
             let router = format!("{{type: haproxy, socket: {}}}", haproxy.socket.display());
-            let config = config(&prometheus.url(), &router, "shop", &hook.url);
-            (Proxy::Haproxy(haproxy), Daemon::start(folder.path(), &config).await)
+            let config = config(&plan, &prometheus.url(), &router, "shop", &hook.url);
+            (Proxy::Haproxy(haproxy), Daemon::start_with(folder.path(), &config, &plan.variables).await)
         } else {
             let router = format!("{{type: envoy, listen: \"{rtds}\", layer: serin}}");
-            let config = config(&prometheus.url(), &router, "routing.shop", &hook.url);
-            let daemon = Daemon::start(folder.path(), &config).await;
+            let config = config(&plan, &prometheus.url(), &router, "routing.shop", &hook.url);
+            let daemon = Daemon::start_with(folder.path(), &config, &plan.variables).await;
             let clusters = [("shop-a", ports[0]), ("shop-b", ports[1])];
             let options = EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters);
             (Proxy::Envoy(Envoy::start(folder.path(), &options).await), daemon)
@@ -190,7 +199,7 @@ fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> [Job; 2] {
     [job("stable", a, stable), job("canary", b, canary)]
 }
 
-fn config(prometheus: &str, router: &str, route: &str, hook: &str) -> String {
+fn config(plan: &Plan, prometheus: &str, router: &str, route: &str, hook: &str) -> String {
     format!(
         "policies: [policies]
 providers:
@@ -209,7 +218,8 @@ targets:
 notifiers:
   log: {{type: log}}
   hook: {{type: webhook, url: \"{hook}\", deadline: 5s}}
-engine: {{reconcile_interval: 1s, call_deadline: 5s, drain: 1s}}
-"
+{}engine: {{reconcile_interval: 1s, call_deadline: 5s, drain: 1s}}
+{}",
+        plan.notifiers, plan.sections
     )
 }
