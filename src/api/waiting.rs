@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::views::gates::{GateView, GatesView};
 use super::views::words::{duration, list};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{LimitOutcome, Step};
@@ -151,6 +152,11 @@ fn proxies(mine: Option<&Target>, what: &str) -> WaitingFor {
 /// A hold keeps it where it is. What a person must do comes before what mends itself.
 fn held(rollout: &Rollout) -> WaitingFor {
     let has = |hold: Hold| rollout.holds.contains(&hold);
+    if has(Hold::NoReturn) {
+        let sentence = "Waiting for a person: it is past its point of no return and would be rolled back; `rollback` \
+                        goes back, `resume` goes on.";
+        return waiting(Awaited::Person, sentence);
+    }
     if has(Hold::Drift) {
         let sentence = "Waiting for a person: somebody has lowered the canary's weight at the router; `resume` \
                         wants the step's weight again.";
@@ -178,12 +184,28 @@ fn held(rollout: &Rollout) -> WaitingFor {
         return waiting(Awaited::Health, "Waiting for a guardrail to clear.");
     }
     if has(Hold::Gate) {
-        return waiting(Awaited::Gate, "Waiting for a gate to say yes.");
+        return gates(rollout);
     }
     if has(Hold::Freeze) {
         return waiting(Awaited::Window, "Waiting for the end of the freeze.");
     }
-    waiting(Awaited::Window, "Waiting for the deployment window.")
+    WaitingFor { on: Awaited::Window, ..gates(rollout) }
+}
+
+/// Which gates have not said yes, what they last said, and the nearest deadline.
+fn gates(rollout: &Rollout) -> WaitingFor {
+    let view = GatesView::new(rollout);
+    let closed: Vec<&GateView> = view.items.iter().filter(|gate| gate.status != "open").collect();
+    if closed.is_empty() {
+        return waiting(Awaited::Gate, "Waiting for a gate to say yes.");
+    }
+    let said: Vec<String> = closed.iter().map(|gate| format!("{} ({})", gate.name, gate.detail)).collect();
+    let before = view.before.map(|before| format!(" before {before}")).unwrap_or_default();
+    let left = closed.iter().filter_map(|gate| Some(gate.deadline_seconds? - gate.waited_seconds));
+    WaitingFor {
+        remaining_seconds: left.filter(|left| *left > 0.0).min_by(f64::total_cmp),
+        ..waiting(Awaited::Gate, format!("Waiting for the gates to say yes{before}: {}.", said.join("; ")))
+    }
 }
 
 fn analysing(rollout: &Rollout, step: &Step) -> WaitingFor {

@@ -34,6 +34,14 @@ pub fn render(view: &RolloutView, width: usize, colour: bool) -> String {
     if let Some(assessment) = &view.assessment {
         picture.guardrails(assessment);
     }
+    for gate in &view.gates.items {
+        let text =
+            format!("{} ({}): {}, {}", gate.name, gate.kind, gate.status, super::text::clean(&gate.detail));
+        picture.labelled("Gate", Style::Plain, text);
+    }
+    if let Some(gate) = &view.gates.no_return {
+        picture.labelled("No return", Style::Bad, format!("past {gate}: a person decides about a rollback"));
+    }
     if let Some(waiting) = &view.waiting_for {
         picture.gap();
         picture.sentence("", Style::Plain, Style::Strong, &waiting.sentence);

@@ -245,6 +245,8 @@ pub enum IncidentCause {
     Rollback,
     /// The router could not be brought to the safe split.
     Failed,
+    /// After a rollback the service is not as it was before.
+    NotVerified,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
+use crate::core::policy::Severity;
 use crate::core::rollout::{
-    Action, Command, Event, EventKind, Illegal, Outcome, RolloutId, State, transition,
+    Action, Command, Event, EventKind, Illegal, IncidentStep, Notice, NoticeKind, Outcome, RolloutId, State,
+    transition,
 };
-use crate::core::target::{Target, Weight};
+use crate::core::target::{Incident, Target, Weight};
+use crate::core::time::Timestamp;
 use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
 use crate::telemetry;
 
@@ -106,12 +109,21 @@ impl Engine {
     }
 
     /// Stores a target that no rollout has.
-    pub(super) async fn take_target(&self, slot: &mut Slot, target: Target) -> Result<(), Died> {
+    pub(super) async fn take_target(
+        &self,
+        slot: &mut Slot,
+        target: Target,
+        over: Option<Incident>,
+    ) -> Result<(), Died> {
         if same_target(&slot.target, &target) {
             slot.target = target;
             return Ok(());
         }
-        let commit = Commit { target: Some(target.clone()), ..Commit::default() };
+        let mut commit = Commit { target: Some(target.clone()), ..Commit::default() };
+        if let Some(incident) = over {
+            let notice = resolved(&target, &incident, self.clock().wall());
+            commit.outbox = self.parts.notifiers.keys().map(|c| (c.clone(), notice.clone())).collect();
+        }
         self.pass("before_commit")?;
         match self.store().commit(&commit).await {
             Ok(()) => {
@@ -404,6 +416,19 @@ impl Engine {
             }
         }
         work
+    }
+}
+
+/// Tells that the split of a target without a rollout is safe at last.
+fn resolved(target: &Target, incident: &Incident, now: Timestamp) -> Notice {
+    let sentence = format!("Over: the split of {} is confirmed at last.", target.name);
+    let key = format!("{}/resolved", incident.key);
+    Notice {
+        target: target.name.clone(),
+        rollout: incident.rollout.0.clone(),
+        stable_version: target.stable_version.clone(),
+        incident: Some(incident.change(IncidentStep::Resolve)),
+        ..Notice::new(key, NoticeKind::Resolved, Severity::Low, now, sentence)
     }
 }
 

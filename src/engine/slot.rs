@@ -14,7 +14,7 @@ use crate::core::judge::JudgeState;
 use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Phase, Rollout, RolloutId, Tick};
-use crate::core::target::{Finding, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
+use crate::core::target::{Finding, IncidentCause, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
 use crate::telemetry;
 
@@ -241,7 +241,10 @@ impl Engine {
             tracing::warn!(target_name = %target.name, %found, wanted = %slot.target.wanted,
                 "the split of an idle target was changed by somebody");
         }
-        self.take_target(slot, target).await
+        // A rollout that ended as failed left its incident open until the router follows.
+        let safe = target.in_force(Proxies::All);
+        let over = target.incident.take_if(|incident| safe && incident.cause == IncidentCause::Failed);
+        self.take_target(slot, target, over).await
     }
 
     /// Tells a phase that waits for the workload that it is ready.

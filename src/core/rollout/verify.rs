@@ -74,7 +74,12 @@ fn end(change: &mut Change, reason: Reason, verified: bool, detail: &str) {
              look."
         );
         change.record(EventKind::Verified, None, sentence.clone());
-        change.page_recorded(NoticeKind::NotVerified, Severity::Critical, sentence, IncidentCause::Failed);
+        change.page_recorded(
+            NoticeKind::NotVerified,
+            Severity::Critical,
+            sentence,
+            IncidentCause::NotVerified,
+        );
     }
     change.record(EventKind::RolledBack, None, format!("Rolled back. Cause: {cause}"));
 }
