@@ -10,6 +10,7 @@ pub mod config;
 pub mod core;
 pub mod demo;
 pub mod engine;
+pub mod gates;
 pub mod messages;
 pub mod montecarlo;
 pub mod notifiers;

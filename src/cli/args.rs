@@ -253,6 +253,9 @@ pub enum PolicyCommand {
         /// A file, or the name of a policy that the daemon has
         #[arg(value_name = "NAME_OR_PATH")]
         policy: String,
+        /// As YAML, with everything that the file extends laid over each other
+        #[arg(long)]
+        resolved: bool,
     },
 }
 

@@ -48,15 +48,11 @@ pub(super) fn run(args: &JudgeArgs) -> Exit {
 }
 
 fn policy(args: &JudgeArgs) -> Result<Policy, String> {
-    let named = args.policy.as_ref().map(|path| path.display().to_string());
-    let text = match &args.policy {
-        Some(path) => {
-            std::fs::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?
-        }
-        None => STANDARD.as_bytes().to_vec(),
+    let read = match &args.policy {
+        Some(path) => config::load_policy(path),
+        None => config::parse_policy("standard.yaml", STANDARD.as_bytes()),
     };
-    let name = named.as_deref().unwrap_or("standard.yaml");
-    let mut policy = config::parse_policy(name, &text).map_err(|problems| problems.to_string())?;
+    let mut policy = read.map_err(|problems| problems.to_string())?;
     if let Some(phi) = args.phi {
         if !(1.0..=1000.0).contains(&phi) {
             return Err(format!("--phi is {phi}; a dispersion is between 1 and 1000"));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Client, ClientError, Exit, Global, Output, PolicyCommand, complain, print, print_json, text};
 use crate::api::views::words::duration;
 use crate::api::views::{PolicyView, StepPlanView};
-use crate::config;
+use crate::config::{self, PolicyFile};
 use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
 
 pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit, ClientError> {
@@ -21,10 +21,11 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
             }
         },
         PolicyCommand::Check { paths } => Ok(check(&paths, global.output)),
-        PolicyCommand::Show { policy } if Path::new(&policy).exists() => {
+        PolicyCommand::Show { policy, resolved: true } => Ok(show_resolved(Path::new(&policy))),
+        PolicyCommand::Show { policy, .. } if Path::new(&policy).exists() => {
             Ok(show_file(PathBuf::from(policy), global.output))
         }
-        PolicyCommand::Show { policy } => {
+        PolicyCommand::Show { policy, .. } => {
             let view = Client::of(global)?.policy(&policy).await?;
             show(&view, global.output);
             Ok(Exit::Done)
@@ -34,7 +35,7 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
 
 /// Says of each file whether it is right, and everything that is not.
 fn check(paths: &[PathBuf], output: Output) -> Exit {
-    let checked = config::check_policies(paths);
+    let checked = config::check_policy_files(paths);
     let mut exit = if checked.is_empty() { Exit::Usage } else { Exit::Done };
     if checked.is_empty() {
         complain("there is no policy at these paths; policies are files that end in .yaml or .yml");
@@ -42,14 +43,21 @@ fn check(paths: &[PathBuf], output: Output) -> Exit {
     for (path, result) in &checked {
         let path = path.display().to_string();
         match (result, output) {
-            (Ok(policy), Output::Text) => {
+            (Ok(PolicyFile::Base), Output::Text) => {
+                print(&text::clean(&format!("{path}: right (abstract: there to be extended)")));
+                print("\n");
+            }
+            (Ok(PolicyFile::Base), Output::Json) => {
+                print_json(&serde_json::json!({ "path": path, "valid": true, "abstract": true }), false);
+            }
+            (Ok(PolicyFile::Whole(policy)), Output::Text) => {
                 print(&text::clean(&format!("{path}: right ({}@{})", policy.name, policy.version)));
                 print("\n");
                 for warning in warnings(policy) {
                     print(&format!("  perhaps not meant: {}\n", text::clean(&warning)));
                 }
             }
-            (Ok(policy), Output::Json) => print_json(
+            (Ok(PolicyFile::Whole(policy)), Output::Json) => print_json(
                 &serde_json::json!({
                     "path": path, "valid": true, "name": policy.name, "version": policy.version,
                     "warnings": warnings(policy),
@@ -79,6 +87,27 @@ fn warnings(policy: &Policy) -> Vec<String> {
         format!("{}: {}; better: {}", problem.field, problem.message, problem.expected)
     };
     config::policy_warnings(policy).iter().map(sentence).collect()
+}
+
+/// Prints a policy with all that it extends, as YAML.
+fn show_resolved(path: &Path) -> Exit {
+    if !path.exists() {
+        complain(
+            "--resolved needs a policy's file; what the daemon has is resolved already, and `serin policy show` \
+             shows it by its name",
+        );
+        return Exit::Usage;
+    }
+    match config::resolved_policy(path) {
+        Ok(yaml) => {
+            print(&yaml);
+            Exit::Done
+        }
+        Err(problems) => {
+            problems.to_string().lines().for_each(complain);
+            Exit::No
+        }
+    }
 }
 
 fn show_file(path: PathBuf, output: Output) -> Exit {

@@ -63,6 +63,11 @@ impl<'a> Field<'a> {
         Field { node, mark, path, report: self.report }
     }
 
+    /// The entry of a mapping, where this is one that has it; it does not become known by this.
+    pub(super) fn has(&self, key: &str) -> bool {
+        matches!(&self.node.kind, Kind::Map(entries) if entries.iter().any(|entry| entry.key == key))
+    }
+
     pub(super) fn is_scalar(&self) -> bool {
         matches!(self.node.kind, Kind::Scalar { .. })
     }

@@ -69,6 +69,7 @@ pub(super) fn guardrail(
     };
     let severity = fields.or("severity", usual, |f| f.one_of(&severities));
     let regardless_of_baseline = fields.or("regardless_of_baseline", false, |f| f.boolean());
+    let warn_after = warn_after(&fields, hold_for, interval, action);
     fields.close();
     let (limit, breach) = limit?;
     Some(Guardrail {
@@ -82,8 +83,45 @@ pub(super) fn guardrail(
         severity: severity?,
         action: action?,
         regardless_of_baseline: regardless_of_baseline?,
-        warn_after: None,
+        warn_after: warn_after?,
     })
+}
+
+/// `class: standard` tells of a breach before it acts: after `warn_after`, by default a third of `for` and
+/// at least one look.
+fn warn_after(
+    fields: &Fields<'_>,
+    hold_for: Option<Duration>,
+    interval: Option<Duration>,
+    action: Option<GuardrailAction>,
+) -> Option<Option<Duration>> {
+    let class = fields.get("class");
+    let is_standard = match &class {
+        Some(field) => field.one_of(&[("immediate", false), ("standard", true)])?,
+        None => false,
+    };
+    if !is_standard {
+        if let Some(field) = fields.get("warn_after") {
+            field.problem("`warn_after` has no effect on the class immediate", "`class: standard` beside it");
+            return None;
+        }
+        return Some(None);
+    }
+    let class = class?;
+    if action == Some(GuardrailAction::Alert) {
+        class.problem("a guardrail that only alerts warns of nothing", "no `class`, or another `action`");
+        return None;
+    }
+    let (hold_for, shortest) = (hold_for?, interval.unwrap_or(Duration::from_secs(1)));
+    if hold_for <= shortest {
+        let show = values::show_duration;
+        let message = format!("`for` is {}, so there is no time between warning and acting", show(hold_for));
+        class.problem(message, format!("`for` longer than the interval of {}", show(shortest)));
+        return None;
+    }
+    let usual = (hold_for / 3).max(shortest);
+    let latest = hold_for.saturating_sub(Duration::from_millis(1));
+    fields.or("warn_after", usual, |f| f.duration(Duration::ZERO..=latest)).map(Some)
 }
 
 fn query(fields: &Fields<'_>) -> (Option<Signal>, Option<Unit>) {

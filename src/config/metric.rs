@@ -338,7 +338,7 @@ pub(super) fn metric_name(field: &Field<'_>) -> Option<String> {
 }
 
 /// `{label: value}`, or `[{label: code, op: "=~", value: "5.."}]`.
-fn matchers(field: &Field<'_>) -> Option<Vec<Matcher>> {
+pub(super) fn matchers(field: &Field<'_>) -> Option<Vec<Matcher>> {
     if !field.is_list() {
         let entries = field.entries("a mapping of labels to values, or a list of {label, op, value}")?;
         return all(entries.into_iter().map(|(label, value)| {

@@ -15,7 +15,7 @@ use super::decode::{Field, Fields, all};
 use super::metric::{self, Known};
 use super::problem::{Problems, Report};
 use super::templates::MetricKind;
-use super::{bake, guardrail, values, yaml};
+use super::{bake, gates, guardrail, hooks, people, values, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -29,18 +29,44 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 pub fn parse_policy(file_name: &str, bytes: &[u8]) -> Result<Policy, Problems> {
     let report = Report::new(file_name);
     let node = yaml::read(bytes, &report);
-    let policy = node.and_then(|node| policy(&Field::root(&node, &report), version(bytes)));
+    let policy = node.and_then(|node| {
+        let root = Field::root(&node, &report);
+        for (key, expected) in [
+            ("extends", "the whole policy, as `serin policy show FILE --resolved` prints it"),
+            ("abstract", "a policy that extends this one, or `abstract` left out"),
+        ] {
+            if root.has(key) {
+                let message = format!("`{key}` means something only in files that are read together");
+                root.at_path(&[key]).problem(message, expected);
+                return None;
+            }
+        }
+        policy(&root, version(&[bytes]), false)
+    });
     report.finish(policy)
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of the file.
-fn version(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+/// The first 12 hexadecimal digits of the SHA-256 of the file, and of those that it extends.
+pub(super) fn version<B: AsRef<[u8]>>(files: &[B]) -> String {
+    let mut hash = Sha256::new();
+    for (index, bytes) in files.iter().map(AsRef::as_ref).enumerate() {
+        if index > 0 {
+            // Where one file ends and the next one begins changes the version too.
+            hash.update((bytes.len() as u64).to_be_bytes());
+        }
+        hash.update(bytes);
+    }
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
+/// Reads a policy. One that is only there to be extended may lack fields; it is `None` then, without a
+/// problem.
+pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option<Policy> {
     let fields = root.fields("a policy: a mapping with `name`, `steps`, `metrics` and more")?;
-    let name = fields.need("name", "the name by which rollouts ask for it").and_then(|f| f.name());
+    let need = |name, expected| if is_base { fields.get(name) } else { fields.need(name, expected) };
+    // They were followed already.
+    (fields.get("extends"), fields.get("abstract"));
+    let name = need("name", "the name by which rollouts ask for it").and_then(|f| f.name());
     let description = fields.or("description", String::new(), |f| f.text(4000));
     let description = description.map(|text| text.trim_end().to_owned());
     let modes = [("act", Mode::Act), ("observe", Mode::Observe)];
@@ -49,19 +75,34 @@ fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
         Some(field) => analysis(&field),
         None => Some(default_analysis()),
     };
-    let steps = fields.need("steps", "a list of steps up to 100%").and_then(|f| steps(&f, analysis.as_ref()));
-    let (known, metrics) = metrics(&fields);
+    let steps = need("steps", "a list of steps up to 100%").and_then(|f| steps(&f, analysis.as_ref()));
+    let (mut known, metrics) = match need("metrics", "a list of at least one metric to compare") {
+        Some(field) => metrics(&field),
+        None => (Vec::new(), None),
+    };
+    if is_base {
+        // More may come, under any name.
+        known.push(Known { name: None, kind: None });
+    }
     let interval = analysis.as_ref().map(|analysis| analysis.interval);
     let guardrails = fields.or("guardrails", Vec::new(), |f| guardrails(&f, &known, interval));
     let usual = (Bake { duration: HOUR / 2, limits: Vec::new() }, None);
     let bake = fields.or("bake", usual, |f| bake::bake(&f, &known, steps.as_deref()));
-    fields.close();
-    let (bake, holdback) = bake?;
+    let holdback = bake.as_ref().and_then(|(_, holdback)| holdback.clone());
     let steps = steps.map(|mut steps| {
         let last = steps.len().saturating_sub(1);
         holdback.into_iter().for_each(|step| steps.insert(last, step));
         steps
     });
+    let gates = fields.or("gates", Vec::new(), |f| gates::gates(&f, steps.as_deref()));
+    let hooks = fields.or("hooks", Vec::new(), |f| hooks::hooks(&f));
+    let preflight = fields.or("preflight", Preflight::default(), |f| people::preflight(&f));
+    let verify = fields.maybe("verify", |f| people::verify(&f));
+    let announce = fields.or("announce", Vec::new(), |f| people::announce(&f));
+    let messages = fields.or("messages", BTreeMap::new(), |f| people::messages(&f));
+    let runbook = fields.maybe("runbook", |f| people::runbook(&f));
+    fields.close();
+    let (bake, _) = bake?;
     Some(Policy {
         name: name?,
         version,
@@ -72,13 +113,13 @@ fn policy(root: &Field<'_>, version: String) -> Option<Policy> {
         metrics: metrics?,
         guardrails: guardrails?,
         bake,
-        gates: Vec::new(),
-        hooks: Vec::new(),
-        preflight: Preflight::default(),
-        verify: None,
-        announce: Vec::new(),
-        messages: BTreeMap::new(),
-        runbook: None,
+        gates: gates?,
+        hooks: hooks?,
+        preflight: preflight?,
+        verify: verify?,
+        announce: announce?,
+        messages: messages?,
+        runbook: runbook?,
     })
 }
 
@@ -263,10 +304,7 @@ fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>) -> Option<StepRes
     Some((min?, max?, at_max?))
 }
 
-fn metrics(fields: &Fields<'_>) -> (Vec<Known>, Option<Vec<Metric>>) {
-    let Some(field) = fields.need("metrics", "a list of at least one metric to compare") else {
-        return (Vec::new(), None);
-    };
+fn metrics(field: &Field<'_>) -> (Vec<Known>, Option<Vec<Metric>>) {
     let Some(items) = field.list(50, "a list of metrics such as `- {name: errors, template: envoy_errors}`")
     else {
         return (vec![Known { name: None, kind: None }], None);
@@ -299,7 +337,7 @@ fn guardrails(field: &Field<'_>, known: &[Known], interval: Option<Duration>) ->
 }
 
 /// True if no name is there twice; else the problem is told.
-fn unique<'n>(items: &[Field<'_>], names: impl Iterator<Item = Option<&'n str>>) -> bool {
+pub(super) fn unique<'n>(items: &[Field<'_>], names: impl Iterator<Item = Option<&'n str>>) -> bool {
     let mut first_lines = BTreeMap::new();
     let mut is_unique = true;
     for (item, name) in items.iter().zip(names) {

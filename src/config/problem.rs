@@ -12,6 +12,8 @@ pub struct Mark {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+    /// Which of the files that are read together; 0 is the one that was named.
+    pub file: usize,
 }
 
 /// One thing that is wrong.
@@ -70,13 +72,25 @@ impl std::error::Error for Problems {}
 
 /// Gathers the problems of one file while it is read.
 pub(super) struct Report {
-    file: String,
+    files: RefCell<Vec<String>>,
     problems: RefCell<Vec<Problem>>,
 }
 
 impl Report {
     pub(super) fn new(file: impl Into<String>) -> Report {
-        Report { file: file.into(), problems: RefCell::default() }
+        Report { files: RefCell::new(vec![file.into()]), problems: RefCell::default() }
+    }
+
+    /// One more file that is read together with the first one; gives the number for [`Mark::file`].
+    pub(super) fn also(&self, file: impl Into<String>) -> usize {
+        let mut files = self.files.borrow_mut();
+        files.push(file.into());
+        files.len() - 1
+    }
+
+    /// Whether nothing was told yet.
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.borrow().is_empty()
     }
 
     pub(super) fn add(
@@ -87,7 +101,7 @@ impl Report {
         expected: impl Into<String>,
     ) {
         self.problems.borrow_mut().push(Problem {
-            file: self.file.clone(),
+            file: self.files.borrow().get(mark.file).cloned().unwrap_or_default(),
             line: mark.line,
             column: mark.column,
             field: one_line(field.into()),
@@ -110,10 +124,13 @@ impl Report {
             }
             self.add(Mark::default(), "", "the file could not be read, for no known reason", "");
         }
-        let own = self.file;
+        let files = self.files.into_inner();
         let mut problems = self.problems.into_inner();
         // Those of this file first; those of the files that it names keep their order.
-        problems.sort_by_key(|p| if p.file == own { (0, p.line, p.column) } else { (1, 0, 0) });
+        problems.sort_by_key(|p| match files.iter().position(|file| *file == p.file) {
+            Some(index) => (index, p.line, p.column),
+            None => (files.len(), 0, 0),
+        });
         Err(Problems(problems))
     }
 }
@@ -145,7 +162,12 @@ mod tests {
     #[test]
     fn a_problem_is_one_line_with_its_place_and_what_would_be_right() {
         let report = Report::new("policies/x.yaml");
-        report.add(Mark { line: 12, column: 5 }, "steps[1].weight", "10% is too little", "more than 25%");
+        report.add(
+            Mark { line: 12, column: 5, file: 0 },
+            "steps[1].weight",
+            "10% is too little",
+            "more than 25%",
+        );
         report.add(Mark::default(), "", "the file is empty", "");
         let problems = report.finish::<()>(None).unwrap_err();
         assert_eq!(
@@ -157,7 +179,7 @@ mod tests {
     #[test]
     fn what_stands_in_the_file_cannot_break_the_line() {
         let report = Report::new("x.yaml");
-        report.add(Mark { line: 1, column: 1 }, "a\nb", "`1\r\n2` is wrong", "é".repeat(2000));
+        report.add(Mark { line: 1, column: 1, file: 0 }, "a\nb", "`1\r\n2` is wrong", "é".repeat(2000));
         let told = report.finish::<()>(None).unwrap_err().to_string();
         assert!(told.starts_with("x.yaml:1:1: a\\nb: `1\\r\\n2` is wrong; expected éé"), "{told}");
         assert!(told.lines().count() == 1 && told.chars().count() < 1100);

@@ -42,9 +42,15 @@ pub(super) struct Entry {
 
 /// Reads a file. `None` if there is no tree; what is wrong stands in the report in any case.
 pub(super) fn read(bytes: &[u8], report: &Report) -> Option<Node> {
+    read_as(bytes, report, 0)
+}
+
+/// The same for the file of that number in the report.
+pub(super) fn read_as(bytes: &[u8], report: &Report, file: usize) -> Option<Node> {
+    let whole = Mark { file, ..Mark::default() };
     if bytes.len() > MAX_BYTES {
         report.add(
-            Mark::default(),
+            whole,
             "",
             format!("the file has {} bytes, which is too large", bytes.len()),
             "at most 1 MiB",
@@ -54,29 +60,30 @@ pub(super) fn read(bytes: &[u8], report: &Report) -> Option<Node> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
-            report.add(place_of(bytes, error.valid_up_to()), "", "the file is not UTF-8", "text in UTF-8");
+            let place = Mark { file, ..place_of(bytes, error.valid_up_to()) };
+            report.add(place, "", "the file is not UTF-8", "text in UTF-8");
             return None;
         }
     };
-    let mut builder = Builder { report, open: Vec::new(), root: None, nodes: 0 };
+    let mut builder = Builder { report, file, open: Vec::new(), root: None, nodes: 0 };
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         match event {
             Ok((event, span)) => builder.take(event, span).ok()?,
             Err(error) => {
-                let mark = mark(error.marker().line(), error.marker().col());
+                let mark = Mark { file, ..mark(error.marker().line(), error.marker().col()) };
                 report.add(mark, "", format!("this is not valid YAML: {}", error.info()), "");
                 return None;
             }
         }
     }
     if builder.root.is_none() {
-        report.add(Mark::default(), "", "the file is empty", "a mapping of fields, such as `name: standard`");
+        report.add(whole, "", "the file is empty", "a mapping of fields, such as `name: standard`");
     }
     builder.root
 }
 
 fn mark(line: usize, column_from_0: usize) -> Mark {
-    Mark { line: line.max(1), column: column_from_0 + 1 }
+    Mark { line: line.max(1), column: column_from_0 + 1, file: 0 }
 }
 
 fn place_of(bytes: &[u8], offset: usize) -> Mark {
@@ -96,6 +103,7 @@ enum Open {
 
 struct Builder<'a> {
     report: &'a Report,
+    file: usize,
     open: Vec<Open>,
     root: Option<Node>,
     nodes: usize,
@@ -103,7 +111,7 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
-        let mark = mark(span.start.line(), span.start.col());
+        let mark = Mark { file: self.file, ..mark(span.start.line(), span.start.col()) };
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) => {
