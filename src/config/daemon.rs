@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::policy::Policy;
+use crate::core::rollout::NoticeKind;
+use crate::core::routing::Routing;
 use crate::core::target::TargetSpec;
+use crate::messages::{KindTemplates, Words};
 use crate::notifiers::NotifierConfig;
 use crate::ports::Retention;
 use crate::providers::ProviderConfig;
@@ -15,7 +18,7 @@ use crate::routers::RouterConfig;
 use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
-use super::{access, adapters, files, targets, yaml};
+use super::{access, adapters, files, routing, targets, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -43,6 +46,12 @@ pub struct Config {
     pub targets: BTreeMap<String, TargetSpec>,
     /// By name; the log alone where nothing is said.
     pub notifiers: BTreeMap<String, NotifierConfig>,
+    /// Who is told what, and when.
+    pub routing: Routing,
+    /// Own texts of messages.
+    pub templates: BTreeMap<NoticeKind, KindTemplates>,
+    /// Where people reach the daemon's page, without a slash at the end.
+    pub public_url: Option<String>,
     /// What is kept of ended rollouts.
     pub retention: Retention,
     /// How the loop runs.
@@ -79,6 +88,20 @@ impl Default for EngineConfig {
             reconcile_interval: 5 * SECOND,
             drain: 30 * SECOND,
             shutdown_deadline: 15 * SECOND,
+        }
+    }
+}
+
+impl Config {
+    /// What makes the texts of a channel.
+    pub fn words(&self, channel: &str) -> Words {
+        let own = |(kind, templates): (&NoticeKind, &KindTemplates)| {
+            let text = templates.channels.get(channel).or(templates.all.as_ref())?;
+            Some((*kind, text.clone()))
+        };
+        Words {
+            public_url: self.public_url.clone(),
+            templates: self.templates.iter().filter_map(own).collect(),
         }
     }
 }
@@ -133,9 +156,14 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         None => None,
     };
     let notifiers = match fields.get("notifiers") {
-        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)).map(plain),
-        None => Some([("log".to_owned(), NotifierConfig::Log)].into()),
+        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)),
+        None => Some([("log".to_owned(), Some(NotifierConfig::Log))].into()),
     };
+    let channels: Vec<String> = notifiers.iter().flatten().map(|(name, _)| name.clone()).collect();
+    let routes =
+        fields.or("routing", Routing::everything(channels.clone()), |f| routing::routing(&f, &channels));
+    let templates = fields.or("templates", BTreeMap::new(), |f| routing::templates(&f, &channels));
+    let public_url = fields.maybe("public_url", |f| routing::public_url(&f));
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };
     let retention = fields.or("retention", usual, |f| retention(&f, usual));
     let engine = fields.or("engine", EngineConfig::default(), |f| engine(&f));
@@ -154,7 +182,10 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         providers: providers?,
         routers: routers?,
         targets: targets?,
-        notifiers: notifiers?,
+        notifiers: notifiers.map(plain)?,
+        routing: routes?,
+        templates: templates?,
+        public_url: public_url?,
         retention: retention?,
         engine: engine?,
     })

@@ -12,6 +12,7 @@ mod kinds;
 mod metric;
 mod policy;
 mod problem;
+mod routing;
 mod schema;
 mod targets;
 pub mod templates;

@@ -12,5 +12,6 @@ pub mod judge;
 pub mod metric;
 pub mod policy;
 pub mod rollout;
+pub mod routing;
 pub mod target;
 pub mod time;
