@@ -11,7 +11,7 @@ use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::messages::Words;
-use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
+use serin::ports::{Clock, Failpoints, NoFailpoints, NoGatekeeper, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -132,10 +132,10 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
         routers.insert(name.clone(), built);
     }
-    let words = Arc::new(Words::default());
     let mut notifiers = BTreeMap::new();
     for (name, notifier) in &config.notifiers {
-        let built = notifier.build(&words).with_context(|| format!("notifier {name}"))?;
+        let built =
+            notifier.build(&Arc::new(config.words(name))).with_context(|| format!("notifier {name}"))?;
         notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {
@@ -148,6 +148,9 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         routers,
         workload: Arc::new(StaticPools),
         notifiers,
+        routing: config.routing.clone(),
+        words: Words { public_url: config.public_url.clone(), ..Words::default() },
+        gatekeeper: Arc::new(NoGatekeeper),
         failpoints,
         options: Options {
             concurrency: config.engine.concurrency,

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
-use crate::core::rollout::{Action, Command, Event, EventKind, Illegal, Outcome, State, transition};
+use crate::core::rollout::{Action, Command, Event, EventKind, Illegal, Notice, Outcome, State, transition};
 use crate::core::target::{Target, Weight};
-use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
+use crate::ports::{Commit, Died, InboxEntry, Outgoing, RolloutFilter, StoreError};
 use crate::telemetry;
 
 /// A way back that is carried out though the store has not taken it.
@@ -187,13 +187,23 @@ impl Engine {
                     commit.observation = Some((tick.clone(), assessment));
                 }
                 Action::Record(record) => commit.events.push(record.clone()),
-                Action::Notify(notice) => {
-                    let channels = self.parts.notifiers.keys();
-                    commit.outbox.extend(channels.map(|channel| (channel.clone(), notice.clone())));
-                }
+                Action::Notify(notice) => commit.outbox.extend(self.told(state, notice)),
             }
         }
         commit
+    }
+
+    /// Everybody who is told, and the hooks that are set off.
+    fn told(&self, state: &State, notice: &Notice) -> Vec<Outgoing> {
+        let mut notice = notice.clone();
+        if let Some(spec) = self.parts.handle.targets().get(&notice.target) {
+            notice.environment.clone_from(&spec.environment);
+        }
+        notice.message = self.parts.words.own(&state.rollout.policy.messages, &notice);
+        let mut outbox = self.channels_of(&notice);
+        let hooks = super::outbox::queues(&state.rollout, &notice);
+        outbox.extend(hooks.into_iter().map(|queue| Outgoing::at_once(queue, notice.clone())));
+        outbox
     }
 
     /// Writes down that a command was refused; other events that mean nothing are dropped.
