@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use serin::ports::{Commit, Store};
+use serin::ports::{Commit, Outgoing, Store};
 use serin::store::SqliteStore;
 use tokio::runtime::Runtime;
 
@@ -32,7 +32,7 @@ async fn next_tick(store: &SqliteStore) -> Commit {
         cursors: BTreeMap::from([("errors".into(), cursor(0.1)), ("latency".into(), cursor(0.2))]),
         observation: Some((tick(seq), assessment(seq))),
         events: vec![event(seq + 1)],
-        outbox: vec![("log".into(), notice("r1", seq + 1))],
+        outbox: vec![Outgoing::at_once("log", notice("r1", seq + 1))],
         ..Commit::default()
     }
 }

@@ -16,8 +16,8 @@ use crate::core::judge::{Assessment, JudgeState, Recorded};
 use crate::core::metric::{
     MetricCursor, MetricObservation, NoData, Reading, TickObservation, ValueObservation,
 };
-use crate::core::policy::MetricSource;
-use crate::core::rollout::{Command, EventRecord, Notice, Rollout, RolloutId};
+use crate::core::policy::{MetricSource, Severity};
+use crate::core::rollout::{Command, EventRecord, Notice, NoticeKind, Rollout, RolloutId};
 use crate::core::target::{NodeRecord, ObservedSplit, Pool, Role, Split, Target, Weight};
 use crate::core::time::Timestamp;
 
@@ -218,6 +218,52 @@ impl NotifyError {
 pub trait Notifier: Send + Sync {
     /// Delivers one notice, with its key as the idempotency key.
     async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError>;
+    /// Delivers several notices as one, with the digest's key as the idempotency key.
+    async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
+        self.deliver(&digest.notice()).await
+    }
+}
+
+/// Notices that are told together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Digest {
+    /// The same over retries and restarts.
+    pub key: String,
+    /// The newest ones, oldest first; not empty.
+    pub notices: Vec<Notice>,
+    /// So many older ones are not among them.
+    pub more: u64,
+    /// When it is told.
+    pub at: Timestamp,
+}
+
+impl Digest {
+    /// All of it as one notice, which is of no one rollout.
+    pub fn notice(&self) -> Notice {
+        let count = self.notices.len() as u64 + self.more;
+        let mut targets: Vec<&str> = self.notices.iter().map(|notice| notice.target.as_str()).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let mut sentence = format!("{count} messages of {}", targets.join(", "));
+        if targets.len() > 5 {
+            sentence = format!("{count} messages of {} services", targets.len());
+        }
+        for notice in &self.notices {
+            // Whole sentences of a hundred notices would be too much for most channels.
+            let told: String = notice.sentence.chars().take(200).collect();
+            let Notice { at, target, version, kind, .. } = notice;
+            sentence.push_str(&format!("\n- {at} {target} {version}, {}: {told}", kind.name()));
+        }
+        if self.more > 0 {
+            sentence.push_str(&format!("\nand {} more before these", self.more));
+        }
+        let severity = self.notices.iter().map(|notice| notice.severity).max().unwrap_or(Severity::Low);
+        let mut notice = Notice::new(self.key.clone(), NoticeKind::Progress, severity, self.at, sentence);
+        if let [only] = targets[..] {
+            notice.target = only.to_owned();
+        }
+        notice
+    }
 }
 
 // ------------------------------------------------------------------------------------------------ gates
@@ -264,18 +310,18 @@ pub trait Gatekeeper: Send + Sync {
     async fn run(&self, hook: &Hook, notice: &Notice) -> Result<(), NotifyError>;
 }
 
-/// Nobody to ask: for engines whose policies have no gates and no hooks.
+/// Nobody who could ask: gates are faults, and hooks are never done.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoGatekeeper;
 
 #[async_trait]
 impl Gatekeeper for NoGatekeeper {
-    async fn ask(&self, _request: &GateRequest) -> GateAnswer {
-        GateAnswer::Fault("this daemon asks no gates".to_owned())
+    async fn ask(&self, request: &GateRequest) -> GateAnswer {
+        GateAnswer::Fault(format!("nobody here can ask the gate {}", request.gate.name))
     }
 
-    async fn run(&self, _hook: &Hook, _notice: &Notice) -> Result<(), NotifyError> {
-        Err(NotifyError::never("this daemon runs no hooks"))
+    async fn run(&self, hook: &Hook, _notice: &Notice) -> Result<(), NotifyError> {
+        Err(NotifyError::never(format!("nobody here can do the hook {}", hook.name)))
     }
 }
 
@@ -321,8 +367,8 @@ pub struct Commit {
     pub snapshot: Option<(u64, JudgeState)>,
     /// New log lines.
     pub events: Vec<EventRecord>,
-    /// New outbox entries: for every channel one.
-    pub outbox: Vec<(String, Notice)>,
+    /// New outbox entries.
+    pub outbox: Vec<Outgoing>,
     /// Commands that were carried out or refused (with the reason).
     pub commands: Vec<(String, Result<(), String>)>,
 }
@@ -353,12 +399,30 @@ pub struct InboxEntry {
     pub result: Option<Result<(), String>>,
 }
 
+/// A notice that is put into the outbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// The queue: a channel's name, `CHANNEL#digest`, `CHANNEL#quiet` or `hook/NAME`.
+    pub queue: String,
+    /// What to deliver.
+    pub notice: Notice,
+    /// Not before; `None`: at once.
+    pub due: Option<Timestamp>,
+}
+
+impl Outgoing {
+    /// A notice that is delivered as soon as its queue comes to it.
+    pub fn at_once(queue: impl Into<String>, notice: Notice) -> Outgoing {
+        Outgoing { queue: queue.into(), notice, due: None }
+    }
+}
+
 /// A notice on its way to a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutboxEntry {
-    /// Its number; the order of a channel.
+    /// Its number; the order of a queue.
     pub id: i64,
-    /// The channel's name.
+    /// The queue.
     pub channel: String,
     /// What to deliver.
     pub notice: Notice,
@@ -366,6 +430,83 @@ pub struct OutboxEntry {
     pub attempts: u32,
     /// Not before.
     pub due: Timestamp,
+    /// When it could first be delivered: its deadline counts from here.
+    pub since: Timestamp,
+}
+
+/// The entries of a queue that are due at one time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OutboxGroup {
+    /// The lowest number of all of them.
+    pub first: i64,
+    /// How many there are.
+    pub count: u64,
+    /// The newest of them, oldest first.
+    pub newest: Vec<OutboxEntry>,
+}
+
+/// Where an entry of the outbox is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutboxState {
+    /// On its way.
+    Pending,
+    /// A command that was begun.
+    Running,
+    /// Delivered.
+    Done,
+    /// Given up.
+    Dead,
+}
+
+impl OutboxState {
+    /// All of them.
+    pub const ALL: [OutboxState; 4] =
+        [OutboxState::Pending, OutboxState::Running, OutboxState::Done, OutboxState::Dead];
+
+    /// The stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutboxState::Pending => "pending",
+            OutboxState::Running => "running",
+            OutboxState::Done => "done",
+            OutboxState::Dead => "dead",
+        }
+    }
+}
+
+/// An entry with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRecord {
+    /// The entry.
+    pub entry: OutboxEntry,
+    /// Where it is.
+    pub state: OutboxState,
+    /// What came back last.
+    pub detail: Option<String>,
+}
+
+/// Which entries to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxFilter {
+    /// In this state.
+    pub state: OutboxState,
+    /// Only numbers above this one.
+    pub after: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// How much is in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboxCounts {
+    /// Not delivered and not given up, without those that wait for their time.
+    pub pending: u64,
+    /// Wait for their time: digests and quiet hours.
+    pub waiting: u64,
+    /// Given up.
+    pub dead: u64,
+    /// When the oldest of the pending ones could first be delivered.
+    pub oldest: Option<Timestamp>,
 }
 
 /// What became of a delivery.
@@ -494,13 +635,39 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError>;
 
-    /// For each channel its oldest entries that are not delivered, if the oldest is due; at most `limit`
-    /// a channel.
-    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// For each queue its oldest entries that are not delivered, up to the first that is not due; at most
+    /// `limit` a queue. Queues of the channels in `without` are left out.
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        without: &[String],
+    ) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// The entries of a queue that are due at exactly that time; at most `limit` of the newest are given.
+    async fn outbox_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<OutboxGroup, StoreError>;
     /// Writes down what became of a delivery.
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError>;
-    /// Undelivered and dead entries, for API and metrics: (pending, dead).
-    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError>;
+    /// Writes down what became of the delivery of a group.
+    async fn outbox_settle_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<(), StoreError>;
+    /// Marks an entry as running, before something that must not be done twice is begun; `Conflict` if it
+    /// is not pending.
+    async fn outbox_begin(&self, id: i64) -> Result<(), StoreError>;
+    /// Entries in one state, by number.
+    async fn outbox_list(&self, filter: OutboxFilter) -> Result<Vec<OutboxRecord>, StoreError>;
+    /// Puts a dead entry on its way again; `Conflict` if it is not dead.
+    async fn outbox_requeue(&self, id: i64, now: Timestamp) -> Result<OutboxRecord, StoreError>;
+    /// How much is in it, for API and metrics.
+    async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError>;
 
     /// Stores a new token; `Conflict` if one of its name is there that is not revoked.
     async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError>;

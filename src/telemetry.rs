@@ -101,10 +101,12 @@ pub fn rollouts_active(by_phase: &BTreeMap<&'static str, u64>) {
     }
 }
 
-/// How many notices are on their way, and how many were given up.
-pub fn outbox(pending: u64, dead: u64) {
+/// How many notices are on their way, how many were given up, and for how long the oldest has been on its
+/// way.
+pub fn outbox(pending: u64, dead: u64, oldest_seconds: f64) {
     gauge!(OUTBOX_PENDING.name).set(pending as f64);
     gauge!(OUTBOX_DEAD.name).set(dead as f64);
+    gauge!(OUTBOX_OLDEST.name).set(oldest_seconds);
 }
 
 /// The store did not do what it was asked; `kind` is one of [`STORE_FAULT_WORDS`].
@@ -304,7 +306,7 @@ mod tests {
             split_confirmed("checkout", 0.004);
             rollback_confirmed("checkout", 0.004);
             rollouts_active(&BTreeMap::from([("baking", 2)]));
-            outbox(3, 1);
+            outbox(3, 1, 2.5);
             store_fault("unavailable");
             store_writable(true);
             http_request("/api/v1/rollouts", "GET", 200, 0.001);

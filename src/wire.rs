@@ -11,8 +11,9 @@ use serin::api::{Access, Limits, People, Tls};
 use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
+use serin::gates::Gates;
 use serin::messages::Words;
-use serin::ports::{Clock, Failpoints, NoFailpoints, NoGatekeeper, Store};
+use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -99,7 +100,7 @@ fn people(config: &Config) -> Result<People> {
     if secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 32) {
         anyhow::bail!("approval_links: the secret has fewer than 32 characters, so that it could be guessed");
     }
-    Ok(People::new(config.teams.clone(), secret, None, config.incoming.clone()))
+    Ok(People::new(config.teams.clone(), secret, config.public_url.clone(), config.incoming.clone()))
 }
 
 /// Says at the start who may reach the API.
@@ -143,23 +144,26 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
         routers.insert(name.clone(), built);
     }
-    let words = Arc::new(Words::default());
     let mut notifiers = BTreeMap::new();
     for (name, notifier) in &config.notifiers {
-        let built = notifier.build(&words).with_context(|| format!("notifier {name}"))?;
+        let built =
+            notifier.build(&Arc::new(config.words(name))).with_context(|| format!("notifier {name}"))?;
         notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {
         Some(failpoints) => Arc::new(failpoints),
         None => Arc::new(NoFailpoints),
     };
+    let gatekeeper = Arc::new(Gates::new(providers.clone()));
     Ok(Parts {
         handle: Handle::new(store, clock, config.policies.clone(), config.targets.clone()),
         providers,
         routers,
         workload: Arc::new(StaticPools),
         notifiers,
-        gatekeeper: Arc::new(NoGatekeeper),
+        routing: config.routing.clone(),
+        words: Words { public_url: config.public_url.clone(), ..Words::default() },
+        gatekeeper,
         failpoints,
         options: Options {
             concurrency: config.engine.concurrency,

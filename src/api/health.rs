@@ -60,8 +60,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
 
 async fn count_stored(api: &Api) -> Result<(), StoreError> {
     let store = api.handle.store();
-    let (pending, dead) = store.outbox_counts().await?;
-    telemetry::outbox(pending, dead);
+    let counts = store.outbox_counts(api.handle.clock().wall()).await?;
+    let age = counts.oldest.map_or(0.0, |oldest| api.handle.clock().wall().since(oldest).as_secs_f64());
+    telemetry::outbox(counts.pending, counts.dead, age);
     let filter = RolloutFilter { active: Some(true), limit: 10_000, ..RolloutFilter::default() };
     let mut by_phase: BTreeMap<&'static str, u64> = BTreeMap::new();
     for rollout in store.rollouts(&filter).await? {

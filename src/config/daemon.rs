@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::policy::Policy;
+use crate::core::rollout::NoticeKind;
+use crate::core::routing::Routing;
 use crate::core::target::TargetSpec;
+use crate::messages::{KindTemplates, Words};
 use crate::notifiers::NotifierConfig;
 use crate::ports::Retention;
 use crate::providers::ProviderConfig;
@@ -16,7 +19,7 @@ use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
 use super::teams::{self, Incoming};
-use super::{access, adapters, files, targets, yaml};
+use super::{access, adapters, files, routing, targets, yaml};
 use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +54,12 @@ pub struct Config {
     pub approval_links: Option<SecretSource>,
     /// What incoming alerts do.
     pub incoming: Incoming,
+    /// Who is told what, and when.
+    pub routing: Routing,
+    /// Own texts of messages.
+    pub templates: BTreeMap<NoticeKind, KindTemplates>,
+    /// Where people reach the daemon's page, without a slash at the end.
+    pub public_url: Option<String>,
     /// What is kept of ended rollouts.
     pub retention: Retention,
     /// How the loop runs.
@@ -87,6 +96,20 @@ impl Default for EngineConfig {
             reconcile_interval: 5 * SECOND,
             drain: 30 * SECOND,
             shutdown_deadline: 15 * SECOND,
+        }
+    }
+}
+
+impl Config {
+    /// What makes the texts of a channel.
+    pub fn words(&self, channel: &str) -> Words {
+        let own = |(kind, templates): (&NoticeKind, &KindTemplates)| {
+            let text = templates.channels.get(channel).or(templates.all.as_ref())?;
+            Some((*kind, text.clone()))
+        };
+        Words {
+            public_url: self.public_url.clone(),
+            templates: self.templates.iter().filter_map(own).collect(),
         }
     }
 }
@@ -141,8 +164,8 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         None => None,
     };
     let notifiers = match fields.get("notifiers") {
-        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)).map(plain),
-        None => Some([("log".to_owned(), NotifierConfig::Log)].into()),
+        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)),
+        None => Some([("log".to_owned(), Some(NotifierConfig::Log))].into()),
     };
     let teams = fields.or("teams", BTreeMap::new(), |f| teams::teams(&f));
     let approval_links = fields.maybe("approval_links", |f| {
@@ -154,6 +177,11 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         secret
     });
     let incoming = fields.or("incoming", Incoming::default(), |f| teams::incoming(&f));
+    let channels: Vec<String> = notifiers.iter().flatten().map(|(name, _)| name.clone()).collect();
+    let routes =
+        fields.or("routing", Routing::everything(channels.clone()), |f| routing::routing(&f, &channels));
+    let templates = fields.or("templates", BTreeMap::new(), |f| routing::templates(&f, &channels));
+    let public_url = fields.maybe("public_url", |f| routing::public_url(&f));
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };
     let retention = fields.or("retention", usual, |f| retention(&f, usual));
     let engine = fields.or("engine", EngineConfig::default(), |f| engine(&f));
@@ -172,7 +200,10 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         providers: providers?,
         routers: routers?,
         targets: targets?,
-        notifiers: notifiers?,
+        notifiers: notifiers.map(plain)?,
+        routing: routes?,
+        templates: templates?,
+        public_url: public_url?,
         teams: teams?,
         approval_links: approval_links?,
         incoming: incoming?,

@@ -17,6 +17,7 @@ mod metric;
 mod people;
 mod policy;
 mod problem;
+mod routing;
 mod schema;
 mod targets;
 mod teams;

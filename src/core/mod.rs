@@ -13,5 +13,6 @@ pub mod judge;
 pub mod metric;
 pub mod policy;
 pub mod rollout;
+pub mod routing;
 pub mod target;
 pub mod time;

@@ -22,8 +22,10 @@ use super::summary::{ReleaseReport, Report, Served};
 use crate::config::parse_policy;
 use crate::core::policy::Policy;
 use crate::core::rollout::{EventRecord, Phase, Rollout, RolloutId, RolloutKind};
+use crate::core::routing::Routing;
 use crate::core::target::{Pool, TargetSpec};
 use crate::engine::{Engine, Handle, Options, Parts, StartRequest};
+use crate::messages::Words;
 use crate::notifiers::log::LogNotifier;
 use crate::ports::{Clock, NoFailpoints, NoGatekeeper, Store};
 use crate::providers::scrape::ScrapeConfig;
@@ -127,6 +129,8 @@ impl Stage {
             routers: BTreeMap::from([("in-process".to_owned(), Arc::clone(&router) as _)]),
             workload: Arc::new(StaticPools),
             notifiers: BTreeMap::from([("log".to_owned(), Arc::new(LogNotifier) as _)]),
+            routing: Routing::everything(["log".to_owned()]),
+            words: Words::default(),
             gatekeeper: Arc::new(NoGatekeeper),
             failpoints: Arc::new(NoFailpoints),
             options: Options {

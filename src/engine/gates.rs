@@ -65,7 +65,7 @@ impl Engine {
         if slot.asking.rollout != id {
             slot.asking.stop(|_| false);
             slot.asking.rollout.clone_from(&id);
-            self.tell_lost(slot).await?;
+            self.tell_lost_programs(slot).await?;
         }
         if id.is_none() || slot.unsaved.is_some() || slot.outdated {
             return Ok(());
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Programs that ran when an earlier process ended.
-    async fn tell_lost(&self, slot: &mut Slot) -> Result<(), Died> {
+    async fn tell_lost_programs(&self, slot: &mut Slot) -> Result<(), Died> {
         let Some(active) = &slot.active else { return Ok(()) };
         for gate in running_gates(&active.rollout) {
             let detail =

@@ -20,8 +20,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub use handle::{Handle, StartError, StartRequest};
-pub use outbox::backoff;
+pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, backoff};
 
+use crate::core::routing::Routing;
+use crate::messages::Words;
 use crate::ports::{
     Clock, Died, Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, Store, StoreError,
     TrafficRouter, Workload,
@@ -53,8 +55,12 @@ pub struct Parts {
     pub routers: BTreeMap<String, Arc<dyn TrafficRouter>>,
     /// What runs behind the roles.
     pub workload: Arc<dyn Workload>,
-    /// Channels by name; each gets every notice.
+    /// Channels by name.
     pub notifiers: BTreeMap<String, Arc<dyn Notifier>>,
+    /// Which channels get what; those that are not among `notifiers` are passed over.
+    pub routing: Routing,
+    /// Makes the texts that policies have written.
+    pub words: Words,
     /// Asks gates and runs hooks.
     pub gatekeeper: Arc<dyn Gatekeeper>,
     /// Where the process may die.
@@ -103,6 +109,7 @@ impl Default for Options {
 pub struct Engine {
     parts: Parts,
     slots: BTreeMap<String, Arc<Mutex<Slot>>>,
+    unsettled: outbox::Unsettled,
 }
 
 impl Engine {
@@ -115,7 +122,7 @@ impl Engine {
         let handle = parts.handle.clone();
         let names: Vec<String> = handle.targets().keys().cloned().collect();
         let targets = handle.store().own_targets(&names).await?;
-        let mut engine = Engine { parts, slots: BTreeMap::new() };
+        let mut engine = Engine { parts, slots: BTreeMap::new(), unsettled: outbox::Unsettled::default() };
         for mut target in targets {
             let Some(spec) = handle.targets().get(&target.name) else { continue };
             target.has_baseline = spec.baseline.is_some();

@@ -1,41 +1,53 @@
-//! Notices on their way to channels: at least once, in order a channel, never in front of a split.
+//! Notices on their way to channels: at least once, in order a queue, never in front of a split. A channel
+//! has the queues `CHANNEL`, `CHANNEL#digest` and `CHANNEL#quiet`, and is worked on by one task: one that
+//! hangs holds up nobody else. Hooks are queues of their own, `hook/NAME`.
 
+mod hooks;
+
+pub(super) use hooks::queues;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use crate::ports::{Delivery, Died, NotifyError, OutboxEntry};
+use crate::core::routing::{DIGEST, channel_of};
+use crate::core::time::Timestamp;
+use crate::ports::{Delivery, Died, Digest, NotifyError, OutboxEntry, StoreError};
 use crate::telemetry;
 
-/// Entries of a channel that are taken at once.
-const BATCH: usize = 20;
-/// Tries before a notice is given up: with the backoff below, about three hours.
-const MOST_ATTEMPTS: u32 = 40;
+/// Entries of a queue that are taken at once.
+pub const BATCH: usize = 20;
+/// Notices of a digest that are told; of the others only the number.
+pub const DIGEST_NOTICES: usize = 100;
+/// After so long a notice is given up.
+pub const DEADLINE: Duration = Duration::from_secs(24 * 3600);
+/// After so many tries too; the backoff comes to the deadline first.
+const MOST_ATTEMPTS: u32 = 500;
+/// Longest wait that a receiver may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// How often the outbox is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often it is counted.
+const COUNT: Duration = Duration::from_secs(2);
+
+/// Deliveries that could not be written down, by entry: they are not made again.
+pub(super) type Unsettled = Mutex<BTreeMap<i64, Delivery>>;
 
 impl Engine {
-    /// Delivers what is due, channel by channel. True if something was delivered or given up.
+    /// Delivers what is due, channel by channel, and waits for all. True if something was delivered or
+    /// given up. [`Engine::run`] does the same without waiting; tests call this.
     ///
     /// # Errors
     /// [`Died`] if a failpoint says so.
     pub async fn dispatch_outbox(&self) -> Result<bool, Died> {
-        let now = self.clock().wall();
-        let due = match self.store().outbox_due(now, BATCH).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::warn!(%error, "the outbox cannot be read");
-                return Ok(false);
-            }
-        };
-        let mut channels: Vec<Vec<OutboxEntry>> = Vec::new();
-        for entry in due {
-            match channels.iter_mut().find(|c| c.first().is_some_and(|e| e.channel == entry.channel)) {
-                Some(channel) => channel.push(entry),
-                None => channels.push(vec![entry]),
-            }
-        }
-        let done = join_all(channels.into_iter().map(|channel| self.dispatch_channel(channel))).await;
+        let channels = self.due_by_channel(&[]).await;
+        let done = join_all(channels.into_values().map(|entries| self.dispatch_channel(entries))).await;
         let mut any = false;
         for result in done {
             any |= result?;
@@ -43,55 +55,214 @@ impl Engine {
         Ok(any)
     }
 
-    /// In order: the first one that is not delivered stops the channel.
+    /// Delivers until `shutdown`; what is on its way then is finished.
+    pub(super) async fn run_outbox(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+        let mut tasks: JoinSet<Result<bool, Died>> = JoinSet::new();
+        let mut busy: Vec<(Id, String)> = Vec::new();
+        let mut next_count = self.clock().monotonic();
+        self.tell_lost().await;
+        loop {
+            let next = self.clock().monotonic() + LOOK;
+            let mut ended = None;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(done) = tasks.join_next_with_id(), if !tasks.is_empty() => ended = Some(done),
+                () = self.clock().sleep_until(next) => {}
+            }
+            let (id, result) = match ended {
+                Some(Ok((id, result))) => (Some(id), result?),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a channel's task has ended unexpectedly");
+                    (Some(error.id()), false)
+                }
+                None => (None, true),
+            };
+            busy.retain(|(known, _)| Some(*known) != id);
+            // Whoever has delivered something may have more; the others wait for the next look.
+            if !result {
+                continue;
+            }
+            let names: Vec<String> = busy.iter().map(|(_, channel)| channel.clone()).collect();
+            for (channel, entries) in self.due_by_channel(&names).await {
+                let engine = self.clone();
+                let task = tasks.spawn(async move { engine.dispatch_channel(entries).await });
+                busy.push((task.id(), channel));
+            }
+            if self.clock().monotonic() >= next_count {
+                next_count = self.clock().monotonic() + COUNT;
+                self.count_outbox().await;
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            if let Ok(result) = done {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_outbox(&self) {
+        if let Ok(counts) = self.store().outbox_counts(self.clock().wall()).await {
+            let age = counts.oldest.map_or(Duration::ZERO, |oldest| self.clock().wall().since(oldest));
+            telemetry::outbox(counts.pending, counts.dead, age.as_secs_f64());
+        }
+    }
+
+    /// What is due, by channel, of the channels that nobody works on.
+    async fn due_by_channel(&self, busy: &[String]) -> BTreeMap<String, Vec<OutboxEntry>> {
+        let mut channels: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
+        if !self.settle_left_over().await {
+            return channels;
+        }
+        match self.store().outbox_due(self.clock().wall(), BATCH, busy).await {
+            Ok(due) => {
+                for entry in due {
+                    channels.entry(channel_of(&entry.channel).to_owned()).or_default().push(entry);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
+        }
+        channels
+    }
+
+    /// Queue by queue, in order: the first one that is not delivered stops its queue.
     async fn dispatch_channel(&self, entries: Vec<OutboxEntry>) -> Result<bool, Died> {
         let mut any = false;
+        let mut stopped: Option<String> = None;
         for entry in entries {
-            let delivery = self.deliver(&entry).await?;
-            let stop = matches!(delivery, Delivery::Retry { .. });
-            let outcome = match &delivery {
-                Delivery::Done => "delivered",
-                Delivery::Retry { .. } => "retried",
-                Delivery::Dead { .. } => "given_up",
+            if stopped.as_ref() == Some(&entry.channel) {
+                continue;
+            }
+            let is_digest = entry.channel.ends_with(DIGEST);
+            let done = match is_digest {
+                true => self.dispatch_digest(&entry).await?,
+                false => self.dispatch_one(&entry).await?,
             };
-            telemetry::notice(&entry.channel, outcome);
-            self.pass("delivered")?;
-            if let Err(error) = self.store().outbox_settle(entry.id, &delivery).await {
-                tracing::warn!(%error, "a delivery could not be written down; it comes again");
-                return Ok(any);
+            any |= done;
+            // A digest's delivery has all that were due with it.
+            if !done || is_digest {
+                stopped = Some(entry.channel);
             }
-            if stop {
-                return Ok(any);
-            }
-            any = true;
         }
         Ok(any)
     }
 
-    async fn deliver(&self, entry: &OutboxEntry) -> Result<Delivery, Died> {
-        let Some(notifier) = self.parts.notifiers.get(&entry.channel) else {
-            let detail = "the channel is not in the configuration any more".to_owned();
-            return Ok(Delivery::Dead { detail });
+    async fn dispatch_one(&self, entry: &OutboxEntry) -> Result<bool, Died> {
+        let Some(delivery) = self.deliver(entry).await? else { return Ok(false) };
+        measure(&entry.channel, &delivery);
+        self.pass("delivered")?;
+        if let Err(error) = self.store().outbox_settle(entry.id, &delivery).await {
+            tracing::warn!(%error, "a delivery could not be written down");
+            self.unsettled().insert(entry.id, delivery);
+            return Ok(false);
+        }
+        Ok(!matches!(delivery, Delivery::Retry { .. }))
+    }
+
+    /// Writes down what could not be written down. False if it still cannot.
+    async fn settle_left_over(&self) -> bool {
+        let left: Vec<(i64, Delivery)> =
+            self.unsettled().iter().map(|(id, delivery)| (*id, delivery.clone())).collect();
+        for (id, delivery) in left {
+            match self.store().outbox_settle(id, &delivery).await {
+                Ok(()) | Err(StoreError::NotFound(_)) => self.unsettled().remove(&id),
+                Err(_) => return false,
+            };
+        }
+        true
+    }
+
+    fn unsettled(&self) -> std::sync::MutexGuard<'_, BTreeMap<i64, Delivery>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if the digest that the entry is in was delivered or given up.
+    async fn dispatch_digest(&self, entry: &OutboxEntry) -> Result<bool, Died> {
+        let group = match self.store().outbox_group(&entry.channel, entry.due, DIGEST_NOTICES).await {
+            Ok(group) if !group.newest.is_empty() => group,
+            Ok(_) => return Ok(false),
+            Err(error) => {
+                tracing::warn!(%error, "the outbox cannot be read");
+                return Ok(false);
+            }
+        };
+        let channel = channel_of(&entry.channel);
+        let more = group.count.saturating_sub(group.newest.len() as u64);
+        let digest = Digest {
+            key: format!("digest/{channel}/{}", group.first),
+            at: entry.since,
+            notices: group.newest.into_iter().map(|entry| entry.notice).collect(),
+            more,
+        };
+        let delivery = match self.parts.notifiers.get(channel) {
+            None => gone(),
+            Some(notifier) => {
+                self.pass("before_deliver")?;
+                let result =
+                    timeout(self.parts.options.call_deadline, notifier.deliver_digest(&digest)).await;
+                self.judge(entry, &digest.key, result.unwrap_or_else(|_| Err(late())))
+            }
+        };
+        measure(&entry.channel, &delivery);
+        self.pass("delivered")?;
+        let settled = self.store().outbox_settle_group(&entry.channel, entry.due, &delivery).await;
+        if let Err(error) = settled {
+            tracing::warn!(%error, "a digest could not be written down; it comes again");
+            return Ok(false);
+        }
+        Ok(!matches!(delivery, Delivery::Retry { .. }))
+    }
+
+    /// What became of a delivery; `None` if it could not be begun now.
+    async fn deliver(&self, entry: &OutboxEntry) -> Result<Option<Delivery>, Died> {
+        if let Some(name) = entry.channel.strip_prefix(hooks::PREFIX) {
+            return self.deliver_hook(entry, name).await;
+        }
+        let Some(notifier) = self.parts.notifiers.get(channel_of(&entry.channel)) else {
+            return Ok(Some(gone()));
         };
         self.pass("before_deliver")?;
         let result = timeout(self.parts.options.call_deadline, notifier.deliver(&entry.notice))
             .await
-            .unwrap_or_else(|_| Err(NotifyError::again("no answer in time")));
-        Ok(match result {
-            Ok(()) => Delivery::Done,
-            Err(error) if error.retry && entry.attempts + 1 < MOST_ATTEMPTS => {
-                let wait = backoff(entry.attempts, entry.id);
-                tracing::info!(channel = %entry.channel, key = %entry.notice.key, detail = %error.detail,
-                    again_in_seconds = wait.as_secs_f64(), "a notice was not delivered");
-                Delivery::Retry { due: self.clock().wall().plus(wait), detail: error.detail }
-            }
-            Err(error) => {
-                tracing::error!(channel = %entry.channel, key = %entry.notice.key,
-                    detail = %error.detail, "a notice was given up");
-                Delivery::Dead { detail: error.detail }
-            }
-        })
+            .unwrap_or_else(|_| Err(late()));
+        Ok(Some(self.judge(entry, &entry.notice.key, result)))
     }
+
+    /// What follows from an answer.
+    fn judge(&self, entry: &OutboxEntry, key: &str, result: Result<(), NotifyError>) -> Delivery {
+        let Err(error) = result else { return Delivery::Done };
+        let now = self.clock().wall();
+        let wait = backoff(entry.attempts, entry.id).max(error.after.unwrap_or_default().min(LONGEST_WAIT));
+        if error.retry && entry.attempts + 1 < MOST_ATTEMPTS && is_in_time(entry.since, now) {
+            tracing::info!(channel = %entry.channel, key, detail = %error.detail,
+                again_in_seconds = wait.as_secs_f64(), "a notice was not delivered");
+            return Delivery::Retry { due: now.plus(wait), detail: error.detail };
+        }
+        tracing::error!(channel = %entry.channel, key, detail = %error.detail, "a notice was given up");
+        Delivery::Dead { detail: error.detail }
+    }
+}
+
+fn is_in_time(since: Timestamp, now: Timestamp) -> bool {
+    now.since(since) < DEADLINE
+}
+
+fn late() -> NotifyError {
+    NotifyError::again("no answer in time")
+}
+
+fn gone() -> Delivery {
+    Delivery::Dead { detail: "the channel is not in the configuration any more".to_owned() }
+}
+
+fn measure(queue: &str, delivery: &Delivery) {
+    let outcome = match delivery {
+        Delivery::Done => "delivered",
+        Delivery::Retry { .. } => "retried",
+        Delivery::Dead { .. } => "given_up",
+    };
+    telemetry::notice(channel_of(queue), outcome);
 }
 
 /// Doubles from half a second to five minutes, spread by up to a quarter so that many do not come at once.

@@ -134,21 +134,6 @@ impl Engine {
         telemetry::rollouts_active(&phases);
     }
 
-    async fn run_outbox(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
-        loop {
-            let next = self.clock().monotonic() + Duration::from_millis(200);
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = self.clock().sleep_until(next) => {}
-            }
-            while self.dispatch_outbox().await? {}
-            if let Ok((pending, dead)) = self.store().outbox_counts().await {
-                telemetry::outbox(pending, dead);
-            }
-        }
-    }
-
     async fn run_prune(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
         loop {
             let next = self.clock().monotonic() + PRUNE;

@@ -102,6 +102,13 @@ pub const OUTBOX_PENDING: Definition =
 /// Notices given up.
 pub const OUTBOX_DEAD: Definition =
     definition("serin_outbox_dead", Kind::Gauge, &[], "Notices that were given up after the last attempt.");
+/// The oldest notice on its way.
+pub const OUTBOX_OLDEST: Definition = definition(
+    "serin_outbox_oldest_age_seconds",
+    Kind::Gauge,
+    &[],
+    "How long the oldest notice that is not delivered could have been; 0 for those that wait for their time.",
+);
 /// Faults of the store.
 pub const STORE_FAULTS: Definition = definition(
     "serin_store_faults_total",
@@ -378,6 +385,7 @@ pub const METRICS: &[Definition] = &[
     ROLLOUTS_ACTIVE,
     OUTBOX_PENDING,
     OUTBOX_DEAD,
+    OUTBOX_OLDEST,
     STORE_FAULTS,
     STORE_WRITABLE,
     HTTP_REQUESTS,

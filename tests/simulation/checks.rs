@@ -10,7 +10,7 @@ use serin::core::rollout::{
 };
 use serin::core::target::{ObservedSplit, Role, Split, Target};
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, InboxEntry, Route};
+use serin::ports::{Commit, InboxEntry, Outgoing, Route};
 
 use crate::invariants::{self, Before};
 use crate::testkit::builders::{
@@ -167,7 +167,7 @@ fn silent_or_broken_logs_and_notices_are_found() {
     });
     expect("names no event", |_, _, commit| {
         let notice = notice(commit.rollout.as_ref().expect("a rollout"), 7, NoticeKind::Alert);
-        commit.outbox.push(("hook".to_owned(), notice));
+        commit.outbox.push(Outgoing::at_once("hook", notice));
     });
 }
 

@@ -10,7 +10,7 @@ use serin::core::policy::{AtMax, Mode};
 use serin::core::rollout::{CommandKind, EventKind, Hold, Phase, ReasonCode, Rollout};
 use serin::core::target::{Role, Split, Target, Weight};
 use serin::core::time::Timestamp;
-use serin::ports::Commit;
+use serin::ports::{Commit, Outgoing};
 
 use crate::invariants::{Before, RolloutLedger, violated, wanted_weights};
 use crate::provider::{backend, counts_of};
@@ -158,7 +158,7 @@ fn commands(world: &mut World, before: &Before, commit: &Commit) {
 }
 
 fn notices(world: &mut World, commit: &Commit) {
-    for (channel, notice) in &commit.outbox {
+    for Outgoing { queue: channel, notice, .. } in &commit.outbox {
         let rollout = commit.rollout.as_ref();
         let seq = notice.key.rsplit_once('/').and_then(|(id, seq)| {
             let known = rollout.is_some_and(|rollout| rollout.id.0 == id);

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serin::core::rollout::Rollout;
+use serin::core::routing::Routing;
 use serin::core::target::TargetSpec;
 use serin::engine::{Engine, Handle, Options, Parts};
-use serin::ports::{Clock, MetricsProvider, Notifier, Store, TrafficRouter};
+use serin::messages::Words;
+use serin::ports::{Clock, MetricsProvider, NoGatekeeper, Notifier, Store, TrafficRouter};
 
 use crate::fakes::{FakeNotifier, FakeWorkload};
 use crate::life::{Life, VirtualClock};
@@ -65,7 +67,9 @@ impl Process {
             routers: BTreeMap::from([("router".to_owned(), router)]),
             workload: Arc::new(FakeWorkload { world: world.clone(), life: life.clone() }),
             notifiers: CHANNELS.map(notifier).into(),
-            gatekeeper: Arc::new(serin::ports::NoGatekeeper),
+            routing: Routing::everything(CHANNELS.map(str::to_owned)),
+            words: Words::default(),
+            gatekeeper: Arc::new(NoGatekeeper),
             failpoints: Arc::new(life.clone()),
             options: Options {
                 confirm_interval: Duration::from_secs(1),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout, RolloutId};
 use serin::core::target::{Role, TargetSpec};
+use serin::core::time::Timestamp;
 use serin::ports::{Store, StoreError};
 
 use crate::dice::Dice;
@@ -187,7 +188,8 @@ impl Run {
     async fn drain(&mut self) {
         self.world.lock().quiet = true;
         for _ in 0..200 {
-            if self.store.outbox_counts().await.is_ok_and(|(pending, _)| pending == 0) {
+            let now = Timestamp(self.now());
+            if self.store.outbox_counts(now).await.is_ok_and(|counts| counts.pending == 0) {
                 return;
             }
             let now = self.now();

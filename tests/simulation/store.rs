@@ -10,7 +10,8 @@ use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
+    Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 use crate::invariants::{self, Before};
@@ -169,16 +170,52 @@ impl Store for WatchedStore {
         self.call("observations", false, self.inner.observations(id, after, limit)).await
     }
 
-    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.call("outbox_due", false, self.inner.outbox_due(now, limit)).await
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        without: &[String],
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.call("outbox_due", false, self.inner.outbox_due(now, limit, without)).await
+    }
+
+    async fn outbox_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<OutboxGroup, StoreError> {
+        self.call("outbox_group", false, self.inner.outbox_group(queue, due, limit)).await
     }
 
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
         self.call("outbox_settle", true, self.inner.outbox_settle(id, delivery)).await
     }
 
-    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
-        self.call("outbox_counts", false, self.inner.outbox_counts()).await
+    async fn outbox_settle_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<(), StoreError> {
+        let settled = self.inner.outbox_settle_group(queue, due, delivery);
+        self.call("outbox_settle_group", true, settled).await
+    }
+
+    async fn outbox_begin(&self, id: i64) -> Result<(), StoreError> {
+        self.call("outbox_begin", true, self.inner.outbox_begin(id)).await
+    }
+
+    async fn outbox_list(&self, filter: OutboxFilter) -> Result<Vec<OutboxRecord>, StoreError> {
+        self.call("outbox_list", false, self.inner.outbox_list(filter)).await
+    }
+
+    async fn outbox_requeue(&self, id: i64, now: Timestamp) -> Result<OutboxRecord, StoreError> {
+        self.call("outbox_requeue", true, self.inner.outbox_requeue(id, now)).await
+    }
+
+    async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
+        self.call("outbox_counts", false, self.inner.outbox_counts(now)).await
     }
 
     async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {

@@ -13,14 +13,15 @@ use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
+use serin::core::routing::channel_of;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
+    OutboxState, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 pub use self::data::Data;
-use self::data::OutboxState;
 
 /// A store in memory. Clones share what is stored.
 #[derive(Clone, Debug, Default)]
@@ -335,9 +336,14 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        without: &[String],
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
         self.read(|data| {
-            let due = |ids: &BTreeSet<i64>| {
+            let due = |(_, ids): (&String, &BTreeSet<i64>)| {
                 ids.iter()
                     .take(limit)
                     .filter_map(|id| data.outbox.get(id))
@@ -345,41 +351,105 @@ impl Store for MemoryStore {
                     .take_while(|entry| entry.due <= now)
                     .collect::<Vec<_>>()
             };
-            Ok(data.pending_notices.values().flat_map(due).collect())
+            let queues = data.pending_notices.iter();
+            let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == channel_of(queue)));
+            Ok(queues.flat_map(due).collect())
+        })
+        .await
+    }
+
+    async fn outbox_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<OutboxGroup, StoreError> {
+        self.read(|data| {
+            let ids = data.pending_notices.get(queue).into_iter().flatten();
+            let all: Vec<&OutboxEntry> = ids
+                .filter_map(|id| data.outbox.get(id))
+                .map(|data| &data.entry)
+                .filter(|entry| entry.due == due)
+                .collect();
+            Ok(OutboxGroup {
+                first: all.first().map_or(0, |entry| entry.id),
+                count: all.len() as u64,
+                newest: all[all.len().saturating_sub(limit)..].iter().map(|entry| (*entry).clone()).collect(),
+            })
         })
         .await
     }
 
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
         self.write(|data| {
-            let entry = data.outbox.get_mut(&id);
-            let entry = entry.ok_or_else(|| StoreError::NotFound(format!("outbox entry {id}")))?;
-            if entry.state != OutboxState::Pending {
-                return Ok(());
+            if !data.outbox.contains_key(&id) {
+                return Err(StoreError::NotFound(format!("outbox entry {id}")));
             }
-            entry.entry.attempts += 1;
-            (entry.state, entry.detail) = match delivery {
-                Delivery::Done => (OutboxState::Done, None),
-                Delivery::Retry { due, detail } => {
-                    entry.entry.due = *due;
-                    (OutboxState::Pending, Some(detail.clone()))
+            data.settle(id, delivery);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn outbox_settle_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<(), StoreError> {
+        self.write(|data| {
+            let ids: Vec<i64> = data.pending_notices.get(queue).into_iter().flatten().copied().collect();
+            for id in ids {
+                if data.outbox.get(&id).is_some_and(|data| data.entry.due == due) {
+                    data.settle(id, delivery);
                 }
-                Delivery::Dead { detail } => (OutboxState::Dead, Some(detail.clone())),
-            };
-            if entry.state != OutboxState::Pending
-                && let Some(pending) = data.pending_notices.get_mut(&entry.entry.channel)
-            {
-                pending.remove(&id);
             }
             Ok(())
         })
         .await
     }
 
-    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
+    async fn outbox_begin(&self, id: i64) -> Result<(), StoreError> {
+        self.write(|data| data.change_state(id, OutboxState::Pending, OutboxState::Running).map(|_| ())).await
+    }
+
+    async fn outbox_list(&self, filter: OutboxFilter) -> Result<Vec<OutboxRecord>, StoreError> {
         self.read(|data| {
-            let count = |state| data.outbox.values().filter(|data| data.state == state).count() as u64;
-            Ok((count(OutboxState::Pending), count(OutboxState::Dead)))
+            let after = data.outbox.range(filter.after.map_or(0, |after| after + 1)..);
+            let found = after.filter(|(_, data)| data.state == filter.state).take(filter.limit);
+            Ok(found.map(|(_, data)| data.record()).collect())
+        })
+        .await
+    }
+
+    async fn outbox_requeue(&self, id: i64, now: Timestamp) -> Result<OutboxRecord, StoreError> {
+        self.write(|data| {
+            let entry = data.change_state(id, OutboxState::Dead, OutboxState::Pending)?;
+            entry.entry.attempts = 0;
+            (entry.entry.due, entry.entry.since) = (Timestamp(0), now);
+            Ok(entry.record())
+        })
+        .await
+    }
+
+    async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
+        self.read(|data| {
+            let mut counts = OutboxCounts::default();
+            for data in data.outbox.values() {
+                let waits = data.entry.due > now && data.entry.attempts == 0;
+                match data.state {
+                    OutboxState::Done => {}
+                    OutboxState::Dead => counts.dead += 1,
+                    OutboxState::Running => counts.pending += 1,
+                    OutboxState::Pending if waits => counts.waiting += 1,
+                    OutboxState::Pending => {
+                        counts.pending += 1;
+                        let since = data.entry.since;
+                        counts.oldest = Some(counts.oldest.map_or(since, |oldest| oldest.min(since)));
+                    }
+                }
+            }
+            Ok(counts)
         })
         .await
     }

@@ -152,6 +152,9 @@ pub struct Notice {
     /// Where the target runs, as the configuration says: `production`, `staging`.
     #[serde(default)]
     pub environment: Option<String>,
+    /// Where people look what to do.
+    #[serde(default)]
+    pub runbook: Option<String>,
     /// What the policy's own template made of it.
     #[serde(default)]
     pub message: Option<String>,
@@ -179,6 +182,7 @@ impl Notice {
             incident: None,
             begins_at: None,
             environment: None,
+            runbook: None,
             message: None,
         }
     }

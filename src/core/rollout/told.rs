@@ -34,6 +34,7 @@ pub(super) fn notice(
         reason: rollout.phase.reason().map(|reason| reason.code),
         figures: assessment.map(|a| figures(&rollout.policy.metrics, a)).unwrap_or_default(),
         begins_at: rollout.not_before,
+        runbook: rollout.policy.runbook.clone(),
         ..Notice::new(format!("{}/{}", rollout.id, rollout.event_seq), kind, severity, now, sentence)
     }
 }

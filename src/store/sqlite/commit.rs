@@ -15,8 +15,8 @@ pub(super) async fn apply(connection: &mut SqliteConnection, commit: &Commit) ->
         rollouts::update(connection, rollout).await?;
     }
     append(connection, commit).await?;
-    for (channel, notice) in &commit.outbox {
-        outbox::add(connection, channel, notice).await?;
+    for outgoing in &commit.outbox {
+        outbox::add(connection, outgoing).await?;
     }
     for (key, result) in &commit.commands {
         inbox::settle(connection, key, result).await?;

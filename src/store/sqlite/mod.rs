@@ -29,7 +29,8 @@ use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{
-    Commit, Delivery, InboxEntry, OutboxEntry, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
+    Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 /// The store in a SQLite file. Cheap to clone. A method that was left before its end (its future dropped)
@@ -156,16 +157,51 @@ impl Store for SqliteStore {
         work!(self, read, history::observations(id, after, limit))
     }
 
-    async fn outbox_due(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
-        work!(self, read, outbox::due(now, limit))
+    async fn outbox_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        without: &[String],
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        work!(self, read, outbox::due(now, limit, without))
+    }
+
+    async fn outbox_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        limit: usize,
+    ) -> Result<OutboxGroup, StoreError> {
+        work!(self, read, outbox::group(queue, due, limit))
     }
 
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
         work!(self, write, outbox::settle(id, delivery))
     }
 
-    async fn outbox_counts(&self) -> Result<(u64, u64), StoreError> {
-        work!(self, read, outbox::counts())
+    async fn outbox_settle_group(
+        &self,
+        queue: &str,
+        due: Timestamp,
+        delivery: &Delivery,
+    ) -> Result<(), StoreError> {
+        work!(self, write, outbox::settle_group(queue, due, delivery))
+    }
+
+    async fn outbox_begin(&self, id: i64) -> Result<(), StoreError> {
+        work!(self, write, outbox::begin(id))
+    }
+
+    async fn outbox_list(&self, filter: OutboxFilter) -> Result<Vec<OutboxRecord>, StoreError> {
+        work!(self, read, outbox::list(filter))
+    }
+
+    async fn outbox_requeue(&self, id: i64, now: Timestamp) -> Result<OutboxRecord, StoreError> {
+        work!(self, write, outbox::requeue(id, now))
+    }
+
+    async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
+        work!(self, read, outbox::counts(now))
     }
 
     async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {

@@ -47,7 +47,8 @@ async fn removable(
     let ids = sqlx::query_scalar(
         "SELECT id FROM rollouts WHERE ended = 1 AND ended_at < ? \
          AND NOT EXISTS (SELECT 1 FROM targets WHERE name = rollouts.target AND active = rollouts.id) \
-         AND NOT EXISTS (SELECT 1 FROM outbox WHERE rollout = rollouts.id AND state = 'pending') \
+         AND NOT EXISTS (SELECT 1 FROM outbox WHERE rollout = rollouts.id \
+             AND state IN ('pending', 'running')) \
          ORDER BY ended_at, id LIMIT ?",
     )
     .bind(before.0)

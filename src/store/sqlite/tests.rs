@@ -8,6 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::*;
 use crate::core::policy::Severity;
 use crate::core::rollout::{Notice, NoticeKind};
+use crate::ports::Outgoing;
 
 /// A store that owns the target `checkout`, and its folder.
 async fn store() -> (SqliteStore, tempfile::TempDir) {
@@ -48,7 +49,7 @@ async fn commit(store: &SqliteStore, count: u64) -> Commit {
     };
     Commit {
         target: Some(store.target("checkout").await.unwrap()),
-        outbox: (0..count).map(|number| ("log".to_owned(), notice(number))).collect(),
+        outbox: (0..count).map(|number| Outgoing::at_once("log", notice(number))).collect(),
         ..Commit::default()
     }
 }
@@ -70,7 +71,7 @@ async fn a_full_disk_takes_nothing_rather_than_a_half() {
         unavailable(store.commit(&large).await, "the disk is full");
         let target = store.target("checkout").await.unwrap();
         assert_eq!(Some(&target), large.target.as_ref());
-        assert_eq!(store.outbox_counts().await.unwrap(), (0, 0));
+        assert_eq!(store.outbox_counts(Timestamp(0)).await.unwrap(), OutboxCounts::default());
     }
     on_writer(&store, &format!("PRAGMA max_page_count = {}", pages(&store).await)).await;
     unavailable(store.ping().await, "the disk is full");
@@ -80,7 +81,7 @@ async fn a_full_disk_takes_nothing_rather_than_a_half() {
     store.commit(&large).await.unwrap();
     drop(store);
     let store = open(folder.path()).await;
-    assert_eq!(store.outbox_counts().await.unwrap(), (200, 0));
+    assert_eq!(store.outbox_counts(Timestamp(0)).await.unwrap().pending, 200);
 }
 
 #[tokio::test]

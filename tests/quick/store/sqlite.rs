@@ -6,7 +6,7 @@ use std::path::Path;
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Rollout, RolloutId};
 use serin::core::target::Target;
-use serin::ports::{Commit, Store, StoreError};
+use serin::ports::{Commit, Outgoing, Store, StoreError};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
@@ -40,7 +40,7 @@ async fn filled(path: &Path) -> (SqliteStore, Rollout) {
             observation: Some((tick(seq), assessment(seq))),
             snapshot: (seq < 4).then(|| (seq, JudgeState::new(&made.policy))),
             events: vec![event(seq + 1)],
-            outbox: vec![("log".into(), notice("r1", seq + 1))],
+            outbox: vec![Outgoing::at_once("log", notice("r1", seq + 1))],
             ..Commit::default()
         };
         store.commit(&commit).await.unwrap();
@@ -100,7 +100,7 @@ async fn everything_survives_reopening() {
         assert_eq!(loaded.observations, before.0.observations);
         assert_eq!(store.target("checkout").await.unwrap(), before.1);
         assert_eq!(store.pending(std::slice::from_ref(&made.id)).await.unwrap().len(), 1);
-        assert_eq!(store.outbox_due(at(0), 9).await.unwrap().len(), 4);
+        assert_eq!(store.outbox_due(at(0), 9, &[]).await.unwrap().len(), 4);
         assert_eq!(store.events(&made.id, 0, 9).await.unwrap().len(), 5);
         let again = store.create_rollout(rollout("r9", "checkout"), event(1), Some("k"), false).await;
         assert_eq!(again.unwrap().id, made.id);
@@ -209,7 +209,7 @@ async fn a_damaged_body_is_named() {
     corrupt(store.command("k1").await, "command k1: ");
     corrupt(store.pending(std::slice::from_ref(id)).await, "command k1: ");
     run(&path, "UPDATE outbox SET body = '{}' WHERE id = 2").await;
-    corrupt(store.outbox_due(at(0), 9).await, "outbox entry 2: missing field");
+    corrupt(store.outbox_due(at(0), 9, &[]).await, "outbox entry 2: missing field");
     run(&path, "UPDATE cursors SET body = x'a1'").await;
     corrupt(store.load(id).await, "the cursor of metric errors of rollout r1: ");
     run(&path, "DELETE FROM cursors").await;
@@ -297,7 +297,7 @@ async fn a_commit_that_is_left_is_whole_or_nothing() {
             rollout: Some(in_step(&before, seq)),
             observation: Some((tick(seq), assessment(seq))),
             events: vec![event(seq + 1)],
-            outbox: vec![("log".into(), notice("r1", seq + 1))],
+            outbox: vec![Outgoing::at_once("log", notice("r1", seq + 1))],
             ..Commit::default()
         };
         let mut commit = store.commit(&commit);
@@ -322,7 +322,7 @@ async fn a_commit_that_is_left_is_whole_or_nothing() {
         assert_eq!(after.tick_seq, expected);
         assert_eq!(store.observations(&id, 0, 999).await.unwrap().len() as u64, expected);
         assert_eq!(store.events(&id, 0, 999).await.unwrap().len() as u64, expected + 1);
-        assert_eq!(store.outbox_due(at(0), 999).await.unwrap().len() as u64, expected);
+        assert_eq!(store.outbox_due(at(0), 999, &[]).await.unwrap().len() as u64, expected);
         assert_eq!(store.target("checkout").await.unwrap().revision, after.revision + 1);
         left_early += u32::from(patience > 0 && !answered);
     }

@@ -6,10 +6,12 @@ use serin::core::access::{AuditRecord, TokenRecord};
 use serin::core::freeze::Freeze;
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
-use serin::core::rollout::{Command, EventRecord, Notice, Phase, Rollout, RolloutId};
+use serin::core::rollout::{Command, EventRecord, Phase, Rollout, RolloutId};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, InboxEntry, OutboxEntry, StoreError};
+use serin::ports::{
+    Commit, Delivery, InboxEntry, OutboxEntry, OutboxRecord, OutboxState, Outgoing, StoreError,
+};
 
 /// Snapshots of the evidence that are kept of a rollout.
 const SNAPSHOTS: usize = 2;
@@ -64,11 +66,10 @@ pub struct OutboxData {
     pub detail: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutboxState {
-    Pending,
-    Done,
-    Dead,
+impl OutboxData {
+    pub(super) fn record(&self) -> OutboxRecord {
+        OutboxRecord { entry: self.entry.clone(), state: self.state, detail: self.detail.clone() }
+    }
 }
 
 impl Data {
@@ -140,7 +141,8 @@ impl Data {
         }
     }
 
-    pub(super) fn notify(&mut self, channel: &str, notice: &Notice) {
+    pub(super) fn notify(&mut self, outgoing: &Outgoing) {
+        let Outgoing { queue: channel, notice, due } = outgoing;
         if !self.notice_keys.insert((channel.to_owned(), notice.key.clone())) {
             return;
         }
@@ -148,20 +150,64 @@ impl Data {
         let id = self.next_notice;
         let entry = OutboxEntry {
             id,
-            channel: channel.to_owned(),
+            channel: channel.clone(),
             notice: notice.clone(),
             attempts: 0,
-            due: Timestamp(0),
+            due: due.unwrap_or(Timestamp(0)),
+            since: due.unwrap_or(notice.at),
         };
         self.outbox.insert(id, OutboxData { entry, state: OutboxState::Pending, detail: None });
         self.pending_notices.entry(channel.to_owned()).or_default().insert(id);
     }
 
+    pub(super) fn settle(&mut self, id: i64, delivery: &Delivery) {
+        let Some(data) = self.outbox.get_mut(&id) else { return };
+        if !matches!(data.state, OutboxState::Pending | OutboxState::Running) {
+            return;
+        }
+        data.entry.attempts += 1;
+        (data.state, data.detail) = match delivery {
+            Delivery::Done => (OutboxState::Done, None),
+            Delivery::Retry { due, detail } => {
+                data.entry.due = *due;
+                (OutboxState::Pending, Some(detail.clone()))
+            }
+            Delivery::Dead { detail } => (OutboxState::Dead, Some(detail.clone())),
+        };
+        self.index(id);
+    }
+
+    /// Only from the one state into the other.
+    pub(super) fn change_state(
+        &mut self,
+        id: i64,
+        from: OutboxState,
+        to: OutboxState,
+    ) -> Result<&mut OutboxData, StoreError> {
+        match self.outbox.get_mut(&id) {
+            None => return Err(StoreError::NotFound(format!("outbox entry {id}"))),
+            Some(data) if data.state != from => {
+                return Err(StoreError::Conflict(format!("outbox entry {id}")));
+            }
+            Some(data) => data.state = to,
+        }
+        self.index(id);
+        self.outbox.get_mut(&id).ok_or_else(|| StoreError::NotFound(format!("outbox entry {id}")))
+    }
+
+    fn index(&mut self, id: i64) {
+        let Some(data) = self.outbox.get(&id) else { return };
+        let queue = self.pending_notices.entry(data.entry.channel.clone()).or_default();
+        if data.state == OutboxState::Pending {
+            queue.insert(id);
+        } else {
+            queue.remove(&id);
+        }
+    }
+
     pub(super) fn has_pending_notice(&self, rollout: &RolloutId) -> bool {
-        self.pending_notices
-            .values()
-            .flatten()
-            .any(|id| self.outbox.get(id).is_some_and(|data| data.entry.notice.rollout == rollout.0))
+        let is_open = |data: &OutboxData| matches!(data.state, OutboxState::Pending | OutboxState::Running);
+        self.outbox.values().any(|data| is_open(data) && data.entry.notice.rollout == rollout.0)
     }
 
     /// Every reason to refuse a commit, before anything is changed.
@@ -253,8 +299,8 @@ impl Data {
             data.events.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
             self.append(&rollout.id, commit.events.iter().map(|event| event.seq));
         }
-        for (channel, notice) in &commit.outbox {
-            self.notify(channel, notice);
+        for outgoing in &commit.outbox {
+            self.notify(outgoing);
         }
         for (key, result) in &commit.commands {
             let Some(number) = self.command_numbers.get(key) else { continue };

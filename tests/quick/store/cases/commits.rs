@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Phase, Rollout};
 use serin::core::target::{NodeRecord, SeenSplit, Split, Target, Weight};
-use serin::ports::Commit;
+use serin::ports::{Commit, Outgoing};
 
 use super::super::samples::*;
 use super::*;
@@ -27,7 +27,7 @@ pub async fn a_commit_stores_everything_exactly(store: AnyStore) {
         observation: Some((tick(1), assessment(1))),
         snapshot: Some((1, judge.clone())),
         events: vec![event(2), event(3)],
-        outbox: vec![("log".into(), notice("r1", 2)), ("hook".into(), notice("r1", 2))],
+        outbox: vec![Outgoing::at_once("log", notice("r1", 2)), Outgoing::at_once("hook", notice("r1", 2))],
         commands: vec![("k1".into(), Err("not now".into()))],
     };
     store.commit(&commit).await.unwrap();
@@ -42,7 +42,7 @@ pub async fn a_commit_stores_everything_exactly(store: AnyStore) {
     assert_eq!(store.events(&made.id, 0, 9).await.unwrap(), [event(1), event(2), event(3)]);
     assert_eq!(store.observations(&made.id, 0, 9).await.unwrap(), [(tick(1), assessment(1))]);
     assert_eq!(store.command("k1").await.unwrap().result, Some(Err("not now".into())));
-    let due = store.outbox_due(at(0), 9).await.unwrap();
+    let due = store.outbox_due(at(0), 9, &[]).await.unwrap();
     assert_eq!(labels(&due), ["hook r1/2", "log r1/2"]);
     assert!(due.iter().all(|entry| entry.notice == notice("r1", 2) && entry.attempts == 0));
 }
@@ -86,14 +86,14 @@ pub async fn of_two_commits_at_once_one_wins(store: AnyStore) {
         .map(|number| Commit {
             rollout: Some(made.clone()),
             events: vec![event(2)],
-            outbox: vec![("log".into(), notice("r1", number))],
+            outbox: vec![Outgoing::at_once("log", notice("r1", number))],
             ..Commit::default()
         })
         .collect();
     let results = futures::future::join_all(commits.iter().map(|commit| store.commit(commit))).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     results.into_iter().filter(Result::is_err).for_each(|result| conflict(result, "rollout r1"));
-    assert_eq!(store.outbox_counts().await.unwrap(), (1, 0));
+    assert_eq!(counts(&store).await, (1, 0));
 }
 
 pub async fn a_refused_commit_leaves_nothing_behind(store: AnyStore) {
@@ -106,7 +106,7 @@ pub async fn a_refused_commit_leaves_nothing_behind(store: AnyStore) {
         observation: Some((tick(1), assessment(1))),
         snapshot: Some((1, JudgeState::new(&made.policy))),
         events: vec![event(2)],
-        outbox: vec![("log".into(), notice("r1", 2))],
+        outbox: vec![Outgoing::at_once("log", notice("r1", 2))],
         commands: vec![("k1".into(), Ok(()))],
     };
     let before = store.target("checkout").await.unwrap();
@@ -125,7 +125,7 @@ pub async fn a_refused_commit_leaves_nothing_behind(store: AnyStore) {
     assert_eq!(loaded.rollout, made);
     assert!(loaded.cursors.is_empty() && loaded.snapshot.is_none() && loaded.observations.is_empty());
     assert_eq!(store.events(&made.id, 0, 9).await.unwrap(), [event(1)]);
-    assert_eq!(store.outbox_counts().await.unwrap(), (0, 0));
+    assert_eq!(counts(&store).await, (0, 0));
     assert_eq!(store.command("k1").await.unwrap().result, None);
     store.commit(&whole).await.unwrap();
     let again = Commit {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serin::core::rollout::{Rollout, RolloutId};
 use serin::core::target::Target;
-use serin::ports::{Commit, OutboxEntry, Store, StoreError};
+use serin::ports::{Commit, OutboxEntry, Outgoing, Store, StoreError};
 
 use super::samples::{at, ended, event, notice, rollout};
 
@@ -64,7 +64,14 @@ async fn end(store: &AnyStore, name: &str, seconds: i64) {
     store.commit(&commit).await.unwrap();
 }
 
+/// How many are on their way, and how many dead.
+async fn counts(store: &AnyStore) -> (u64, u64) {
+    let counts = store.outbox_counts(at(9_999)).await.unwrap();
+    (counts.pending, counts.dead)
+}
+
 async fn notify(store: &AnyStore, entries: &[(&str, u64)]) {
-    let outbox = entries.iter().map(|(channel, seq)| ((*channel).to_owned(), notice("r1", *seq))).collect();
+    let outbox =
+        entries.iter().map(|(channel, seq)| Outgoing::at_once(*channel, notice("r1", *seq))).collect();
     store.commit(&Commit { outbox, ..Commit::default() }).await.unwrap();
 }

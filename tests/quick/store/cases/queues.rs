@@ -45,17 +45,17 @@ pub async fn a_command_is_marked_once(store: AnyStore) {
 pub async fn a_notice_is_put_in_once_per_channel(store: AnyStore) {
     notify(&store, &[("log", 1), ("hook", 1), ("log", 1)]).await;
     notify(&store, &[("log", 1), ("log", 2)]).await;
-    let due = store.outbox_due(at(0), 9).await.unwrap();
+    let due = store.outbox_due(at(0), 9, &[]).await.unwrap();
     assert_eq!(labels(&due), ["hook r1/1", "log r1/1", "log r1/2"]);
     store.outbox_settle(due[1].id, &Delivery::Done).await.unwrap();
     notify(&store, &[("log", 1)]).await;
-    let due = store.outbox_due(at(0), 9).await.unwrap();
+    let due = store.outbox_due(at(0), 9, &[]).await.unwrap();
     assert_eq!(labels(&due), ["hook r1/1", "log r1/2"], "nor after it was delivered");
 }
 
 pub async fn the_oldest_notice_of_a_channel_blocks_the_later_ones(store: AnyStore) {
     notify(&store, &[("hook", 1), ("hook", 2), ("hook", 3), ("log", 1), ("hook", 4)]).await;
-    let due = async |seconds, limit| store.outbox_due(at(seconds), limit).await.unwrap();
+    let due = async |seconds, limit| store.outbox_due(at(seconds), limit, &[]).await.unwrap();
     let first = due(0, 3).await;
     assert_eq!(labels(&first), ["hook r1/1", "hook r1/2", "hook r1/3", "log r1/1"], "a limit per channel");
     assert!(due(0, 0).await.is_empty());
@@ -67,12 +67,12 @@ pub async fn the_oldest_notice_of_a_channel_blocks_the_later_ones(store: AnyStor
     assert_eq!((again[0].attempts, again[0].due, again[1].attempts), (1, at(60), 0));
     store.outbox_settle(first[0].id, &Delivery::Dead { detail: "given up".into() }).await.unwrap();
     assert_eq!(labels(&due(0, 9).await), ["hook r1/2", "hook r1/3", "hook r1/4", "log r1/1"]);
-    assert_eq!(store.outbox_counts().await.unwrap(), (4, 1));
+    assert_eq!(counts(&store).await, (4, 1));
 }
 
 pub async fn a_settled_delivery_stays_settled(store: AnyStore) {
     notify(&store, &[("hook", 1), ("hook", 2)]).await;
-    let entries = store.outbox_due(at(0), 9).await.unwrap();
+    let entries = store.outbox_due(at(0), 9, &[]).await.unwrap();
     store.outbox_settle(entries[0].id, &Delivery::Done).await.unwrap();
     store.outbox_settle(entries[1].id, &Delivery::Dead { detail: "gone".into() }).await.unwrap();
     let retry = Delivery::Retry { due: at(0), detail: "late".into() };
@@ -80,7 +80,7 @@ pub async fn a_settled_delivery_stays_settled(store: AnyStore) {
         store.outbox_settle(entry.id, &retry).await.unwrap();
         store.outbox_settle(entry.id, &Delivery::Done).await.unwrap();
     }
-    assert!(store.outbox_due(at(999), 9).await.unwrap().is_empty());
-    assert_eq!(store.outbox_counts().await.unwrap(), (0, 1));
+    assert!(store.outbox_due(at(999), 9, &[]).await.unwrap().is_empty());
+    assert_eq!(counts(&store).await, (0, 1));
     not_found(store.outbox_settle(999, &Delivery::Done).await, "outbox entry 999");
 }

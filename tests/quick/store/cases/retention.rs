@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serin::core::judge::JudgeState;
-use serin::ports::{Commit, Delivery, Retention, RolloutFilter};
+use serin::ports::{Commit, Delivery, Outgoing, Retention, RolloutFilter};
 
 use super::super::samples::*;
 use super::*;
@@ -21,11 +21,11 @@ async fn full(store: &AnyStore, name: &str, target: &str, seconds: i64) {
         observation: Some((tick(1), assessment(1))),
         snapshot: Some((1, JudgeState::new(&made.policy))),
         events: vec![event(2)],
-        outbox: vec![("log".into(), notice(name, 2))],
+        outbox: vec![Outgoing::at_once("log", notice(name, 2))],
         ..Commit::default()
     };
     store.commit(&commit).await.unwrap();
-    let due = store.outbox_due(at(0), 99).await.unwrap();
+    let due = store.outbox_due(at(0), 99, &[]).await.unwrap();
     for entry in due.iter().filter(|entry| entry.notice.rollout == name) {
         store.outbox_settle(entry.id, &Delivery::Dead { detail: "no receiver".into() }).await.unwrap();
     }
@@ -50,10 +50,10 @@ pub async fn retention_removes_what_is_old_and_ended(store: AnyStore) {
     not_found(store.rollout(&id("r1")).await, "rollout r1");
     not_found(store.command("r1-k").await, "command r1-k");
     assert!(store.events(&id("r1"), 0, 9).await.unwrap().is_empty());
-    assert_eq!(store.outbox_counts().await.unwrap(), (0, 2));
+    assert_eq!(counts(&store).await, (0, 2));
     assert_eq!(store.load(&id("r3")).await.unwrap().rollout.id, id("r3"));
     assert_eq!(prune(100_000).await, 2);
-    assert_eq!(store.outbox_counts().await.unwrap(), (0, 0));
+    assert_eq!(counts(&store).await, (0, 0));
     assert_eq!(store.targets().await.unwrap().len(), 3, "targets outlive their rollouts");
     let filter = RolloutFilter { limit: 9, ..RolloutFilter::default() };
     assert!(store.rollouts(&filter).await.unwrap().is_empty());
@@ -93,7 +93,7 @@ pub async fn retention_keeps_rollouts_with_undelivered_notices(store: AnyStore) 
     let retention = Retention { observations: HOUR, rollouts: HOUR };
     assert_eq!(store.prune(retention, at(9_999), 100).await.unwrap(), 1, "its observations may go");
     assert_eq!(store.rollout(&id("r1")).await.unwrap().id, id("r1"));
-    let due = store.outbox_due(at(9_999), 9).await.unwrap();
+    let due = store.outbox_due(at(9_999), 9, &[]).await.unwrap();
     store.outbox_settle(due[0].id, &Delivery::Done).await.unwrap();
     assert_eq!(store.prune(retention, at(9_999), 100).await.unwrap(), 1);
     not_found(store.rollout(&id("r1")).await, "r1");

@@ -2,7 +2,7 @@
 
 use serin::core::rollout::{CommandKind, Phase};
 use serin::core::target::Target;
-use serin::ports::{RolloutFilter, StoreError};
+use serin::ports::{Outgoing, RolloutFilter, StoreError};
 
 use super::super::samples::*;
 use super::*;
@@ -155,7 +155,7 @@ pub async fn names_like_statements_are_data(store: AnyStore) {
         begun(&store, &rollout_id, name).await;
         store.enqueue(&id(&rollout_id), command(name), at(1)).await.unwrap();
         let entry = notice(&rollout_id, 1);
-        let commit = Commit { outbox: vec![((*name).to_owned(), entry)], ..Commit::default() };
+        let commit = Commit { outbox: vec![Outgoing::at_once(*name, entry)], ..Commit::default() };
         store.commit(&commit).await.unwrap();
         assert_eq!(store.target(name).await.unwrap().name, *name);
         assert_eq!(store.rollout(&id(&rollout_id)).await.unwrap().target, *name);
@@ -165,7 +165,7 @@ pub async fn names_like_statements_are_data(store: AnyStore) {
         assert_eq!(store.rollouts(&filter).await.unwrap().len(), 1);
     }
     assert_eq!(store.targets().await.unwrap().len(), names.len());
-    assert_eq!(store.outbox_due(at(0), 9).await.unwrap().len(), names.len());
+    assert_eq!(store.outbox_due(at(0), 9, &[]).await.unwrap().len(), names.len());
 }
 
 pub async fn ping_says_that_it_can_be_written_to(store: AnyStore) {

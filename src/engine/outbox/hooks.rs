@@ -1,0 +1,140 @@
+//! Hooks on their way: webhooks again and again with one key, commands at most once.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::super::Engine;
+use crate::core::gate::{Hook, HookAction, HookPoint};
+use crate::core::policy::Severity;
+use crate::core::rollout::{Notice, NoticeKind, Rollout, RolloutId};
+use crate::ports::{
+    Commit, Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, Outgoing, StoreError,
+};
+
+/// What the names of hooks' queues begin with.
+pub(super) const PREFIX: &str = "hook/";
+/// What a gatekeeper may take beyond a hook's own time.
+const MARGIN: Duration = Duration::from_secs(5);
+/// What is known of a command that was begun before the process ended.
+const LOST: &str = "began, outcome unknown; not run again";
+
+/// The queues of the hooks that a notice sets off.
+pub(in crate::engine) fn queues(rollout: &Rollout, notice: &Notice) -> Vec<String> {
+    let Some(point) = point(notice.kind) else { return Vec::new() };
+    let hooks = rollout.policy.hooks.iter().filter(|hook| hook.on.contains(&point));
+    hooks.map(|hook| format!("{PREFIX}{}", hook.name)).collect()
+}
+
+fn point(kind: NoticeKind) -> Option<HookPoint> {
+    Some(match kind {
+        NoticeKind::Started => HookPoint::Started,
+        NoticeKind::Step => HookPoint::Step,
+        NoticeKind::Promoted => HookPoint::Promoted,
+        NoticeKind::Succeeded => HookPoint::Succeeded,
+        NoticeKind::RolledBack => HookPoint::RolledBack,
+        NoticeKind::Cancelled => HookPoint::Cancelled,
+        NoticeKind::Failed => HookPoint::Failed,
+        _ => return None,
+    })
+}
+
+impl Engine {
+    /// What became of a hook; `None` if the store did not let it begin.
+    pub(super) async fn deliver_hook(
+        &self,
+        entry: &OutboxEntry,
+        name: &str,
+    ) -> Result<Option<Delivery>, Died> {
+        let id = RolloutId(entry.notice.rollout.clone());
+        let hook = match self.store().rollout(&id).await {
+            Ok(rollout) => rollout.policy.hooks.into_iter().find(|hook| hook.name == name),
+            Err(StoreError::NotFound(_)) => None,
+            Err(error) => {
+                tracing::warn!(%error, hook = name, "a hook cannot be looked up");
+                return Ok(None);
+            }
+        };
+        let Some(hook) = hook else {
+            let detail = "the rollout or its hook is not there any more".to_owned();
+            return Ok(Some(Delivery::Dead { detail }));
+        };
+        let (once, time) = match &hook.action {
+            HookAction::Command(command) => (true, command.timeout),
+            HookAction::Webhook { timeout, .. } => (false, *timeout),
+        };
+        if once && let Err(error) = self.store().outbox_begin(entry.id).await {
+            tracing::warn!(%error, hook = name, "a command was not begun");
+            return Ok(None);
+        }
+        self.pass("before_deliver")?;
+        let result = self.run_hook(&hook, &entry.notice, time).await;
+        Ok(Some(match result {
+            // What has begun may have done something: it is not done twice.
+            Err(error) if once => {
+                tracing::error!(hook = name, key = %entry.notice.key, detail = %error.detail,
+                    "a command of a hook has failed");
+                Delivery::Dead { detail: error.detail }
+            }
+            result => self.judge(entry, &entry.notice.key, result),
+        }))
+    }
+
+    async fn run_hook(&self, hook: &Hook, notice: &Notice, time: Duration) -> Result<(), NotifyError> {
+        timeout(time + MARGIN, self.parts.gatekeeper.run(hook, notice))
+            .await
+            .unwrap_or_else(|_| Err(super::late()))
+    }
+
+    /// Commands that an earlier process has begun are given up, and somebody is told.
+    pub(in crate::engine) async fn tell_lost(&self) {
+        loop {
+            let filter = OutboxFilter { state: OutboxState::Running, after: None, limit: super::BATCH };
+            let running = match self.store().outbox_list(filter).await {
+                Ok(running) => running,
+                Err(error) => {
+                    tracing::warn!(%error, "commands that were begun earlier cannot be looked up");
+                    return;
+                }
+            };
+            if running.is_empty() {
+                return;
+            }
+            for record in running {
+                if let Err(error) = self.lose(&record.entry).await {
+                    tracing::warn!(%error, "a lost command could not be written down");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// First told, then given up: a process that ends between them tells it once all the same, by its key.
+    async fn lose(&self, entry: &OutboxEntry) -> Result<(), StoreError> {
+        let name = entry.channel.strip_prefix(PREFIX).unwrap_or(&entry.channel);
+        tracing::error!(hook = name, key = %entry.notice.key, "a command {LOST}");
+        let notice = Notice {
+            key: format!("{}/{name}/lost", entry.notice.key),
+            kind: NoticeKind::Alert,
+            severity: Severity::Critical,
+            at: self.clock().wall(),
+            sentence: format!(
+                "The command of the hook {name} {LOST}. Look at what it did, and run it by \
+                               hand if it is needed."
+            ),
+            incident: None,
+            message: None,
+            ..entry.notice.clone()
+        };
+        let outbox = self.channels_of(&notice);
+        self.store().commit(&Commit { outbox, ..Commit::default() }).await?;
+        self.store().outbox_settle(entry.id, &Delivery::Dead { detail: LOST.to_owned() }).await
+    }
+
+    /// Where a notice goes, channel by channel.
+    pub(in crate::engine) fn channels_of(&self, notice: &Notice) -> Vec<Outgoing> {
+        let routes = self.parts.routing.routes(notice, self.clock().wall());
+        let known = routes.into_iter().filter(|route| self.parts.notifiers.contains_key(&route.channel));
+        known.map(|route| Outgoing { queue: route.queue, notice: notice.clone(), due: route.due }).collect()
+    }
+}
