@@ -65,7 +65,7 @@ pub struct Preflight {
 
 impl Default for Preflight {
     fn default() -> Preflight {
-        Preflight { healthy_baseline: true, enough_traffic: false, within: Duration::from_secs(1800) }
+        Preflight { healthy_baseline: true, enough_traffic: true, within: Duration::from_secs(1800) }
     }
 }
 

@@ -12,6 +12,7 @@ mod kill;
 mod outage;
 mod page;
 mod providers;
+mod release;
 mod rollouts;
 mod routers;
 #[path = "../testkit/mod.rs"]
