@@ -63,6 +63,7 @@ mod tests {
                         "number" => value.is_number(),
                         "integer" => value.is_u64(),
                         "boolean" => value.is_boolean(),
+                        "null" => value.is_null(),
                         other => panic!("type {other}"),
                     };
                     !wanted.as_array().map_or_else(|| of(wanted), |all| all.iter().any(of))
@@ -75,6 +76,14 @@ mod tests {
                 "minimum" => value.as_f64().is_some_and(|number| number < wanted.as_f64().unwrap()),
                 "minItems" => length.is_some_and(|length| length < wanted.as_u64().unwrap()),
                 "maxItems" => length.is_some_and(|length| length > wanted.as_u64().unwrap()),
+                "anyOf" => {
+                    let fits = |schema: &Value| {
+                        let mut inner = Vec::new();
+                        problems(root, schema, value, path, &mut inner);
+                        inner.is_empty()
+                    };
+                    !wanted.as_array().unwrap().iter().any(fits)
+                }
                 "oneOf" => {
                     let fits = |schema: &&Value| {
                         let mut inner = Vec::new();
@@ -143,6 +152,12 @@ mod tests {
             "analysis: {traffic_share: off, history: 0s, dispersion: 2.5}".to_owned(),
             "guardrails: [{name: a, metric: errors, stat: rate, above: {ratio_to_baseline: 2}, action: hold}]".to_owned(),
             "mode: observe".to_owned(),
+            "gates: [{name: a, before: start, approval: {from: [{team: x, count: 2}]}, deadline: 1h, at_deadline: go_on}]".to_owned(),
+            "gates: [{name: a, before: promotion, webhook: {url: 'https://a.example/', secret: {env: A}, form: flagger}}]".to_owned(),
+            "gates: [{name: a, before: during, window: {open: [{days: [mon], from: '09:00', until: '16:00'}]}}]".to_owned(),
+            "gates: [{name: a, before: during, alerts: {match: {service: x}}}, {name: b, before: finish, command: {run: [/bin/true]}}]".to_owned(),
+            "hooks: [{name: a, on: [succeeded], webhook: {url: 'https://a.example/', body: '{{ sentence }}'}}]".to_owned(),
+            "preflight: {healthy_baseline: false}\nverify: {within: 5m}\nannounce: [1h]\nrunbook: https://a.example/".to_owned(),
         ];
         for more in good {
             let text = format!("{whole}{more}\n");
@@ -168,6 +183,9 @@ mod tests {
             ("http_errors", "http_mistakes"),
             ("name: x\n", "name: x\ncolour: red\n"),
             ("name: x\n", "name: x\nmode: maybe\n"),
+            ("name: x\n", "name: x\ngates: [{name: a, before: noon, approval: {}}]\n"),
+            ("name: x\n", "name: x\ngates: [{name: a, before: start, aproval: {}}]\n"),
+            ("name: x\n", "name: x\nhooks: [{name: a, on: [sometimes], command: {run: [/bin/true]}}]\n"),
             ("name: x\n", "name: x\nbake: {limits: []}\n"),
             ("name: x\n", "name: x\nanalysis: {traffic_share: {margin: 10%, action: roll_back}}\n"),
         ] {

@@ -56,7 +56,18 @@ fn the_example_is_read() {
     assert_eq!(config.store.path, root().join("serin.db"));
     assert_eq!(
         config.policies.keys().collect::<Vec<_>>(),
-        ["all-at-once", "cautious", "demo", "hotfix", "low-traffic", "standard"]
+        [
+            "all-at-once",
+            "cautious",
+            "database-migration",
+            "demo",
+            "hotfix",
+            "low-traffic",
+            "payments",
+            "production",
+            "staging",
+            "standard"
+        ]
     );
     let target = &config.targets["checkout"];
     assert_eq!(target.stable.labels["envoy_cluster_name"], "checkout-a");

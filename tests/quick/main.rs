@@ -8,6 +8,7 @@ mod counts;
 mod dashboards;
 mod demo;
 mod documents;
+mod gates;
 mod held;
 mod import_rules;
 mod judge;

@@ -31,6 +31,14 @@ fn the_shipped_policies_are_read_without_a_warning() {
         assert_eq!(policy.steps.iter().map(|s| s.weight.0).collect::<Vec<_>>(), weights, "holdback included");
         assert_eq!(policy.bake.limits.len(), 1);
     }
+    for name in ["payments", "database-migration", "production", "staging"] {
+        let policy = load_policy(shipped(&format!("{name}.yaml"))).unwrap_or_else(|p| panic!("{p}"));
+        assert_eq!(policy.name, name);
+        let warnings: Vec<String> =
+            policy_warnings(&policy).into_iter().map(|warning| warning.field).collect();
+        // Staging goes on without proof, on purpose.
+        assert_eq!(warnings, if name == "staging" { &["steps[0].at_max"][..] } else { &[] }, "{name}");
+    }
     let standard = load_policy(shipped("standard.yaml")).unwrap();
     assert_eq!(standard.steps[0].min, Duration::from_secs(1800));
     // "At once" is within 5 minutes of the first breach, the others within 15.
