@@ -15,7 +15,8 @@
 //
 // When it prints `RESTART NOW`, whoever runs it stops the daemon and starts it again.
 
-import { launch, open } from "./lib.mjs";
+import { mkdirSync } from "node:fs";
+import { launch, open, violations } from "./lib.mjs";
 
 const env = (name, fallback) => process.env[`SERIN_${name}`] || fallback;
 const base = (process.argv[2] ?? env("BASE", "http://127.0.0.1:8090")).replace(/\/$/, "");
@@ -109,6 +110,16 @@ async function firstView() {
   await context.close();
 }
 
+/** Nobody is shut out of what is on the screen now; and a picture of it, where SERIN_SHOTS names a folder. */
+async function seen(name) {
+  const found = await violations(page);
+  check(found.length === 0, `${name}: no serious violation of accessibility${found.map((each) => `\n  ${each}`).join("")}`);
+  if (!process.env.SERIN_SHOTS) return;
+  mkdirSync(process.env.SERIN_SHOTS, { recursive: true });
+  await page.setViewportSize({ width: 1200, height: 760 });
+  await page.screenshot({ path: `${process.env.SERIN_SHOTS}/${name}.png` });
+}
+
 async function badOne() {
   const path = await start(target, bad);
   await live();
@@ -123,9 +134,11 @@ async function badOne() {
   await shown(".state[data-state=rolled_back]", { timeout: 60_000 });
   check((await page.locator(".log li").count()) > lines, "the log has grown by itself");
   check((await page.locator(".commands button").count()) === 0, "at its end nothing can be commanded");
+  await seen("rollout");
   await page.click("a[href^='/reports/']");
   await shown("#post-mortem");
   check((await page.inputValue("#post-mortem")).includes(bad), "the report has a draft post-mortem");
+  await seen("report");
   return path;
 }
 
@@ -174,6 +187,7 @@ async function viewerIsRefused(path) {
   await shown(".who");
   await logOut();
   told("logged out");
+  await seen("login");
   await page.goto(base + path);
   await logIn(viewer ?? operator);
   await shown(".rollout-title");
@@ -181,6 +195,7 @@ async function viewerIsRefused(path) {
   if (!viewer) return;
   await page.click(".head a[href='/']");
   await shown(".tiles");
+  await seen("overview");
   await page.goto(`${base}/targets`);
   await shown("[data-target]");
   check((await page.locator("button:has-text('Start a rollout')").count()) === 0, "a viewer can start nothing");
