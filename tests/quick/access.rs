@@ -22,6 +22,8 @@ mod roles;
 mod sessions;
 #[path = "access/signed.rs"]
 mod signed;
+#[path = "access/streams.rs"]
+mod streams;
 #[path = "access/tls.rs"]
 mod tls;
 #[path = "access/tokens.rs"]
