@@ -6,6 +6,8 @@ mod audit;
 mod command_line;
 #[path = "access/configured.rs"]
 mod configured;
+#[path = "access/grafana.rs"]
+mod grafana;
 #[path = "access/headers.rs"]
 mod headers;
 #[path = "access/issuer.rs"]
