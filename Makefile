@@ -41,8 +41,8 @@ lint: ## Formatting, clippy and the documentation, all without warnings
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 
-bench: ## The cost of judging and of storing
-	$(CARGO) bench --bench judge --bench store
+bench: ## The cost of judging, of storing, and of viewers
+	$(CARGO) bench --bench judge --bench store --bench viewers
 
 bench-detection: ## False alarms and delays against the rules of the peers, to benches/results
 	$(CARGO) bench --bench detection -- --full

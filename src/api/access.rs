@@ -11,6 +11,7 @@ mod identity;
 mod oidc;
 pub(super) mod rules;
 pub(in crate::api) mod session;
+mod stay;
 mod throttle;
 pub mod tokens;
 
@@ -20,10 +21,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use thiserror::Error;
+use tokio::sync::broadcast;
 
 pub(super) use self::audit::Note;
 pub(super) use self::handlers::{audit_log, create_token, list_tokens, me, revoke_token};
 pub(super) use self::session::{login, logout};
+pub(super) use self::stay::Stay;
 pub(super) use self::throttle::Throttles;
 pub(super) use crate::core::access::Permission;
 
@@ -31,7 +34,7 @@ use self::oidc::Oidc;
 use super::Api;
 use super::problem::Problem;
 use crate::config::{Authentication, OidcConfig};
-use crate::core::access::{Grant, Role};
+use crate::core::access::{Grant, Role, TokenHash};
 
 /// How the API finds out who asks. Cheap to clone.
 #[derive(Clone, Default)]
@@ -48,6 +51,8 @@ struct Known {
     tokens: bool,
     oidc: Option<Oidc>,
     metrics_open: bool,
+    /// Sessions that were left, by their credential.
+    logouts: broadcast::Sender<TokenHash>,
 }
 
 /// Why the API cannot find out who asks.
@@ -82,6 +87,7 @@ impl Access {
                 tokens: told.tokens,
                 oidc: told.oidc.as_ref().map(Oidc::new).transpose().map_err(AccessError::Oidc)?,
                 metrics_open: told.metrics_open,
+                logouts: broadcast::channel(64).0,
             })),
         };
         let header =

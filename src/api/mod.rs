@@ -80,6 +80,8 @@ pub struct Limits {
     pub slow_viewer: Duration,
     /// A comment goes to viewers this often, so that both ends know of each other.
     pub heartbeat: Duration,
+    /// Viewers are asked again this often who they are.
+    pub recheck: Duration,
     /// Longest time for one request.
     pub request: Duration,
     /// How long the answer to a command waits for the engine.
@@ -96,6 +98,7 @@ impl Default for Limits {
             viewers: 1000,
             slow_viewer: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
+            recheck: Duration::from_secs(5),
             request: Duration::from_secs(15),
             command_wait: Duration::from_secs(5),
             health: Duration::from_secs(2),

@@ -26,7 +26,7 @@ pub(super) use hub::Hub;
 
 use self::hub::{Message, What};
 use super::Api;
-use super::access::{Permission, Principal};
+use super::access::{Permission, Principal, Stay};
 use super::input::{Name, Params};
 use super::problem::{FieldError, Problem};
 use super::views::RolloutView;
@@ -93,6 +93,7 @@ pub(super) async fn stream(
             Some(rollout)
         }
     };
+    let stay = Stay::new(&api, &headers)?;
     let Some(place) = api.hub.place() else {
         return Err(Problem::busy_viewers(api.limits.viewers));
     };
@@ -111,7 +112,12 @@ pub(super) async fn stream(
         _place: place,
         _watching: watching,
     };
-    tokio::spawn(viewer.run());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = viewer.run() => {}
+            () = stay.over() => {}
+        }
+    });
     let body = Body::from_stream(ReceiverStream::new(frames).map(Ok::<Bytes, Infallible>));
     let mut response = body.into_response();
     let headers = response.headers_mut();

@@ -26,6 +26,7 @@ pub use evidence::{
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};
+pub(super) use series::unit;
 pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
 
 use self::gates::GatesView;

@@ -172,7 +172,8 @@ impl Stage {
     async fn play(&self, scenario: Scenario) -> Result<Report> {
         (self.tell)(&format!(
             "One process, nothing to install: two versions of a small HTTP service, {RATE:.0} requests per \
-             second for them, and Serin, which moves the traffic. Its API is at {}/api/v1 meanwhile.\n",
+             second for them, and Serin, which moves the traffic. Watch it in a browser, too: {}/ \
+             (the API is under /api/v1 there).\n",
             self.api
         ));
         let mut report = Report { scenario, releases: Vec::new(), traffic: self.load.counts(), seconds: 0.0 };
@@ -208,6 +209,7 @@ impl Stage {
             not_before: None,
         };
         let id = self.handle.start(request).await?.id;
+        (self.tell)(&format!("Its page: {}/rollouts/{id}\n", self.api));
         let rollout = self.follow(&id).await?;
         Ok(ReleaseReport {
             release,

@@ -6,6 +6,8 @@ mod audit;
 mod command_line;
 #[path = "access/configured.rs"]
 mod configured;
+#[path = "access/grafana.rs"]
+mod grafana;
 #[path = "access/headers.rs"]
 mod headers;
 #[path = "access/issuer.rs"]
@@ -22,6 +24,8 @@ mod roles;
 mod sessions;
 #[path = "access/signed.rs"]
 mod signed;
+#[path = "access/streams.rs"]
+mod streams;
 #[path = "access/tls.rs"]
 mod tls;
 #[path = "access/tokens.rs"]

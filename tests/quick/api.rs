@@ -18,6 +18,8 @@ mod report;
 mod series;
 #[path = "api_stream.rs"]
 mod stream;
+#[path = "api_viewers.rs"]
+mod viewers;
 #[path = "api_words.rs"]
 mod words;
 

@@ -3,12 +3,14 @@
 
 mod bad_input;
 mod both_arms;
+mod connections;
 mod counts;
 mod dashboards;
 mod envoy;
 mod haproxy;
 mod history;
 mod kill;
+mod openapi;
 mod outage;
 mod page;
 mod providers;

@@ -36,6 +36,7 @@ struct Shared {
     stuck: AtomicBool,
     lose_next_answer: AtomicBool,
     asked_for_events: AtomicU64,
+    asked_for_tokens: AtomicU64,
 }
 
 impl MemoryStore {
@@ -62,6 +63,11 @@ impl MemoryStore {
     /// How often log lines were asked for.
     pub fn asked_for_events(&self) -> u64 {
         self.shared.asked_for_events.load(Ordering::SeqCst)
+    }
+
+    /// How often it was asked whose token that is.
+    pub fn asked_for_tokens(&self) -> u64 {
+        self.shared.asked_for_tokens.load(Ordering::SeqCst)
     }
 
     /// The next write that succeeds is kept, but its caller is told [`StoreError::Unavailable`], as after
@@ -478,6 +484,7 @@ impl Store for MemoryStore {
     }
 
     async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError> {
+        self.shared.asked_for_tokens.fetch_add(1, Ordering::SeqCst);
         self.read(|data| {
             let token = data.tokens.iter().find(|token| token.hash == *hash).cloned();
             token.ok_or_else(|| StoreError::NotFound("this token".to_owned()))

@@ -10,5 +10,7 @@ pub mod process;
 pub mod prometheus;
 pub mod serin;
 pub mod stage;
+pub mod theatre;
 pub mod victoria;
+pub mod viewers;
 pub mod wait;

@@ -56,10 +56,17 @@ impl Daemon {
 
     /// Starts the process with these variables; does not wait for it.
     pub async fn start_again(&mut self, variables: &[(&str, &str)]) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_serin"));
-        command.arg("serve").arg("--config").arg(&self.config).env("RUST_LOG", "info,serin=debug");
-        command.env_remove("SERIN_FAILPOINT").envs(self.variables.clone());
-        command.envs(variables.iter().copied());
+        // As many open files as a service is given, where the machine lets it.
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "ulimit -n 8192 2>/dev/null; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_serin"),
+            "serve",
+        ]);
+        command.arg("--config").arg(&self.config).env("RUST_LOG", "info,serin=debug");
+        command.env_remove("SERIN_FAILPOINT").envs(self.variables.clone()).envs(variables.iter().copied());
         self.process = Some(Process::start(&mut command, &self.log_path()));
     }
 
@@ -74,6 +81,11 @@ impl Daemon {
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").child.id()
     }
 
     /// False once the process has ended by itself.

@@ -33,6 +33,9 @@ const views = [
   done && ["rollout-done", `/rollouts/${done}`, ".charts canvas"],
   back && ["report-back", `/reports/${back}`, "#post-mortem"],
   done && ["report-done", `/reports/${done}`, ".report"],
+  ["reports", "/reports", "[data-report]"],
+  !token && ["tokens", "/tokens", "[data-token]"],
+  !token && ["audit", "/audit", ".audit tbody tr"],
   ["nowhere", "/nowhere", "main h1"],
 ].filter(Boolean);
 

@@ -30,5 +30,5 @@ async function run(port, options, environment) {
   }
 }
 
-await run(8093, ["--auth"], { SERIN_OPERATOR_TOKEN: "operator", SERIN_VIEWER_TOKEN: "viewer" });
+await run(8093, ["--auth"], { SERIN_OPERATOR_TOKEN: "operator", SERIN_VIEWER_TOKEN: "viewer", SERIN_ADMIN_TOKEN: "admin" });
 await run(8094, [], {});

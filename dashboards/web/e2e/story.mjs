@@ -5,6 +5,7 @@
 // SERIN_BASE             where the daemon is (or the argument)
 // SERIN_OPERATOR_TOKEN   a token that may operate; without tokens the daemon must run without authentication
 // SERIN_VIEWER_TOKEN     a token that may only look
+// SERIN_ADMIN_TOKEN      a token of an admin: with it, tokens and the audit log are looked at
 // SERIN_TARGET           the target that goes bad (shop)
 // SERIN_TARGET2          another target (cart)
 // SERIN_POLICY           a policy of seconds (demo)
@@ -20,7 +21,7 @@ import { launch, open, violations } from "./lib.mjs";
 
 const env = (name, fallback) => process.env[`SERIN_${name}`] || fallback;
 const base = (process.argv[2] ?? env("BASE", "http://127.0.0.1:8090")).replace(/\/$/, "");
-const [operator, viewer] = [env("OPERATOR_TOKEN"), env("VIEWER_TOKEN")];
+const [operator, viewer, admin] = [env("OPERATOR_TOKEN"), env("VIEWER_TOKEN"), env("ADMIN_TOKEN")];
 const [target, target2] = [env("TARGET", "shop"), env("TARGET2", "cart")];
 const [policy, bad, good] = [env("POLICY", "demo"), env("BAD_VERSION", "v2-bad"), env("GOOD_VERSION", "v2")];
 const rollbackMs = Number(env("ROLLBACK_SECONDS", "300")) * 1000;
@@ -110,14 +111,25 @@ async function firstView() {
   await context.close();
 }
 
-/** Nobody is shut out of what is on the screen now; and a picture of it, where SERIN_SHOTS names a folder. */
+/**
+ * Nobody is shut out of what is on the screen now, in light and dark, and it fits a phone; and pictures of it, where
+ * SERIN_SHOTS names a folder.
+ */
 async function seen(name) {
-  const found = await violations(page);
-  check(found.length === 0, `${name}: no serious violation of accessibility${found.map((each) => `\n  ${each}`).join("")}`);
-  if (!process.env.SERIN_SHOTS) return;
-  mkdirSync(process.env.SERIN_SHOTS, { recursive: true });
+  const folder = process.env.SERIN_SHOTS;
+  if (folder) mkdirSync(folder, { recursive: true });
   await page.setViewportSize({ width: 1200, height: 760 });
-  await page.screenshot({ path: `${process.env.SERIN_SHOTS}/${name}.png` });
+  for (const [colorScheme, more] of [["dark", "-dark"], ["light", ""]]) {
+    await page.emulateMedia({ colorScheme });
+    const found = await violations(page);
+    check(found.length === 0, `${name}, ${colorScheme}: no serious violation of accessibility${found.map((each) => `\n  ${each}`).join("")}`);
+    if (folder) await page.screenshot({ path: `${folder}/${name}${more}.png` });
+  }
+  await page.setViewportSize({ width: 390, height: 844 });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  if (folder) await page.screenshot({ path: `${folder}/${name}-phone.png` });
+  await page.setViewportSize({ width: 1200, height: 760 });
+  check(wide <= 1, `${name}: nothing is wider than a phone (${wide} px)`);
 }
 
 async function badOne() {
@@ -211,6 +223,91 @@ async function viewerIsRefused(path) {
   await logIn(operator);
 }
 
+/** Tokens and the audit log, as an admin. */
+async function adminViews(closed) {
+  if (closed) {
+    check((await page.locator(".head a[href='/tokens']").count()) === 0, "tokens are not offered to an operator");
+    await logOut();
+    await logIn(admin);
+  }
+  await page.click(".head a[href='/tokens']");
+  await page.click("button:has-text('New token')");
+  await page.fill("dialog input[name=name]", "from-the-story");
+  await page.fill("dialog input[name=services]", `${target}, x-*`);
+  await page.keyboard.press("Enter");
+  await shown("dialog input.once");
+  const token = await page.inputValue("dialog input.once");
+  check(/^serin_.{40,}$/.test(token), "a new token is shown once");
+  await seen("token");
+  await page.keyboard.press("Escape");
+  await shown("dialog", { ...SOON, state: "detached" });
+  await shown("[data-token=from-the-story][data-state=active]");
+  check(!(await page.content()).includes(token), "and never again");
+  await seen("tokens");
+  const asked = () =>
+    page.evaluate(async (token) => {
+      const init = { credentials: "omit", headers: { Authorization: `Bearer ${token}` } };
+      return (await fetch("/api/v1/me", init)).status;
+    }, token);
+  if (closed && token !== operator) check([200, 401].includes(await asked()), "the new token is known");
+  await page.click("[data-token=from-the-story] button");
+  await shown("dialog[open] .consequence");
+  await page.click("dialog button.danger");
+  await shown("[data-token=from-the-story][data-state=revoked]");
+  if (closed) check((await asked()) === 401, "a revoked token is worth nothing");
+  await page.click(".head a[href='/audit']");
+  await shown(".audit tbody tr");
+  const log = await text(".audit");
+  check(/token.revoke|DELETE/.test(log) && /token.create|POST/.test(log), "the audit log has what was done");
+  check(!log.includes(token), "and no token");
+  await seen("audit");
+  const lines = () => page.locator(".audit tbody tr").count();
+  const first = await lines();
+  if ((await page.locator("button.more").count()) > 0) {
+    await page.click("button.more");
+    await page.waitForFunction((first) => document.querySelectorAll(".audit tbody tr").length > first, first, SOON);
+    told(`older lines are read when they are asked for: ${first}, then ${await lines()}`);
+  }
+}
+
+/** A pasted policy is checked, and what is wrong is told with its line. */
+async function checkPolicy() {
+  await page.click(".head a[href='/policies']");
+  await shown(".policy-check textarea");
+  await page.fill(".policy-check textarea", "name: mine\nsteppes:\n  - {weight: 5%, min: 10m}\nsteps:\n  - {weight: 105%, min: 5m}\n");
+  await page.click(".policy-check button[type=submit]");
+  await shown(".checked[data-ok=false] tbody tr");
+  const problems = await page.locator(".checked tbody tr").count();
+  const said = await text(".checked");
+  check(problems >= 2 && said.includes("steppes") && said.includes("weight"), `${problems} problems of a policy are told at once`);
+  await page.click(".checked tbody tr:has-text('steppes') button");
+  const marked = await page.evaluate(() => {
+    const field = document.querySelector(".policy-check textarea");
+    return document.activeElement === field && field.value.slice(field.selectionStart, field.selectionEnd);
+  });
+  check(marked === "steppes:", "the line of a problem is shown in the text");
+  await page.locator(".policy-check").scrollIntoViewIfNeeded();
+  await seen("policy-check");
+}
+
+/** All reports, filtered, and from there to one. */
+async function allReports() {
+  await page.click(".head a[href='/reports']");
+  await shown("[data-report]");
+  await seen("reports");
+  await page.selectOption("select[name=state]", "rolled_back");
+  await page.waitForURL(/state=rolled_back/, SOON);
+  await page.selectOption("select[name=service]", target);
+  await page.waitForFunction((name) => {
+    const rows = [...document.querySelectorAll("[data-report]")];
+    return rows.length > 0 && rows.every((row) => row.textContent.includes(name) && row.textContent.includes("rolled back"));
+  }, target, SOON);
+  told("the reports are filtered by verdict and service");
+  await page.click("[data-report] a");
+  await shown(".report");
+  told("and lead to the report");
+}
+
 async function restart() {
   await page.goto(base);
   await live();
@@ -232,6 +329,9 @@ try {
   const path = await badOne();
   await otherOne();
   if (closed) await viewerIsRefused(path);
+  await allReports();
+  await checkPolicy();
+  if (admin || !closed) await adminViews(closed);
   if (!env("NO_RESTART")) await restart();
   check(errors.length === 0, `nothing is wrong in the console${errors.length ? `: ${errors.join("; ")}` : ""}`);
   await browser.close();

@@ -1,12 +1,14 @@
 // The mock's /api/v1.
 
 import { gzipSync } from "node:zlib";
-import { plan, POLICIES, policy } from "./policies.mjs";
+import { audit, note, tokens } from "./access.mjs";
+import { check, plan, POLICIES, policy } from "./policies.mjs";
 import { markdown, report } from "./report.mjs";
 import { series } from "./views.mjs";
 
 const TOKENS = {
   operator: { name: "olga", role: "operator", operate: true },
+  admin: { name: "anna", role: "admin", operate: true },
   viewer: { name: "viktor", role: "viewer", operate: false },
 };
 const OPEN = { name: null, role: "admin", operate: true };
@@ -49,6 +51,7 @@ export async function handle(context, request, response, url) {
     }
     if (path === "/session") return await session(context, request, response);
     const person = who(context, request);
+    if (request.method !== "GET") note(person, request.method, path);
     if (path === "/me") return answer(request, response, 200, me(context, person));
     if (path === "/stream") return stream(context, request, response, url);
     const body = request.method === "GET" ? null : await bodyOf(request);
@@ -87,9 +90,16 @@ function route(context, request, person, parts, query, body) {
   const [kind, name, what] = parts;
   if (kind === "overview") return [200, world.overview()];
   if (kind === "targets") return [200, { items: world.targets() }];
+  if (kind === "tokens" || kind === "audit") {
+    if (person.role !== "admin") throw new Refusal(403, "forbidden", `${person.name} may not do this`);
+    if (kind === "audit") return audit(query);
+    return tokens(request.method, name, body, person, Refusal);
+  }
+  if (kind === "policies" && name === "check" && request.method === "POST") return [200, check(body.yaml)];
   if (kind === "policies") return policies(name, what, query);
   if (kind !== "rollouts") throw new Refusal(404, "not_found", "nothing is at this address");
   if (!name && request.method === "POST") return start(context, request, person, body);
+  if (!name) return [200, list(world, query)];
   const rollout = world.find(name);
   if (!rollout) throw new Refusal(404, "unknown_rollout", `there is no rollout ${name}`);
   if (what === undefined) return [200, world.view(rollout), { ETag: `"${rollout.revision}"` }];
@@ -121,6 +131,17 @@ function policies(name, what, query) {
     throw new Refusal(400, "invalid_parameter", detail, { errors: [{ field: "rps", detail }] });
   }
   return [200, plan(name, rps, Number(query.get("error_rate_percent") ?? 0.1) / 100)];
+}
+
+function list(world, query) {
+  const fits = (key, value) => !query.get(key) || query.get(key) === value;
+  const all = [...world.rollouts.values()]
+    .filter((each) => each.ended === (query.get("active") === "false"))
+    .filter((each) => fits("service", each.target) && fits("state", each.state) && fits("policy", each.policy))
+    .sort((a, b) => (a.id < b.id ? 1 : -1))
+    .filter((each) => !query.get("before") || each.id < query.get("before"));
+  const items = all.slice(0, Number(query.get("limit") ?? 50)).map((each) => world.view(each));
+  return { items, next: all.length > items.length ? items.at(-1).id : null };
 }
 
 function start(context, request, person, body) {

@@ -32,6 +32,30 @@ const METRICS = [
   },
 ];
 
+const RESTARTS = {
+  name: "restarts",
+  kind: "rate",
+  unit: "per_second",
+  bad_means: "more of them than the baseline has",
+  tolerance: 0.5,
+  harm_floor_percent: 0,
+  no_harm_floor_percent: 1,
+  direction: "lower_is_better",
+  source: { type: "rate", events: selector("container_restarts_total"), per: "share" },
+};
+
+const POOL = {
+  name: "pool in use",
+  kind: "mean",
+  unit: "value",
+  bad_means: "a worse mean than the baseline's",
+  tolerance: 0.2,
+  harm_floor_percent: 2,
+  no_harm_floor_percent: 5,
+  direction: "lower_is_better",
+  source: { type: "mean", query: "avg(pool_in_use{$arm})" },
+};
+
 const GUARDRAILS = [
   {
     name: "error-limit",
@@ -78,6 +102,7 @@ export const POLICIES = [
   {
     ...usual,
     name: "cautious",
+    metrics: [...METRICS, RESTARTS, POOL],
     version: "51d0aa90c3b1",
     description: "For services that are paid by: smaller steps, and nobody is promoted without proof.",
     steps: [step(1, 600, 3600), step(5, 600, 7200), step(25, 1800, 7200), step(50, 1800, 7200), step(100, 0, null)],
@@ -157,4 +182,21 @@ export function plan(name, rps, errorRate) {
         };
       }),
   };
+}
+
+/** About as the daemon checks a policy: enough to draw the answer. */
+export function check(yaml) {
+  const problems = [];
+  yaml.split("\n").forEach((text, i) => {
+    const key = /^([a-z_]+):/.exec(text)?.[1];
+    if (key && !["name", "description", "steps", "analysis", "metrics", "guardrails", "bake", "mode"].includes(key)) {
+      problems.push({ line: i + 1, field: key, detail: `unknown field \`${key}\`; expected one of name, steps, analysis, metrics` });
+    }
+    if (/weight: 1[0-9][1-9]%/.test(text)) {
+      problems.push({ line: i + 1, field: "steps[0].weight", detail: "the weight is above 100%; expected a share such as `5%`" });
+    }
+  });
+  if (!/^steps:/m.test(yaml)) problems.push({ line: null, field: "steps", detail: "is missing; expected a list of steps" });
+  const ok = problems.length === 0;
+  return { ok, problems, warnings: [], policy: ok ? POLICIES[0] : null };
 }

@@ -179,6 +179,7 @@ export class Rollout {
     const arms = [weight, 1 - weight].map((share) => (share === 0 ? 0 : fall(this.random, all * share)));
     const harmful = this.step >= 1 || this.policy === "demo";
     const metrics = this.rule.metrics.map((metric, i) => {
+      if (metric.kind === "rate" || metric.kind === "mean") return this.other(metric, i, weight, every);
       const slow = metric.kind === "latency";
       const base = slow ? slowShare(1) : this.base * wave;
       const factor = harmful ? (slow ? slowShare(this.slower) / slowShare(1) : this.worse) : 1;
@@ -204,6 +205,26 @@ export class Rollout {
       this.spark.push((canary.bad + 0.5) / canary.requests / (baseline.bad / baseline.requests));
       if (this.spark.length > 40) this.spark.shift();
     }
+  }
+
+  /** A look at a rate (about two events a second at full traffic) or at a mean; neither arm is worse. */
+  other(metric, i, weight, every) {
+    const arm = (share) => {
+      if (share === 0) return { requests: 0, bad: 0 };
+      if (metric.kind === "mean") return { requests: 1, bad: 42 + 4 * (this.random() - 0.5) };
+      return { requests: every * share, bad: fall(this.random, 2 * every * share) };
+    };
+    const [canary, baseline] = [arm(weight), arm(1 - weight)];
+    const sum = this.sums[i];
+    if (this.state === "progressing") {
+      for (const [name, of] of Object.entries({ canary, baseline })) {
+        sum[name].requests += of.requests;
+        sum[name].bad += of.bad;
+      }
+      sum.harm = Math.max(-3, sum.harm - 0.03);
+      sum.noHarm += 0.05;
+    }
+    return { canary, baseline, harm: sum.harm, noHarm: sum.noHarm };
   }
 
   /** A command; what is said against it, or null. */

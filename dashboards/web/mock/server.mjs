@@ -2,7 +2,7 @@
 //
 //   node mock/server.mjs [--port 8090] [--rollouts 40] [--auth] [--uncapped]
 //
-// With --auth the tokens are `operator` and `viewer`. --uncapped gives a series' every point. SIGUSR2 takes
+// With --auth the tokens are `operator`, `viewer` and `admin`. --uncapped gives a series' every point. SIGUSR2 takes
 // it away for two seconds, as a restart would.
 
 import { createReadStream, existsSync, readFileSync } from "node:fs";

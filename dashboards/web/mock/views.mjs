@@ -26,6 +26,11 @@ function assessment(r, sums) {
     const sum = sums[i];
     const slow = metric.kind === "latency";
     const arm = (of, shift) => {
+      if (metric.unit) {
+        const value = of.requests ? of.bad / of.requests : null;
+        const none = { share_percent: null, share_interval_percent: null, p50_seconds: null, p95_seconds: null, p99_seconds: null };
+        return { requests: 0, ...none, [metric.kind === "rate" ? "rate" : "value"]: value };
+      }
       const all = slow ? quantiles(of.requests, shift) : [];
       return {
         requests: of.requests,
@@ -40,6 +45,7 @@ function assessment(r, sums) {
     return {
       name: metric.name,
       kind: metric.kind,
+      unit: metric.unit ?? "percent",
       bad_means: metric.bad_means,
       verdict: verdict(sum),
       harm: evidence(sum.harm, LN_HARM),
@@ -206,6 +212,14 @@ export function rowView(r, now) {
   };
 }
 
+/** Rates and means over time; a rate has its interval (Poisson), a mean none. */
+function other(metric, sums) {
+  const value = sums.map((sum) => (sum.requests ? sum.bad / sum.requests : null));
+  const end = (sign) => (sum, i) =>
+    metric.kind === "mean" || !sum.requests ? null : Math.max(0, value[i] + (sign * 1.96 * Math.sqrt(sum.bad)) / sum.requests);
+  return { requests: sums.map(() => null), value, low: sums.map(end(-1)), high: sums.map(end(1)), sums };
+}
+
 /** The figures over time, in at most `points` buckets. */
 export function series(r, { from, to, points }) {
   const ticks = r.ticks.filter((tick) => tick.at > from && tick.at <= to);
@@ -219,6 +233,7 @@ export function series(r, { from, to, points }) {
         requests: bucket.reduce((sum, tick) => sum + tick.metrics[i][name].requests, 0),
         bad: bucket.reduce((sum, tick) => sum + tick.metrics[i][name].bad, 0),
       }));
+      if (metric.unit) return other(metric, sums);
       const intervals = sums.map((sum) => wilson(sum.bad, sum.requests));
       return {
         requests: sums.map((sum) => sum.requests),
@@ -237,7 +252,7 @@ export function series(r, { from, to, points }) {
     return {
       name: metric.name,
       kind: metric.kind,
-      unit: "percent",
+      unit: metric.unit ?? "percent",
       canary: canaryNumbers,
       baseline: baselineNumbers,
       ratio: {

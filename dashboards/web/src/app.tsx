@@ -10,16 +10,24 @@ import { isDark, theme } from "./lib/theme";
 import type { Me } from "./lib/types";
 import { Trouble } from "./ui/parts";
 import { LoginView } from "./views/login";
+import { AuditView } from "./views/audit";
 import { OverviewView } from "./views/overview";
 import { PoliciesView, PolicyView } from "./views/policies";
 import { ReportView } from "./views/report";
+import { ReportsView } from "./views/reports";
 import { RolloutView } from "./views/rollout/view";
 import { TargetsView } from "./views/targets";
+import { TokensView } from "./views/tokens";
 
 const PLACES: [string, string][] = [
   ["/", "Overview"],
   ["/targets", "Targets"],
   ["/policies", "Policies"],
+  ["/reports", "Reports"],
+];
+const FOR_ADMINS: [string, string][] = [
+  ["/tokens", "Tokens"],
+  ["/audit", "Audit log"],
 ];
 
 export function App() {
@@ -52,6 +60,9 @@ function View() {
   }
   if (path === "/targets") return <TargetsView />;
   if (path === "/policies") return <PoliciesView />;
+  if (path === "/reports") return <ReportsView />;
+  if (path === "/tokens") return <TokensView />;
+  if (path === "/audit") return <AuditView />;
   return (
     <section class="card">
       <h1>Nothing is at this address</h1>
@@ -65,7 +76,7 @@ function View() {
 function Head(props: { me: Me | null }) {
   const path = useAddress().pathname;
   const at = (place: string): boolean =>
-    place === "/" ? path === "/" || path.startsWith("/rollouts") || path.startsWith("/reports") : path.startsWith(place);
+    place === "/" ? path === "/" || path.startsWith("/rollouts") : path.startsWith(place);
   return (
     <header class="head">
       <a class="brand" href="/">
@@ -73,7 +84,7 @@ function Head(props: { me: Me | null }) {
       </a>
       {props.me && (
         <nav aria-label="Views">
-          {PLACES.map(([place, name]) => (
+          {[...PLACES, ...(props.me.may.administer ? FOR_ADMINS : [])].map(([place, name]) => (
             <a key={place} href={place} aria-current={at(place) ? (path === place ? "page" : "true") : undefined}>
               {name}
             </a>

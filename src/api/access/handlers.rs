@@ -150,7 +150,7 @@ pub(in crate::api) async fn audit_log(
     State(api): State<Api>,
     mut params: Params,
 ) -> Result<Json<Page<AuditView>>, Problem> {
-    let before = params.number("before", 1, u64::MAX, u64::MAX);
+    let before = params.number("before", 1, i64::MAX as u64, i64::MAX as u64);
     let limit = params.number("limit", 1, 1000, 100) as usize;
     params.finish()?;
     let mut lines = api.handle.store().audit(Some(before), limit + 1).await?;

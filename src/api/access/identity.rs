@@ -154,7 +154,7 @@ pub(super) async fn checked(
 }
 
 /// By a token of Serin's own.
-async fn token(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
+pub(super) async fn token(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
     if !known.tokens {
         return Err(wrong("tokens of Serin's own are not taken here (`authentication.tokens`)"));
     }
@@ -179,7 +179,7 @@ async fn token(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem
 }
 
 /// By a token of the issuer.
-async fn signed(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
+pub(super) async fn signed(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
     match &known.oidc {
         Some(oidc) => oidc.identity(text, api.handle.clock().as_ref()).await,
         None => Err(wrong("this is not one of Serin's tokens")),

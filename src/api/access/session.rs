@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::gate::From;
 use super::identity::{COOKIE, Credential, checked, credential, is_credential, wrong};
-use super::{Access, Note};
+use super::{Access, Note, tokens};
 use crate::api::Api;
 use crate::api::input::Body;
 use crate::api::problem::Problem;
@@ -74,6 +74,10 @@ pub(in crate::api) async fn logout(
         let from: IpAddr = from;
         if let Ok(identity) = checked(&api, known, &credential, from).await {
             note.who(Some(&identity.name), identity.via);
+        }
+        if credential.is_cookie {
+            // Its streams end; nobody may be listening.
+            let _ = known.logouts.send(tokens::hash(credential.text()));
         }
     }
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, gone(api.access.secure)?)]).into_response())

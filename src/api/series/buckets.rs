@@ -2,7 +2,7 @@
 
 use super::trace::{Point, Sums, Tally, Trace, add};
 use crate::api::views::{
-    ArmSeries, LatencyView, MetricSeries, QuantileView, RatioSeries, SeriesRow, SeriesView, wilson,
+    ArmSeries, LatencyView, MetricSeries, QuantileView, RatioSeries, SeriesRow, SeriesView, unit, wilson,
 };
 use crate::core::policy::{Mode, Policy};
 use crate::core::rollout::RolloutId;
@@ -152,12 +152,7 @@ fn metric(policy: &Policy, index: usize, buckets: &[Bucket]) -> MetricSeries {
     MetricSeries {
         name: definition.name.clone(),
         kind: kind.to_owned(),
-        unit: match kind {
-            "proportion" | "latency" => "percent",
-            "rate" => "per_second",
-            _ => "value",
-        }
-        .to_owned(),
+        unit: unit(&definition.source).to_owned(),
         canary,
         baseline,
         ratio: RatioSeries { low: ratio(0), estimate: ratio(1), high: ratio(2) },

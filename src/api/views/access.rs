@@ -122,7 +122,8 @@ impl AuditView {
 }
 
 /// What `POST /session` takes.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "it describes the body, which is read field by field")]
 pub struct LoginBody {
     /// A token of `serin token create`, or a JWT of the configured issuer.
@@ -131,7 +132,8 @@ pub struct LoginBody {
 }
 
 /// What `POST /tokens` takes.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "it describes the body, which is read field by field")]
 pub struct TokenBody {
     /// Its name: letters, digits, `.`, `_` and `-`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ReasonView;
+use super::{ReasonView, unit};
 use crate::core::judge::{
     Advice, Assessment, DispersionSource, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
@@ -159,6 +159,9 @@ pub struct MetricView {
     pub name: String,
     /// `proportion`, `latency`, `rate`, `mean` or `saturation`.
     pub kind: String,
+    /// Of the arms' values, as in the series.
+    #[serde(default)]
+    pub unit: String,
     /// What counts as bad, in words.
     pub bad_means: String,
     /// The verdict.
@@ -206,6 +209,7 @@ impl MetricView {
         MetricView {
             name: m.name.clone(),
             kind: kind.to_owned(),
+            unit: definition.map_or("percent", |definition| unit(&definition.source)).to_owned(),
             bad_means: definition.map(|definition| definition.bad_means.clone()).unwrap_or_default(),
             verdict: m.verdict,
             harm: EvidenceView::new(m.ln_e_harm, assessment.ln_bound_harm),

@@ -3,6 +3,19 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::core::policy::{Exposure, MetricSource};
+
+/// The unit of what an arm shows of such a metric.
+pub(in crate::api) fn unit(source: &MetricSource) -> &'static str {
+    match source {
+        MetricSource::Proportion { .. } | MetricSource::Latency { .. } => "percent",
+        MetricSource::Rate { per: Exposure::Share, .. } => "per_second",
+        MetricSource::Rate { per: Exposure::Instance, .. } => "per_instance_second",
+        MetricSource::Rate { per: Exposure::Counter { .. }, .. } => "each",
+        MetricSource::Mean { .. } | MetricSource::Saturation { .. } => "value",
+    }
+}
+
 /// A rollout over time. All lists beside `times` have its length; `None` where there is no data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesView {
@@ -33,7 +46,8 @@ pub struct MetricSeries {
     pub name: String,
     /// `proportion`, `latency`, `rate`, `mean` or `saturation`.
     pub kind: String,
-    /// Of the arms' values: `percent`, `per_second` (per unit of exposure) or `value`.
+    /// Of the arms' values: `percent`; of rates `per_second` (at full traffic), `per_instance_second` or
+    /// `each`; `value`, where the query has its own.
     pub unit: String,
     /// The canary.
     pub canary: ArmSeries,

@@ -98,7 +98,8 @@ pub fn world_over(store: MemoryStore, access: Access) -> World {
         BTreeMap::from([("checkout".to_owned(), spec()), ("search".to_owned(), spec())]),
     );
     handle.set_loaded();
-    let limits = Limits { command_wait: Duration::from_millis(20), ..Limits::default() };
+    let short = Duration::from_millis(20);
+    let limits = Limits { command_wait: short, recheck: short, ..Limits::default() };
     let router = router_for(
         handle.clone(),
         Arc::new(|| "serin_up 1\n".to_owned()),

@@ -187,7 +187,9 @@ fn the_summary_says_what_went_otherwise() {
 }
 
 /// The whole demo, without a terminal.
-async fn play(scenario: Scenario) -> Report {
+async fn play(scenario: Scenario) -> (Report, String) {
+    let told = Arc::new(std::sync::Mutex::new(String::new()));
+    let lines = told.clone();
     let surroundings = Surroundings {
         clock: Arc::new(SystemClock::new()),
         serve_api: Box::new(|handle, listener, shutdown| {
@@ -201,16 +203,25 @@ async fn play(scenario: Scenario) -> Report {
                 let view =
                     reqwest::get(format!("{api}/api/v1/rollouts/{id}")).await.expect("the API answers");
                 assert_eq!(view.status().as_u16(), 200);
+                // The page is there too; without Node it says how to get it.
+                let page = reqwest::get(format!("{api}/rollouts/{id}")).await.expect("the page answers");
+                assert_eq!(page.status().as_u16(), 200);
+                assert!(page.headers()["content-type"].to_str().expect("text").starts_with("text/html"));
             })
         }),
-        tell: Box::new(|_| {}),
+        tell: Box::new(move |line| lines.lock().expect("not poisoned").push_str(line)),
     };
-    run(scenario, surroundings).await.expect("the demo runs")
+    let report = run(scenario, surroundings).await.expect("the demo runs");
+    let told = told.lock().expect("not poisoned").clone();
+    (report, told)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_release_is_rolled_back_and_its_fix_promoted() {
-    let report = play(Scenario::Errors).await;
+    let (report, told) = play(Scenario::Errors).await;
+    let first = told.lines().next().expect("a first line");
+    assert!(first.contains("Watch it in a browser, too: http://127.0.0.1:"), "{told}");
+    assert_eq!(told.matches("Its page: http://127.0.0.1:").count(), 2, "{told}");
     let summary = report.render(100);
     assert!(report.is_as_told(), "{summary}");
     assert!(summary.contains("✓ v2") && summary.contains("✓ v3"), "{summary}");

@@ -142,5 +142,10 @@ export function valueWithUnit(value: number, unit: string): string {
   if (unit === "seconds") return latency(value);
   const size = Math.abs(value);
   const text = size >= 1000 ? thousands(Math.round(value)) : size >= 10 ? value.toFixed(1) : value.toPrecision(3);
-  return unit === "per_second" ? `${text}/s` : text;
+  const units: Record<string, string> = {
+    per_second: "/s",
+    per_instance_second: "/s per instance",
+    each: " each",
+  };
+  return text + (units[unit] ?? "");
 }

@@ -96,6 +96,7 @@ export interface Arm {
 export interface Metric {
   name: string;
   kind: string;
+  unit?: Unit;
   bad_means: string;
   verdict: Verdict;
   harm: Evidence;
@@ -190,10 +191,13 @@ export interface LogLine {
 
 export type Numbers = (number | null)[];
 
+/** Of what an arm shows: a share, a rate (of the whole traffic, an instance, another event), or the query's own. */
+export type Unit = "percent" | "seconds" | "value" | "per_second" | "per_instance_second" | "each";
+
 export interface SeriesMetric {
   name: string;
   kind: string;
-  unit: "percent" | "seconds" | "value" | "per_second";
+  unit: Unit;
   canary: { requests: Numbers; value: Numbers; low: Numbers; high: Numbers };
   baseline: { requests: Numbers; value: Numbers; low: Numbers; high: Numbers };
   ratio: { low: Numbers; estimate: Numbers; high: Numbers };
@@ -270,4 +274,32 @@ export interface Target {
   unconfirmed_nodes: string[];
   active_rollout: string | null;
   revision: number;
+}
+
+export interface Token {
+  name: string;
+  role: string;
+  services: string[];
+  state: "active" | "expired" | "revoked";
+  created_at: string;
+  created_by: string;
+  expires_at: string | null;
+  revoked_at: string | null;
+}
+
+/** A new token: the only answer that ever has its text. */
+export interface NewToken extends Token {
+  token: string;
+}
+
+export interface AuditLine {
+  id: number;
+  at: string;
+  by: string | null;
+  via: string;
+  from: string;
+  action: string;
+  subject: string;
+  result: string;
+  status: number;
 }

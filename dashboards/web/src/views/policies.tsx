@@ -9,6 +9,7 @@ import type { Policy, PolicyGuardrail, PolicyMetric } from "../lib/policy-types"
 import type { Page } from "../lib/types";
 import { Badge, Scroll, Trouble, useTitle, Waiting } from "../ui/parts";
 import { PlanCard } from "./plan";
+import { PolicyCheck } from "./policy-check";
 import { StartDialog } from "./start-dialog";
 
 function StartButton(props: { policy?: string }) {
@@ -54,6 +55,7 @@ export function PoliciesView() {
           </section>
         ))}
       </div>
+      <PolicyCheck />
     </>
   );
 }

@@ -81,6 +81,7 @@ export function MetricCard(props: ChartCardProps) {
     [series, metric],
   );
   const marks = useMemo(() => stepMarks(series), [series]);
+  const hasInterval = metric.canary.low.some((low) => low !== null);
   const options = (colour: Palette): Omit<uPlot.Options, "width" | "height"> => ({
     scales: { y: { range: (_, min, max) => range(min, max, unit) } },
     axes: [
@@ -117,7 +118,7 @@ export function MetricCard(props: ChartCardProps) {
       <Legend
         lines={[
           { kind: "baseline", name: `baseline${props.stable ? ` ${props.stable}` : ""}` },
-          { kind: "canary", name: `canary ${props.version}, with its 95% interval` },
+          { kind: "canary", name: `canary ${props.version}${hasInterval ? ", with its 95% interval" : ""}` },
         ]}
       />
       <Chart
@@ -141,14 +142,20 @@ function whatIsShown(metric: SeriesMetric, judged: Metric | undefined): string {
     return bound == null ? "share of slow requests" : `share of requests slower than ${latency(bound)}`;
   }
   if (metric.unit === "percent") return judged?.bad_means ? `share of ${judged.bad_means}` : "share of bad requests";
-  return judged?.bad_means || metric.kind;
+  const units: Record<string, string> = {
+    per_second: "events a second at full traffic",
+    per_instance_second: "events a second and instance",
+    each: "events for each of the others",
+    value: metric.kind === "saturation" ? "how full it is" : "mean, in the query's own unit",
+  };
+  return [units[metric.unit], judged?.bad_means && `worse is ${judged.bad_means}`].filter(Boolean).join("; ");
 }
 
 function range(min: number | null, max: number | null, unit: string): [number, number] {
   if (min === null || max === null) return [0, 1];
   const top = max > 0 ? max * 1.1 : 1;
   // A share is looked at from 0; a mean has no natural zero.
-  if (unit === "percent" || unit === "per_second" || min < max * 0.5) return [Math.min(0, min), top];
+  if (unit !== "value" || min < max * 0.5) return [Math.min(0, min), top];
   const margin = (max - min || Math.abs(max) || 1) * 0.15;
   return [min - margin, max + margin];
 }

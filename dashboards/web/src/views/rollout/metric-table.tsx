@@ -6,12 +6,22 @@ import type { Arm, Metric, Quantile } from "../../lib/types";
 
 const QUANTILES = [0.5, 0.95, 0.99];
 
+/** What stands over the values of an arm, by their unit. */
+const VALUES: Record<string, string> = {
+  per_second: "a second at full traffic",
+  per_instance_second: "a second and instance",
+  each: "for each of the others",
+  value: "mean, in the query's unit",
+};
+
 export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseline?: Quantile[] }) {
   const { metric } = props;
   const isLatency = metric.kind === "latency";
   const share = isLatency ? (metric.bound_seconds === null ? "slow" : `> ${latency(metric.bound_seconds)}`) : "bad";
   const shares = metric.canary.share_percent !== null || metric.baseline.share_percent !== null;
   const values = [metric.canary, metric.baseline].some((arm) => arm.value != null || arm.rate != null);
+  // A mean is of samples, which are no requests; a rate's events happen in an exposure.
+  const counted = [metric.canary, metric.baseline].some((arm) => arm.requests > 0);
   const row = (name: "canary" | "baseline", arm: Arm, quantiles: Quantile[] | undefined) => (
     <tr>
       <th scope="row" class={name}>
@@ -23,8 +33,8 @@ export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseli
           {arm.share_percent === null ? "–" : <Share percent={arm.share_percent} interval={arm.share_interval_percent} />}
         </td>
       )}
-      {values && <td class="number">{valueWords(arm)}</td>}
-      <td class="number">{thousands(arm.requests)}</td>
+      {values && <td class="number">{valueWords(arm, metric.unit)}</td>}
+      {counted && <td class="number">{thousands(arm.requests)}</td>}
     </tr>
   );
   return (
@@ -48,12 +58,14 @@ export function MetricTable(props: { metric: Metric; canary?: Quantile[]; baseli
             )}
             {values && (
               <th scope="col" class="number">
-                {metric.kind === "rate" ? "rate" : "mean"}
+                {VALUES[metric.unit ?? "value"] ?? metric.kind}
               </th>
             )}
-            <th scope="col" class="number">
-              requests
-            </th>
+            {counted && (
+              <th scope="col" class="number">
+                requests
+              </th>
+            )}
           </tr>
         </thead>
         <tbody>
@@ -77,9 +89,9 @@ function Share(props: { percent: number; interval: [number, number] | null }) {
   );
 }
 
-function valueWords(arm: Arm): string {
-  if (arm.rate != null) return valueWithUnit(arm.rate, "value");
-  return arm.value == null ? "–" : valueWithUnit(arm.value, "value");
+function valueWords(arm: Arm, unit: string | undefined): string {
+  const value = arm.rate ?? arm.value ?? null;
+  return value === null ? "–" : valueWithUnit(value, unit ?? "value");
 }
 
 function QuantileCell(props: { arm: Arm; wanted: number; more: Quantile[] | undefined }) {
