@@ -14,7 +14,7 @@ use crate::testkit::stage::{Plan, Stage, policy};
 use crate::testkit::wait;
 
 /// A program that writes its name and its argument into the journal.
-fn program(folder: &Path, name: &str, then: &str) -> PathBuf {
+pub fn program(folder: &Path, name: &str, then: &str) -> PathBuf {
     let path = folder.join(name);
     let journal = folder.join("journal");
     std::fs::write(&path, format!("#!/bin/sh\necho {name} \"$1\" >> {}\n{then}\n", journal.display()))
@@ -24,7 +24,7 @@ fn program(folder: &Path, name: &str, then: &str) -> PathBuf {
     path
 }
 
-fn journal(folder: &Path) -> Vec<String> {
+pub fn journal(folder: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(folder.join("journal")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

@@ -128,6 +128,15 @@ impl Daemon {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// Posts; the body of a good answer, `None` if there is none.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Value> {
+        let answer = self.client.post(self.url(path)).json(body).send().await.ok()?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        answer.json().await.ok()
+    }
+
     /// Starts a rollout; gives its id.
     pub async fn rollout(&self, target: &str, policy: &str, version: &str) -> String {
         let body = json!({"target": target, "policy": policy, "version": version, "by": "erin"});
