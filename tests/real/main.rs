@@ -6,6 +6,7 @@ mod both_arms;
 mod counts;
 mod dashboards;
 mod envoy;
+mod gates;
 mod haproxy;
 mod history;
 mod kill;
