@@ -7,6 +7,7 @@ mod connections;
 mod counts;
 mod dashboards;
 mod envoy;
+mod gates;
 mod haproxy;
 mod history;
 mod kill;

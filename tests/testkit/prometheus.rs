@@ -98,6 +98,21 @@ impl Prometheus {
         prometheus
     }
 
+    /// Starts it with these jobs and a file of rules, and waits until it answers.
+    pub async fn start_with_rules(jobs: &[Job], rules: &str) -> Prometheus {
+        let mut prometheus = Prometheus::new(jobs);
+        let folder = prometheus.folder.path();
+        std::fs::write(folder.join("rules.yml"), rules).expect("its rules");
+        let configuration = configuration(jobs).replacen(
+            "scrape_interval: 1s\n",
+            "scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: [rules.yml]\n",
+            1,
+        );
+        std::fs::write(folder.join("prometheus.yml"), configuration).expect("its configuration");
+        prometheus.resume().await;
+        prometheus
+    }
+
     /// Starts it with a web configuration (TLS, users). It does not wait: only the test has the means
     /// to be let in.
     pub fn start_protected(jobs: &[Job], web_config: &str) -> Prometheus {
