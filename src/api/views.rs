@@ -5,6 +5,7 @@ pub mod access;
 #[doc(hidden)]
 pub mod bodies;
 mod evidence;
+mod outbox;
 mod overview;
 mod plan;
 mod report;
@@ -22,6 +23,7 @@ pub use evidence::{
     ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
 };
+pub use outbox::OutboxView;
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};

@@ -35,6 +35,7 @@ struct Shared {
     stuck: AtomicBool,
     lose_next_answer: AtomicBool,
     asked_for_events: AtomicU64,
+    largest_batch: AtomicU64,
 }
 
 impl MemoryStore {
@@ -61,6 +62,15 @@ impl MemoryStore {
     /// How often log lines were asked for.
     pub fn asked_for_events(&self) -> u64 {
         self.shared.asked_for_events.load(Ordering::SeqCst)
+    }
+
+    /// The most outbox entries that were handed out by one call.
+    pub fn largest_batch(&self) -> u64 {
+        self.shared.largest_batch.load(Ordering::SeqCst)
+    }
+
+    fn handed_out(&self, entries: usize) {
+        self.shared.largest_batch.fetch_max(entries as u64, Ordering::SeqCst);
     }
 
     /// The next write that succeeds is kept, but its caller is told [`StoreError::Unavailable`], as after
@@ -348,7 +358,9 @@ impl Store for MemoryStore {
             };
             let queues = data.pending_notices.iter();
             let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == channel_of(queue)));
-            Ok(queues.flat_map(due).collect())
+            let entries: Vec<_> = queues.flat_map(due).collect();
+            self.handed_out(entries.len());
+            Ok(entries)
         })
         .await
     }
@@ -366,6 +378,7 @@ impl Store for MemoryStore {
                 .map(|data| &data.entry)
                 .filter(|entry| entry.due == due)
                 .collect();
+            self.handed_out(all.len().min(limit));
             Ok(OutboxGroup {
                 first: all.first().map_or(0, |entry| entry.id),
                 count: all.len() as u64,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::ports::Outgoing;
 use crate::core::policy::Severity;
 use crate::core::rollout::{Notice, NoticeKind};
+use crate::ports::Outgoing;
 
 /// A store that owns the target `checkout`, and its folder.
 async fn store() -> (SqliteStore, tempfile::TempDir) {
