@@ -20,6 +20,9 @@ mod middleware;
 mod openapi;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
+mod outbox;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
 mod overview;
 mod page;
 mod people;
@@ -189,6 +192,8 @@ fn v1() -> Router<Api> {
         .route("/tokens", get(access::list_tokens).post(access::create_token))
         .route("/tokens/{name}", delete(access::revoke_token))
         .route("/audit", get(access::audit_log))
+        .route("/outbox", get(outbox::list))
+        .route("/outbox/{id}/retry", post(outbox::retry))
         .route("/rollouts", post(rollouts::start).get(rollouts::list))
         .route("/rollouts/{id}", get(rollouts::show))
         .route("/rollouts/{id}/commands", post(rollouts::command))

@@ -56,6 +56,8 @@ use super::views::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
         super::access::handlers::create_token,
         super::access::handlers::revoke_token,
         super::access::handlers::audit_log,
+        super::outbox::list,
+        super::outbox::retry,
         super::health::livez,
         super::health::readyz,
         super::health::metrics,

@@ -6,6 +6,7 @@ pub mod access;
 pub mod bodies;
 mod evidence;
 pub mod gates;
+mod outbox;
 mod overview;
 mod plan;
 mod report;
@@ -23,6 +24,7 @@ pub use evidence::{
     ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
 };
+pub use outbox::OutboxView;
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};

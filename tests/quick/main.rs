@@ -13,11 +13,13 @@ mod held;
 mod import_rules;
 mod judge;
 mod montecarlo;
+mod outbox;
 mod policies;
 mod providers;
 mod recorded;
 mod rivals;
 mod routers;
+mod routing;
 mod store;
 #[path = "../testkit/mod.rs"]
 mod testkit;

@@ -37,6 +37,7 @@ struct Shared {
     lose_next_answer: AtomicBool,
     asked_for_events: AtomicU64,
     asked_for_tokens: AtomicU64,
+    largest_batch: AtomicU64,
 }
 
 impl MemoryStore {
@@ -68,6 +69,15 @@ impl MemoryStore {
     /// How often it was asked whose token that is.
     pub fn asked_for_tokens(&self) -> u64 {
         self.shared.asked_for_tokens.load(Ordering::SeqCst)
+    }
+
+    /// The most outbox entries that were handed out by one call.
+    pub fn largest_batch(&self) -> u64 {
+        self.shared.largest_batch.load(Ordering::SeqCst)
+    }
+
+    fn handed_out(&self, entries: usize) {
+        self.shared.largest_batch.fetch_max(entries as u64, Ordering::SeqCst);
     }
 
     /// The next write that succeeds is kept, but its caller is told [`StoreError::Unavailable`], as after
@@ -359,7 +369,9 @@ impl Store for MemoryStore {
             };
             let queues = data.pending_notices.iter();
             let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == channel_of(queue)));
-            Ok(queues.flat_map(due).collect())
+            let entries: Vec<_> = queues.flat_map(due).collect();
+            self.handed_out(entries.len());
+            Ok(entries)
         })
         .await
     }
@@ -377,6 +389,7 @@ impl Store for MemoryStore {
                 .map(|data| &data.entry)
                 .filter(|entry| entry.due == due)
                 .collect();
+            self.handed_out(all.len().min(limit));
             Ok(OutboxGroup {
                 first: all.first().map_or(0, |entry| entry.id),
                 count: all.len() as u64,

@@ -56,6 +56,8 @@ pub(in crate::api) const TABLE: &[Entry] = &[
     reads("/api/v1/overview"),
     reads("/api/v1/stream"),
     reads("/api/v1/annotations"),
+    reads("/api/v1/outbox"),
+    changes("POST", "/api/v1/outbox/{id}/retry", Rule::Everywhere(Administer), "outbox.retry"),
     reads("/api/v1/rollouts"),
     changes("POST", "/api/v1/rollouts", Rule::Any(&[Operate]), "start"),
     reads("/api/v1/rollouts/{id}"),

@@ -195,8 +195,8 @@ pub(super) async fn requeue(
     .execute(&mut *connection)
     .await?;
     if updated.rows_affected() != 1 {
-        let state = state_of(connection, id).await?;
-        return Err(StoreError::Conflict(format!("outbox entry {id} is {state}: it")));
+        state_of(connection, id).await?;
+        return Err(StoreError::Conflict(format!("outbox entry {id}")));
     }
     let row = sqlx::query("SELECT * FROM outbox WHERE id = ?").bind(id).fetch_one(connection).await?;
     record(&row)

@@ -34,6 +34,8 @@ fn routes() -> Vec<(&'static str, String, Value, &'static str)> {
         ("GET", "/api/v1/tokens".into(), none.clone(), "administer"),
         ("POST", "/api/v1/tokens".into(), json!({ "name": "new", "role": "viewer" }), "administer"),
         ("DELETE", "/api/v1/tokens/new".into(), none.clone(), "administer"),
+        ("GET", "/api/v1/outbox?state=pending".into(), none.clone(), "view"),
+        ("POST", "/api/v1/outbox/1/retry".into(), none.clone(), "administer"),
         ("GET", "/api/v1/audit".into(), none, "administer"),
     ]
 }

@@ -1,7 +1,7 @@
 //! The inbox of commands and the outbox of notices.
 
 use serin::core::rollout::CommandKind;
-use serin::ports::{Commit, Delivery};
+use serin::ports::{Commit, Delivery, OutboxCounts, OutboxFilter, OutboxState, Outgoing};
 
 use super::super::samples::*;
 use super::*;
@@ -83,4 +83,94 @@ pub async fn a_settled_delivery_stays_settled(store: AnyStore) {
     assert!(store.outbox_due(at(999), 9, &[]).await.unwrap().is_empty());
     assert_eq!(counts(&store).await, (0, 1));
     not_found(store.outbox_settle(999, &Delivery::Done).await, "outbox entry 999");
+}
+
+async fn put(store: &AnyStore, queue: &str, seq: u64, due: Option<i64>) {
+    let outgoing = Outgoing { queue: queue.into(), notice: notice("r1", seq), due: due.map(at) };
+    store.commit(&Commit { outbox: vec![outgoing], ..Commit::default() }).await.unwrap();
+}
+
+pub async fn what_waits_for_its_time_is_a_queue_of_its_own(store: AnyStore) {
+    put(&store, "mail#digest", 1, Some(100)).await;
+    put(&store, "mail", 2, None).await;
+    put(&store, "mail#quiet", 3, Some(50)).await;
+    let due = async |seconds, without: &[&str]| {
+        let without: Vec<String> = without.iter().map(|name| (*name).to_owned()).collect();
+        labels(&store.outbox_due(at(seconds), 9, &without).await.unwrap())
+    };
+    assert_eq!(due(49, &[]).await, ["mail r1/2"]);
+    assert_eq!(due(50, &[]).await, ["mail r1/2", "mail#quiet r1/3"]);
+    assert_eq!(due(100, &["mai", "log"]).await, ["mail r1/2", "mail#digest r1/1", "mail#quiet r1/3"]);
+    assert!(due(100, &["mail"]).await.is_empty(), "all queues of a channel that is worked on");
+    let counts = store.outbox_counts(at(60)).await.unwrap();
+    let oldest = Some(at(50).min(notice("r1", 2).at));
+    assert_eq!(counts, OutboxCounts { pending: 2, waiting: 1, dead: 0, oldest });
+    let all = store.outbox_due(at(100), 9, &[]).await.unwrap();
+    assert_eq!((all[1].due, all[1].since), (at(100), at(100)));
+    assert_eq!((all[0].due, all[0].since), (at(0), notice("r1", 2).at));
+}
+
+pub async fn a_group_is_delivered_as_one(store: AnyStore) {
+    for seq in 1..=5 {
+        put(&store, "mail#digest", seq, Some(100)).await;
+    }
+    put(&store, "mail#digest", 6, Some(200)).await;
+    put(&store, "chat#digest", 7, Some(100)).await;
+    let group = store.outbox_group("mail#digest", at(100), 2).await.unwrap();
+    assert_eq!(
+        (group.count, labels(&group.newest)),
+        (5, vec!["mail#digest r1/4".into(), "mail#digest r1/5".into()])
+    );
+    let first = store.outbox_due(at(100), 1, &["chat".into()]).await.unwrap()[0].id;
+    assert_eq!(group.first, first);
+    let retry = Delivery::Retry { due: at(130), detail: "503".into() };
+    store.outbox_settle_group("mail#digest", at(100), &retry).await.unwrap();
+    assert_eq!(store.outbox_group("mail#digest", at(100), 9).await.unwrap().count, 0);
+    let again = store.outbox_group("mail#digest", at(130), 9).await.unwrap();
+    assert_eq!((again.count, again.first, again.newest[0].attempts), (5, first, 1));
+    assert_eq!(again.newest[0].since, at(100), "its deadline counts from the first time");
+    store.outbox_settle_group("mail#digest", at(130), &Delivery::Done).await.unwrap();
+    let left = store.outbox_due(at(999), 9, &[]).await.unwrap();
+    assert_eq!(labels(&left), ["chat#digest r1/7", "mail#digest r1/6"]);
+}
+
+pub async fn a_dead_notice_is_listed_and_put_on_its_way_again(store: AnyStore) {
+    notify(&store, &[("hook", 1), ("hook", 2), ("log", 3)]).await;
+    let entries = store.outbox_due(at(0), 9, &[]).await.unwrap();
+    let dead = Delivery::Dead { detail: "status 404".into() };
+    for entry in &entries[..2] {
+        store.outbox_settle(entry.id, &dead).await.unwrap();
+    }
+    let list = async |state, after, limit| {
+        let records = store.outbox_list(OutboxFilter { state, after, limit }).await.unwrap();
+        records.into_iter().map(|record| (record.entry.notice.key, record.detail)).collect::<Vec<_>>()
+    };
+    let gone = Some("status 404".to_owned());
+    let both = [("r1/1".to_owned(), gone.clone()), ("r1/2".to_owned(), gone.clone())];
+    assert_eq!(list(OutboxState::Dead, None, 9).await, both);
+    assert_eq!(list(OutboxState::Dead, None, 1).await, both[..1]);
+    assert_eq!(list(OutboxState::Dead, Some(entries[0].id), 9).await, both[1..]);
+    assert_eq!(list(OutboxState::Pending, None, 9).await, [("r1/3".to_owned(), None)]);
+    assert!(list(OutboxState::Done, None, 9).await.is_empty());
+    let record = store.outbox_requeue(entries[0].id, at(500)).await.unwrap();
+    assert_eq!((record.state, record.entry.attempts, record.entry.since), (OutboxState::Pending, 0, at(500)));
+    assert_eq!(labels(&store.outbox_due(at(0), 9, &[]).await.unwrap()), ["hook r1/1", "log r1/3"]);
+    conflict(store.outbox_requeue(entries[0].id, at(501)).await, "outbox entry");
+    not_found(store.outbox_requeue(999, at(501)).await, "outbox entry 999");
+}
+
+pub async fn what_was_begun_is_not_begun_twice(store: AnyStore) {
+    notify(&store, &[("hook/tag", 1), ("hook/tag", 2)]).await;
+    let entries = store.outbox_due(at(0), 9, &[]).await.unwrap();
+    store.outbox_begin(entries[0].id).await.unwrap();
+    conflict(store.outbox_begin(entries[0].id).await, "outbox entry");
+    not_found(store.outbox_begin(999).await, "outbox entry 999");
+    assert_eq!(labels(&store.outbox_due(at(0), 9, &[]).await.unwrap()), ["hook/tag r1/2"]);
+    let filter = OutboxFilter { state: OutboxState::Running, after: None, limit: 9 };
+    let running = store.outbox_list(filter).await.unwrap();
+    assert_eq!((running.len(), running[0].entry.id), (1, entries[0].id));
+    assert_eq!(counts(&store).await, (2, 0));
+    store.outbox_settle(entries[0].id, &Delivery::Done).await.unwrap();
+    assert!(store.outbox_list(filter).await.unwrap().is_empty());
+    assert_eq!(counts(&store).await, (1, 0));
 }
