@@ -11,7 +11,8 @@ use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::messages::Words;
-use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
+use serin::notifiers::Surroundings;
+use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -57,13 +58,13 @@ async fn run(config: Config) -> Result<()> {
         .context("authentication")?;
     let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;
     tell_access(&config);
-    let store: Arc<dyn Store> = Arc::new(
-        SqliteStore::open(&config.store.path)
-            .await
-            .with_context(|| format!("opening the store {}", config.store.path.display()))?,
-    );
+    let database = SqliteStore::open(&config.store.path)
+        .await
+        .with_context(|| format!("opening the store {}", config.store.path.display()))?;
+    let memory: Arc<dyn ChannelMemory> = Arc::new(database.clone());
+    let store: Arc<dyn Store> = Arc::new(database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let parts = build(&config, store, clock).await?;
+    let parts = build(&config, store, memory, clock).await?;
     let handle = parts.handle.clone();
     let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
     let renderer = metrics.renderer();
@@ -121,7 +122,12 @@ async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Parts> {
+async fn build(
+    config: &Config,
+    store: Arc<dyn Store>,
+    memory: Arc<dyn ChannelMemory>,
+    clock: Arc<dyn Clock>,
+) -> Result<Parts> {
     let mut providers = BTreeMap::new();
     for (name, provider) in &config.providers {
         let built = provider.build().with_context(|| format!("provider {name}"))?;
@@ -133,9 +139,10 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
         routers.insert(name.clone(), built);
     }
     let words = Arc::new(Words::default());
+    let around = Surroundings { words, memory, clock: clock.clone() };
     let mut notifiers = BTreeMap::new();
     for (name, notifier) in &config.notifiers {
-        let built = notifier.build(&words).with_context(|| format!("notifier {name}"))?;
+        let built = notifier.build(name, &around).with_context(|| format!("notifier {name}"))?;
         notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {

@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod judge;
 pub mod judged;
+mod notify;
 mod policy;
 pub mod record;
 pub mod render;
@@ -22,10 +23,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::{
-    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand, RoleName,
-    RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
+    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, NotifyCommand, Output,
+    PolicyCommand, RoleName, RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
 };
 pub use client::{Client, ClientError};
+pub use notify::notify_test;
 pub use token::token;
 pub use trial::{PlanArgs, SimulateArgs};
 

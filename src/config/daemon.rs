@@ -15,7 +15,7 @@ use crate::routers::RouterConfig;
 use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
-use super::{access, adapters, files, targets, yaml};
+use super::{access, adapters, files, notifiers, targets, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -133,7 +133,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         None => None,
     };
     let notifiers = match fields.get("notifiers") {
-        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)).map(plain),
+        Some(field) => by_name(&field, "channels by name", |f| notifiers::notifier(f, base)).map(plain),
         None => Some([("log".to_owned(), NotifierConfig::Log)].into()),
     };
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };

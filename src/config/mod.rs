@@ -10,6 +10,7 @@ mod files;
 mod guardrail;
 mod kinds;
 mod metric;
+mod notifiers;
 mod policy;
 mod problem;
 mod schema;

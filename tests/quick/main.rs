@@ -11,6 +11,7 @@ mod documents;
 mod import_rules;
 mod judge;
 mod montecarlo;
+mod notifiers;
 mod policies;
 mod providers;
 mod recorded;
@@ -20,4 +21,3 @@ mod store;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 mod transition;
-mod webhook;

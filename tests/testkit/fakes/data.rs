@@ -28,6 +28,8 @@ pub struct Data {
     pub tokens: Vec<TokenRecord>,
     /// By number.
     pub audit: BTreeMap<u64, AuditRecord>,
+    /// What channels keep, by channel and key.
+    pub channel_memory: BTreeMap<(String, String), (String, Timestamp)>,
     /// Successful writes since the beginning, of all kinds.
     pub writes: u64,
     command_numbers: BTreeMap<String, u64>,
