@@ -5,12 +5,13 @@
 mod failpoints;
 mod wire;
 mod wire_demo;
+mod wire_notify;
 mod wire_token;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use serin::cli::{Cli, Command};
+use serin::cli::{Cli, Command, NotifyCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
             Command::Serve(args) => wire::serve(&args.config).await,
             Command::Demo(args) => wire_demo::run(&args).await,
             Command::Token(command) => wire_token::run(command, cli.global.output).await,
+            Command::Notify(NotifyCommand::Test { channel, config }) => {
+                wire_notify::test(&config, &channel, cli.global.output).await
+            }
             Command::Client(command) => serin::cli::run(command, &cli.global).await,
         }
     });

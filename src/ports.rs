@@ -266,6 +266,31 @@ impl Digest {
     }
 }
 
+/// What channels keep over restarts: where a rollout's thread is, what an alert was opened as. Values are
+/// some hundred bytes; they go with the rollouts' retention.
+#[async_trait]
+pub trait ChannelMemory: Send + Sync {
+    /// What the channel has kept under this key.
+    async fn recall(&self, channel: &str, key: &str) -> Result<Option<String>, StoreError>;
+    /// Keeps a value, in place of the one that was there.
+    async fn remember(&self, channel: &str, key: &str, value: &str, at: Timestamp) -> Result<(), StoreError>;
+}
+
+/// Keeps nothing: for a single test message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMemory;
+
+#[async_trait]
+impl ChannelMemory for NoMemory {
+    async fn recall(&self, _channel: &str, _key: &str) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    async fn remember(&self, _: &str, _: &str, _: &str, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ gates
 
 /// What a gate's check is asked with.

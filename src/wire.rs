@@ -13,7 +13,8 @@ use serin::config::{Config, load_config};
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::gates::Gates;
 use serin::messages::Words;
-use serin::ports::{Clock, Failpoints, NoFailpoints, Store};
+use serin::notifiers::Surroundings;
+use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -60,13 +61,13 @@ async fn run(config: Config) -> Result<()> {
     let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;
     let people = people(&config)?;
     tell_access(&config);
-    let store: Arc<dyn Store> = Arc::new(
-        SqliteStore::open(&config.store.path)
-            .await
-            .with_context(|| format!("opening the store {}", config.store.path.display()))?,
-    );
+    let database = SqliteStore::open(&config.store.path)
+        .await
+        .with_context(|| format!("opening the store {}", config.store.path.display()))?;
+    let memory: Arc<dyn ChannelMemory> = Arc::new(database.clone());
+    let store: Arc<dyn Store> = Arc::new(database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let parts = build(&config, store, clock).await?;
+    let parts = build(&config, store, memory, clock).await?;
     let handle = parts.handle.clone();
     let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
     let renderer = metrics.renderer();
@@ -133,7 +134,12 @@ async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Parts> {
+async fn build(
+    config: &Config,
+    store: Arc<dyn Store>,
+    memory: Arc<dyn ChannelMemory>,
+    clock: Arc<dyn Clock>,
+) -> Result<Parts> {
     let mut providers = BTreeMap::new();
     for (name, provider) in &config.providers {
         let built = provider.build().with_context(|| format!("provider {name}"))?;
@@ -146,8 +152,9 @@ async fn build(config: &Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) ->
     }
     let mut notifiers = BTreeMap::new();
     for (name, notifier) in &config.notifiers {
-        let built =
-            notifier.build(&Arc::new(config.words(name))).with_context(|| format!("notifier {name}"))?;
+        let words = Arc::new(config.words(name));
+        let around = Surroundings { words, memory: memory.clone(), clock: clock.clone() };
+        let built = notifier.build(name, &around).with_context(|| format!("notifier {name}"))?;
         notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {

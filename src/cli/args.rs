@@ -70,6 +70,9 @@ pub enum Command {
     /// Make, list and revoke the API's tokens, on the daemon's database
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Try out who is told
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Commands that need no engine in this process.
     #[command(flatten)]
     Client(ClientCommand),
@@ -110,6 +113,19 @@ pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// Commands on channels.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send a test message to a channel and say what came back; exit 0 delivered, 1 refused, 3 not reached
+    Test {
+        /// The channel's name in the configuration
+        channel: String,
+        /// The daemon's configuration file
+        #[arg(long, env = "SERIN_CONFIG", default_value = "serin.yaml", value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 /// Commands on the API's tokens.

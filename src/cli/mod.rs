@@ -9,6 +9,7 @@ mod client;
 mod freeze;
 mod judge;
 pub mod judged;
+mod notify;
 mod policy;
 pub mod record;
 pub mod render;
@@ -23,10 +24,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::{
-    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, Output, PolicyCommand, RoleName,
-    RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
+    Cli, ClientCommand, Command, DemoArgs, DemoScenario, Global, JudgeArgs, NotifyCommand, Output,
+    PolicyCommand, RoleName, RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
 };
 pub use client::{Client, ClientError};
+pub use notify::notify_test;
 pub use token::token;
 pub use trial::{PlanArgs, SimulateArgs};
 

@@ -1,12 +1,10 @@
-//! The configuration of providers, routers and notifiers: field `type` names the kind.
+//! The configuration of providers and routers: field `type` names the kind.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::notifiers::NotifierConfig;
-use crate::notifiers::webhook::WebhookConfig;
 use crate::providers::ProviderConfig;
 use crate::providers::prometheus::PrometheusConfig;
 use crate::providers::scrape::ScrapeConfig;
@@ -126,28 +124,6 @@ fn haproxy(fields: &Fields<'_>) -> Option<HaproxyConfig> {
 
 const SOCKET: &str = "`/path/to/socket` or `tcp:HOST:PORT`";
 
-/// Reads a channel.
-pub(super) fn notifier(field: &Field<'_>, base: &Path) -> Option<NotifierConfig> {
-    let fields = field.fields("a mapping with `type: log` or `type: webhook`")?;
-    let kinds = [("log", false), ("webhook", true)];
-    let is_webhook = fields.need("type", "log or webhook").and_then(|f| f.one_of(&kinds))?;
-    let notifier = if is_webhook {
-        let url = fields.need("url", "the receiver's URL").and_then(|f| http_url(&f, true));
-        let deadline = deadline(&fields, 10 * SECOND);
-        let headers = fields.or("headers", BTreeMap::new(), |f| headers(&f, base));
-        match (url, deadline, headers) {
-            (Some(url), Some(deadline), Some(headers)) => {
-                Some(NotifierConfig::Webhook(WebhookConfig { url, deadline, headers }))
-            }
-            _ => None,
-        }
-    } else {
-        Some(NotifierConfig::Log)
-    };
-    fields.close();
-    notifier
-}
-
 /// Two servers cannot have one address; port 0 takes a free one.
 pub(super) fn check_addresses(
     root: &Field<'_>,
@@ -181,7 +157,8 @@ pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
     field.told(told)
 }
 
-fn deadline(fields: &Fields<'_>, usual: Duration) -> Option<Duration> {
+/// For each call of an adapter.
+pub(super) fn deadline(fields: &Fields<'_>, usual: Duration) -> Option<Duration> {
     fields.or("deadline", usual, |f| f.duration(SECOND / 10..=300 * SECOND))
 }
 
@@ -215,7 +192,7 @@ pub(super) fn http_url(field: &Field<'_>, may_have_query: bool) -> Option<String
     None
 }
 
-const SECRET: &str = "`{env: NAME}` for an environment variable, or `{file: PATH}`";
+pub(super) const SECRET: &str = "`{env: NAME}` for an environment variable, or `{file: PATH}`";
 
 /// `{env: NAME}` or `{file: PATH}`. A secret that stands here is refused and not repeated.
 pub(super) fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
@@ -248,7 +225,8 @@ pub(super) fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
     }
 }
 
-fn headers(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, SecretSource>> {
+/// Headers whose values are secrets.
+pub(super) fn headers(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, SecretSource>> {
     let entries = field.entries("a mapping of header names to `{env: NAME}` or `{file: PATH}`")?;
     let read = entries.into_iter().map(|(name, value)| {
         let good = reqwest::header::HeaderName::try_from(name).is_ok();

@@ -19,7 +19,7 @@ use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
 use super::teams::{self, Incoming};
-use super::{access, adapters, files, routing, targets, yaml};
+use super::{access, adapters, files, notifiers, routing, targets, yaml};
 use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         None => None,
     };
     let notifiers = match fields.get("notifiers") {
-        Some(field) => by_name(&field, "channels by name", |f| adapters::notifier(f, base)),
+        Some(field) => by_name(&field, "channels by name", |f| notifiers::notifier(f, base)),
         None => Some([("log".to_owned(), Some(NotifierConfig::Log))].into()),
     };
     let teams = fields.or("teams", BTreeMap::new(), |f| teams::teams(&f));

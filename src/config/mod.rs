@@ -14,6 +14,7 @@ mod guardrail;
 mod hooks;
 mod kinds;
 mod metric;
+mod notifiers;
 mod people;
 mod policy;
 mod problem;

@@ -44,7 +44,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// The program's own modules: they wire everything, and belong to no room.
-const PROGRAM: &[&str] = &["main", "lib", "wire", "wire_demo", "wire_token", "failpoints"];
+const PROGRAM: &[&str] = &["main", "lib", "wire", "wire_demo", "wire_notify", "wire_token", "failpoints"];
 
 /// Of the ports, the configuration sees plain values, and nothing that acts.
 const PLAIN_PORTS: &[&str] = &["Retention"];

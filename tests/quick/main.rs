@@ -13,6 +13,7 @@ mod held;
 mod import_rules;
 mod judge;
 mod montecarlo;
+mod notifiers;
 mod outbox;
 mod policies;
 mod providers;
@@ -24,4 +25,3 @@ mod store;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 mod transition;
-mod webhook;

@@ -120,3 +120,45 @@ mod memory {
         assert_eq!(other.data().writes, 1);
     }
 }
+
+/// What channels keep, over both stores.
+mod channel_memory {
+    use std::time::Duration;
+
+    use serin::ports::{ChannelMemory, Retention};
+
+    use super::samples::at;
+    use super::{MemoryStore, SqliteStore, Store};
+
+    async fn keeps_and_forgets(store: impl Store + ChannelMemory) {
+        let recall = async |channel: &str, key: &str| store.recall(channel, key).await.unwrap();
+        assert_eq!(recall("chat", "thread/r1").await, None);
+        store.remember("chat", "thread/r1", "first", at(100)).await.unwrap();
+        store.remember("chat", "thread/r1", "it's \"new\"", at(200)).await.unwrap();
+        store.remember("mail", "thread/r1", "other", at(50)).await.unwrap();
+        assert_eq!(recall("chat", "thread/r1").await.as_deref(), Some("it's \"new\""));
+        assert_eq!(recall("mail", "thread/r1").await.as_deref(), Some("other"));
+        let hour = Duration::from_secs(3600);
+        let retention = Retention { observations: hour, rollouts: hour };
+        store.prune(retention, at(3600 + 100), 100).await.unwrap();
+        assert_eq!(recall("mail", "thread/r1").await, None, "older than rollouts are kept");
+        assert!(recall("chat", "thread/r1").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn over_sqlite() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("serin.db");
+        let store = SqliteStore::open(&path).await.expect("a store");
+        keeps_and_forgets(store.clone()).await;
+        store.close().await;
+        let again = SqliteStore::open(&path).await.expect("the same store");
+        assert!(again.recall("chat", "thread/r1").await.unwrap().is_some(), "it survives a restart");
+        again.close().await;
+    }
+
+    #[tokio::test]
+    async fn over_memory() {
+        keeps_and_forgets(MemoryStore::new()).await;
+    }
+}

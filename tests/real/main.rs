@@ -1,4 +1,4 @@
-//! Tests with real Envoy, HAProxy, Prometheus and VictoriaMetrics.
+//! Tests with real Envoy, HAProxy, Prometheus, VictoriaMetrics, Alertmanager and an SMTP server.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
@@ -11,8 +11,10 @@ mod gates;
 mod haproxy;
 mod history;
 mod kill;
+mod notifiers;
 mod openapi;
 mod outage;
+mod pages;
 mod page;
 mod providers;
 mod release;

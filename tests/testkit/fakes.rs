@@ -17,8 +17,8 @@ use serin::core::routing::channel_of;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
-    OutboxState, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    ChannelMemory, Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup,
+    OutboxRecord, OutboxState, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 pub use self::data::Data;
@@ -554,6 +554,7 @@ impl Store for MemoryStore {
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
         self.write(|data| {
             data.audit.retain(|_, record| record.at >= now.minus(retention.rollouts));
+            data.channel_memory.retain(|_, (_, at)| *at >= now.minus(retention.rollouts));
             let mut removable = data.ended_before(now.minus(retention.rollouts));
             removable.retain(|id| !data.has_pending_notice(id));
             removable.truncate(limit);
@@ -570,6 +571,22 @@ impl Store for MemoryStore {
                 }
             }
             Ok((removable.len() + slimmable.len()) as u64)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ChannelMemory for MemoryStore {
+    async fn recall(&self, channel: &str, key: &str) -> Result<Option<String>, StoreError> {
+        let key = (channel.to_owned(), key.to_owned());
+        self.read(|data| Ok(data.channel_memory.get(&key).map(|(value, _)| value.clone()))).await
+    }
+
+    async fn remember(&self, channel: &str, key: &str, value: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.write(|data| {
+            data.channel_memory.insert((channel.to_owned(), key.to_owned()), (value.to_owned(), at));
+            Ok(())
         })
         .await
     }

@@ -9,6 +9,7 @@ mod freezes;
 mod heartbeat;
 mod history;
 mod inbox;
+mod memory;
 mod outbox;
 mod prune;
 mod rollouts;
@@ -29,8 +30,8 @@ use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{
-    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
-    Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    ChannelMemory, Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup,
+    OutboxRecord, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 /// The store in a SQLite file. Cheap to clone. A method that was left before its end (its future dropped)
@@ -238,5 +239,16 @@ impl Store for SqliteStore {
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
         work!(self, write, prune::prune(retention, now, limit))
+    }
+}
+
+#[async_trait]
+impl ChannelMemory for SqliteStore {
+    async fn recall(&self, channel: &str, key: &str) -> Result<Option<String>, StoreError> {
+        work!(self, read, memory::recall(channel, key))
+    }
+
+    async fn remember(&self, channel: &str, key: &str, value: &str, at: Timestamp) -> Result<(), StoreError> {
+        work!(self, write, memory::remember(channel, key, value, at))
     }
 }

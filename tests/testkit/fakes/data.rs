@@ -32,6 +32,8 @@ pub struct Data {
     /// By number.
     pub audit: BTreeMap<u64, AuditRecord>,
     pub freezes: BTreeMap<String, Freeze>,
+    /// What channels keep, by channel and key.
+    pub channel_memory: BTreeMap<(String, String), (String, Timestamp)>,
     /// Successful writes since the beginning, of all kinds.
     pub writes: u64,
     command_numbers: BTreeMap<String, u64>,
