@@ -19,7 +19,7 @@ dashboards/web/dist/index.html: $(PAGE)
 	@sh tests/parts.sh node
 	cd dashboards/web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent test && npm run --silent build
 
-test: parts page ## All tests, with real Envoy, HAProxy, Prometheus, VictoriaMetrics and Chromium
+test: parts page ## All tests, with real Envoy, HAProxy, Prometheus, VictoriaMetrics, Chromium and schemathesis
 	$(CARGO) test --no-fail-fast --lib --bins
 	$(CARGO) test --no-fail-fast --test quick --test simulation
 	$(CARGO) test --no-fail-fast --test real -- --test-threads=3
