@@ -75,7 +75,7 @@ pub(super) fn messages(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
 
 /// Renders a policy's own text of a notice.
 fn check_message(_kind: NoticeKind, template: &str) -> Result<(), (String, String)> {
-    // checked by messages::check
+    // checked by messages::check(kind.name(), template) once that is there: its problem has both texts
     crate::gates::check_template(template).map_err(|why| {
         (format!("the template is wrong: {why}"), "a template over the notice's fields".to_owned())
     })

@@ -116,7 +116,7 @@ async fn what_gives_no_answer_is_a_fault() {
             let begun = tokio::time::Instant::now();
             let found = said(&ask(Check::Webhook(check)).await);
             assert!(found.starts_with(says), "{answer:?}: {found}");
-            assert!(begun.elapsed() < Duration::from_secs(5), "{answer:?}");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{answer:?}");
         }
         task.abort();
     }
