@@ -126,3 +126,14 @@ fn waits_grow_to_five_minutes_and_no_further() {
     assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(375)));
     assert!(waits[39] >= Duration::from_secs(300));
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_read() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/notifiers.md")).expect("the page");
+    let (_, after) = page.split_once("```yaml\nnotifiers:\n").expect("the examples");
+    let (examples, _) = after.split_once("```").expect("their end");
+    let config = parse_config(&root.join("x.yaml"), format!("{BASE}{examples}").as_bytes());
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.notifiers.len(), 11, "{:?}", config.notifiers.keys());
+}
