@@ -20,6 +20,7 @@ const [active, back, done] = [
   find((row) => row.state === "rolled_back"),
   find((row) => row.state === "succeeded"),
 ];
+const gated = find((row) => row.holds.includes("gate"));
 const policies = (await api(base, "/policies", authorization)).items;
 
 const views = [
@@ -29,6 +30,7 @@ const views = [
   ["policies", "/policies", ".cards .card"],
   [`policy`, `/policies/${policies.at(-1).name}`, ".plan-form"],
   active && ["rollout-active", `/rollouts/${active}`, ".charts canvas"],
+  gated && ["rollout-gated", `/rollouts/${gated}`, "[data-gate]"],
   back && ["rollout-back", `/rollouts/${back}`, ".charts canvas"],
   done && ["rollout-done", `/rollouts/${done}`, ".charts canvas"],
   back && ["report-back", `/reports/${back}`, "#post-mortem"],

@@ -178,6 +178,15 @@ function command(context, request, person, rollout, body) {
     const detail = `the rollout has changed: expected revision ${wanted}, it is at ${rollout.revision}`;
     throw new Refusal(412, "revision_changed", detail, { rollout: rollout.id });
   }
+  if (body.command === "approve" || body.command === "refuse") {
+    if (person.role !== "admin") throw new Refusal(403, "forbidden", `${person.name} may not do this to ${rollout.target}`);
+    const yes = body.command === "approve";
+    rollout.said = yes ? "open" : "refused";
+    rollout.approvals = yes ? [{ by: person.name ?? "api", teams: [], at: new Date().toISOString(), reason: body.reason }] : [];
+    rollout.log(Date.now(), "command", `${person.name ?? "api"} said ${yes ? "yes" : "no"}: ${body.reason}`, person.name);
+    world.tell("rollout", rollout);
+    return [200, { key: null, rollout: rollout.id, command: body.command, result: "done" }];
+  }
   const against = rollout.command(body.command, person.name ?? "api", body.reason, Date.now());
   if (against) throw new Refusal(409, "refused", against, { rollout: rollout.id });
   return [200, { key: request.headers["idempotency-key"], rollout: rollout.id, command: body.command, result: "done" }];

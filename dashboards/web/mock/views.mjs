@@ -135,6 +135,37 @@ const split = (canary) => ({ canary_percent: canary, stable_percent: 100 - canar
 
 const unconfirmed = (r) => (r.stuck && r.state === "rolling_back" ? ["edge-3"] : []);
 
+/** Two gates where the rollout has some: one that persons open, and one that is asked all along. */
+function gatesOf(r, now) {
+  const none = { before: null, items: [], no_return: null, insisted_by: null };
+  if (!r.gated || r.ended) return none;
+  const said = r.approvals ?? [{ by: "mara", teams: ["payments"], at: iso(now - 400_000), reason: "the figures are good" }];
+  const gate = (name, kind, more) => ({
+    name,
+    kind,
+    detail: "",
+    by: null,
+    at: null,
+    during: false,
+    waited_seconds: 430,
+    deadline_seconds: null,
+    at_deadline: "hold",
+    point_of_no_return: false,
+    approvals: [],
+    ...more,
+  });
+  const people = { status: r.said ?? "waiting", detail: `${said.length} of 2 have said yes; \`security\` is asked`, approvals: said };
+  return {
+    ...none,
+    before: r.holds.includes("gate") ? "25%" : null,
+    items: [
+      gate("two-people", "approval", { ...people, deadline_seconds: 3600, at_deadline: "roll_back" }),
+      gate("load-test", "webhook", { status: "open", detail: "it passed: 3,000 requests per second", at: iso(now - 300_000) }),
+      gate("database", "health", { status: "open", detail: "answers 200", during: true }),
+    ],
+  };
+}
+
 export function rolloutView(r, now) {
   const active = !r.ended;
   return {
@@ -165,6 +196,7 @@ export function rolloutView(r, now) {
     last_compared: r.compared && { weight_percent: r.compared.weight, assessment: assessment(r, r.compared.sums) },
     waiting_for: waitingFor(r, now),
     reason: r.reason,
+    gates: gatesOf(r, now),
     superseded_by: null,
     supersedes: null,
     revision: r.revision,

@@ -30,6 +30,7 @@ const NAMES = [
 // What every view of the page has something to show for.
 const SCENES = [
   { target: "payments", version: "v3.9.0", stable: "v3.8.2", ago: 0.6, hold: { step: 1, name: "user", why: "mara said so: waiting for the other team." } },
+  { target: "ledger", version: "v4.2.0", stable: "v4.1.8", ago: 0.5, gated: true, hold: { step: 0, name: "gate", why: "security and 2 people are asked before 25%" } },
   { target: "search", version: "v22.4", stable: "v22.3", ago: 0.36, slower: 1.5, stuck: true, rps: 900 },
   { target: "checkout", version: "v1.5.0", stable: "v1.4.1", ago: 0.05 },
   { target: "catalog", version: "v8.0.1", stable: "v8.0.0", ago: 0.23, rps: 420 },

@@ -39,6 +39,18 @@ export function covers(services: readonly string[], target: string): boolean {
   });
 }
 
+/** Whether whoever is logged in may say yes or no at the gates of this target. */
+export function mayApprove(target: string): boolean {
+  const now = session.get();
+  return now.is === "in" && now.me.may.approve && covers(now.me.services, target);
+}
+
+/** Whether whoever is logged in may do everything. */
+export function mayAdminister(): boolean {
+  const now = session.get();
+  return now.is === "in" && now.me.may.administer;
+}
+
 /** Whether whoever is logged in may start rollouts and give commands to this target. */
 export function mayOperate(target: string): boolean {
   const now = session.get();

@@ -172,6 +172,7 @@ export interface Rollout {
   last_compared: { weight_percent: number; assessment: Assessment } | null;
   waiting_for: WaitingFor | null;
   reason: { code: string; sentence: string } | null;
+  gates?: Gates;
   superseded_by: string | null;
   supersedes: string | null;
   revision: number;
@@ -179,6 +180,28 @@ export interface Rollout {
   created_by: string;
   phase_since: string;
   ended_at: string | null;
+}
+
+export interface Gate {
+  name: string;
+  kind: string;
+  status: "waiting" | "running" | "open" | "refused" | "lost";
+  detail: string;
+  by: string | null;
+  at: string | null;
+  during: boolean;
+  waited_seconds: number;
+  deadline_seconds: number | null;
+  at_deadline: string;
+  point_of_no_return: boolean;
+  approvals: { by: string; teams: string[]; at: string; reason: string | null }[];
+}
+
+export interface Gates {
+  before: string | null;
+  items: Gate[];
+  no_return: string | null;
+  insisted_by: string | null;
 }
 
 export interface LogLine {

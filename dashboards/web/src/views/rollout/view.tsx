@@ -12,6 +12,7 @@ import type { Zoom } from "../../ui/chart";
 import { Badge, Moment, StateBadge, Told, type Tone, Trouble, useTitle, Waiting } from "../../ui/parts";
 import { CommandBar } from "./command-bar";
 import { EvidenceCard } from "./evidence-chart";
+import { GatesCard } from "./gates-card";
 import { LatencyCard } from "./latency-card";
 import { Log } from "./log";
 import { MetricCard } from "./metric-chart";
@@ -96,6 +97,7 @@ export function RolloutView(props: { id: string }) {
       <Title rollout={rollout} stable={stable} changed={show} />
       <Sentence rollout={rollout} at={view.at} report={report.value} />
       <Timeline view={rollout} at={view.at} report={report.value} series={series} />
+      <GatesCard view={rollout} at={view.at} changed={show} />
       {judged && <Together judged={judged} />}
       {charts.error !== null && <Trouble error={charts.error} retry={charts.afresh} />}
       {series && series.times.length > 0 && <ZoomBar zoom={zoom} set={setZoom} times={series.times} />}
