@@ -189,6 +189,9 @@ fn held(rollout: &Rollout) -> WaitingFor {
     if has(Hold::Freeze) {
         return waiting(Awaited::Window, "Waiting for the end of the freeze.");
     }
+    if rollout.gates.states.is_empty() {
+        return waiting(Awaited::Window, "Waiting for the deployment window.");
+    }
     WaitingFor { on: Awaited::Window, ..gates(rollout) }
 }
 

@@ -74,11 +74,8 @@ pub(super) fn messages(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
 }
 
 /// Renders a policy's own text of a notice.
-fn check_message(_kind: NoticeKind, template: &str) -> Result<(), (String, String)> {
-    // checked by messages::check(kind.name(), template) once that is there: its problem has both texts
-    crate::gates::check_template(template).map_err(|why| {
-        (format!("the template is wrong: {why}"), "a template over the notice's fields".to_owned())
-    })
+fn check_message(kind: NoticeKind, template: &str) -> Result<(), (String, String)> {
+    crate::messages::check(kind.name(), template).map_err(|problem| (problem.message, problem.expected))
 }
 
 /// A link for people.

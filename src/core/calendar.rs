@@ -195,8 +195,8 @@ pub fn is_time_zone(name: &str) -> bool {
 /// A local time as [`ClosedTime`] has it: `2026-12-20T00:00:00`, seconds or the whole time of day left out
 /// or not, never with an offset.
 fn local(text: &str) -> Option<DateTime> {
-    let has_offset = text.len() > 10 && text[10..].contains(['Z', 'z', '+', '-', '[']);
-    if has_offset || !text.is_ascii() { None } else { text.parse().ok() }
+    let has_offset = |text: &str| text.get(10..).is_some_and(|rest| rest.contains(['Z', 'z', '+', '-', '[']));
+    if !text.is_ascii() || has_offset(text) { None } else { text.parse().ok() }
 }
 
 /// Whether `from` and `until` are local times, and the second is the later one; `None` if one cannot be read.

@@ -125,9 +125,7 @@ fn expression<'a>(code: &'a str, end: &str, is_block: bool) -> Result<&'a str, T
                     b'=' => assigns = true,
                     _ => {}
                 }
-                if !byte.is_ascii_whitespace() {
-                    before = byte;
-                }
+                before = byte;
             }
         }
         at += 1;

