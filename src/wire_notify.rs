@@ -7,7 +7,6 @@ use std::sync::Arc;
 use serin::cli::{self, Output};
 use serin::clock::SystemClock;
 use serin::config::load_config;
-use serin::messages::Words;
 use serin::notifiers::Surroundings;
 use serin::ports::{Clock, NoMemory};
 
@@ -27,7 +26,7 @@ pub async fn test(path: &Path, channel: &str, output: Output) -> ExitCode {
     };
     let clock = SystemClock::new();
     let around = Surroundings {
-        words: Arc::new(Words::default()),
+        words: Arc::new(config.words(channel)),
         memory: Arc::new(NoMemory),
         clock: Arc::new(clock),
     };

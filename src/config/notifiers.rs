@@ -56,7 +56,7 @@ fn patience(fields: &Fields<'_>) -> Option<Duration> {
 
 /// A base URL, without the path that the channel adds.
 fn base_url(fields: &Fields<'_>, usual: &str) -> Option<String> {
-    fields.or("url", usual.to_owned(), |f| http_url(&f, false))
+    fields.or("url", usual.to_owned(), |f| receiver(&f, false))
 }
 
 fn need_secret(fields: &Fields<'_>, name: &'static str, base: &Path) -> Option<SecretSource> {
@@ -67,7 +67,7 @@ fn need_secret(fields: &Fields<'_>, name: &'static str, base: &Path) -> Option<S
 fn address(fields: &Fields<'_>, base: &Path) -> Option<Address> {
     let field = fields.need("url", "the receiver's URL, or `{env: NAME}` where it is a secret")?;
     match field.is_scalar() {
-        true => http_url(&field, true).map(Address::Plain),
+        true => receiver(&field, true).map(Address::Plain),
         false => secret(&field, base).map(Address::Secret),
     }
 }
@@ -198,7 +198,7 @@ fn mailbox(field: &Field<'_>) -> Option<Mailbox> {
 fn alertmanager(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
     const URL: &str = "the base URL, such as http://127.0.0.1:9093";
     let url = fields.need("url", URL).and_then(|f| {
-        let url = http_url(&f, false)?;
+        let url = receiver(&f, false)?;
         if url.contains("/api/v") {
             f.problem("the URL has the API's path, which is added by Serin", "the part before it");
             return None;
@@ -241,7 +241,7 @@ fn opsgenie(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
 
 fn grafana(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
     let url =
-        fields.need("url", "the base URL, such as http://127.0.0.1:3000").and_then(|f| http_url(&f, false));
+        fields.need("url", "the base URL, such as http://127.0.0.1:3000").and_then(|f| receiver(&f, false));
     let token = need_secret(fields, "token", base);
     let tags = tags(fields);
     let dashboard = fields.maybe("dashboard", |f| f.name());
@@ -279,4 +279,16 @@ fn statuspage(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
         headers: headers?,
         deadline: deadline?,
     }))
+}
+
+/// A URL that is no metadata service of a cloud: what is sent there, and what comes back, is nobody's to read.
+/// Private addresses are the operator's own.
+fn receiver(field: &Field<'_>, may_have_query: bool) -> Option<String> {
+    let text = http_url(field, may_have_query)?;
+    let refusal = url::Url::parse(&text).ok().and_then(|url| crate::gates::net::refusal_of_url(&url, true));
+    if let Some(refusal) = refusal {
+        field.problem(refusal, "the address of the receiver that is meant");
+        return None;
+    }
+    Some(text)
 }

@@ -65,7 +65,9 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
     let fields = root.fields("a policy: a mapping with `name`, `steps`, `metrics` and more")?;
     let need = |name, expected| if is_base { fields.get(name) } else { fields.need(name, expected) };
     // They were followed already.
-    (fields.get("extends"), fields.get("abstract"));
+    for known in ["extends", "abstract"] {
+        fields.get(known);
+    }
     let name = need("name", "the name by which rollouts ask for it").and_then(|f| f.name());
     let description = fields.or("description", String::new(), |f| f.text(4000));
     let description = description.map(|text| text.trim_end().to_owned());

@@ -100,7 +100,7 @@ fn templates_that_are_wrong_are_refused_with_what_would_be_right() {
         ("{{ {'a': 1} }}", "`{` builds", "one after the other"),
         ("{# nothing #}", "gives no text", "a text"),
         (&long, "9000 bytes", "at most 8192"),
-        (&nested, "unknown filter", "docs/messages.md"),
+        (&nested, "syntax error", "docs/messages.md"),
     ] {
         let problem = check("step", template).unwrap_err();
         assert!(problem.message.contains(says), "{template}: {problem}");

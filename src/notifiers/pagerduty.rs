@@ -105,7 +105,7 @@ impl Pagerduty {
                 event["event_action"] = json!("trigger");
                 let mut payload = self.payload(notice);
                 payload["severity"] = json!(severity(notice.severity));
-                payload["component"] = json!(notice.target);
+                payload["component"] = json!(text::cut(&notice.target, 200));
                 if let Some(environment) = &notice.environment {
                     payload["group"] = json!(environment);
                 }

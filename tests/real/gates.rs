@@ -147,7 +147,10 @@ async fn alerts_metrics_and_budgets_of_a_real_prometheus() {
     assert_eq!(ask(alerts(0)).await, GateAnswer::Yes("no alert fires".to_owned()));
     full.store(true, Ordering::Relaxed);
     until("the alert fires", LONG, async || match ask(alerts(0)).await {
-        GateAnswer::NotYet(detail) => Some(assert_eq!(detail, "1 alert fires")),
+        GateAnswer::NotYet(detail) => {
+            assert_eq!(detail, "1 alert fires");
+            Some(())
+        }
         GateAnswer::Yes(_) => None,
         other => panic!("{other:?}"),
     })

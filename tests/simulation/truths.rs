@@ -1,6 +1,6 @@
 //! Runs in which one truth is given and one outcome is right, over many seeds.
 
-use serin::core::policy::{AtMax, Policy, Severity};
+use serin::core::policy::{AtMax, Policy, Preflight, Severity};
 use serin::core::rollout::{CommandKind, EventKind, NoticeKind, Phase, ReasonCode};
 
 use crate::run::Report;
@@ -15,13 +15,16 @@ const SEEDS: u64 = 200;
 fn limited() -> Policy {
     let mut limit = error_guardrail(0.02);
     limit.severity = Severity::Critical;
-    policy()
+    // What happens after a beginning on a service that is not well; that it is refused has a test of its own.
+    let preflight = Preflight { healthy_baseline: false, ..Preflight::default() };
+    let policy = policy()
         .interval(secs(5))
         .steps(vec![step(5.0, 30), step(25.0, 30), step(100.0, 0)])
         .at_max(AtMax::Hold)
         .bake(secs(30))
         .guardrail(limit)
-        .build()
+        .build();
+    Policy { preflight, ..policy }
 }
 
 fn first_end(report: &Report) -> Option<ReasonCode> {

@@ -18,6 +18,8 @@ pub struct Outcome {
 }
 
 /// What a transition asks for. The wanted split is not here: it is state, and is driven.
+// A handful for each event: a box each would save nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Append the observation of this tick.

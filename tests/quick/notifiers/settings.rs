@@ -76,6 +76,7 @@ fn what_is_wrong_is_said() {
     for (channel, says) in [
         ("{type: pagerdty}", "`pagerduty`, perhaps"),
         ("{type: pagerduty}", "the field `routing_key` is missing"),
+        ("{type: webhook, url: \"http://169.254.169.254/latest\"}", "gives out credentials"),
         ("{type: pagerduty, routing_key: abc}", "a secret must not stand in the configuration"),
         ("{type: slack}", "it must say one way into Slack"),
         ("{type: slack, webhook: {env: A}, token: {env: B}, channel: c}", "it must say one way"),

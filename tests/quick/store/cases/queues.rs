@@ -1,6 +1,7 @@
 //! The inbox of commands and the outbox of notices.
 
 use serin::core::rollout::CommandKind;
+use serin::core::time::Timestamp;
 use serin::ports::{Commit, Delivery, OutboxCounts, OutboxFilter, OutboxState, Outgoing};
 
 use super::super::samples::*;
@@ -107,7 +108,7 @@ pub async fn what_waits_for_its_time_is_a_queue_of_its_own(store: AnyStore) {
     assert_eq!(counts, OutboxCounts { pending: 2, waiting: 1, dead: 0, oldest });
     let all = store.outbox_due(at(100), 9, &[]).await.unwrap();
     assert_eq!((all[1].due, all[1].since), (at(100), at(100)));
-    assert_eq!((all[0].due, all[0].since), (at(0), notice("r1", 2).at));
+    assert_eq!((all[0].due, all[0].since), (Timestamp(0), notice("r1", 2).at), "at once");
 }
 
 pub async fn a_group_is_delivered_as_one(store: AnyStore) {
