@@ -18,7 +18,6 @@ use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +53,7 @@ pub async fn serve(path: &Path) -> ExitCode {
 async fn run(config: Config) -> Result<()> {
     let metrics = telemetry::install_metrics().context("own metrics")?;
     let shutdown = CancellationToken::new();
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+    let listener = api::listen(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     let access = Access::new(config.authentication.as_ref(), config.tls.is_some(), &config.cors_origins)
         .context("authentication")?;
     let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;

@@ -86,10 +86,11 @@ fn approval(rollout: &Rollout, name: &str) -> Result<Gate, Problem> {
     let gate = rollout.policy.gates.iter().find(|gate| gate.name == name);
     match gate {
         Some(gate) if matches!(gate.check, Check::Approval { .. }) => Ok(gate.clone()),
-        _ => Err(Problem::field(
-            "gate",
-            format!("the policy {} has no gate `{name}` that asks persons", rollout.policy.name),
-        )),
+        _ => {
+            let policy = &rollout.policy.name;
+            let gate = format!("a gate `{name}` of the policy {policy} that asks persons");
+            Err(crate::ports::StoreError::NotFound(gate).into())
+        }
     }
 }
 

@@ -65,7 +65,7 @@ use tower_http::cors::CorsLayer;
 pub use access::{Access, AccessError};
 pub use openapi::openapi;
 pub use people::People;
-pub use serve::{serve, serve_tls};
+pub use serve::{listen, serve, serve_tls};
 pub use tls::{Reloaded, Tls, TlsError};
 
 use crate::engine::Handle;

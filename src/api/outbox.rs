@@ -14,7 +14,7 @@ use crate::ports::{OutboxFilter, OutboxState, StoreError};
 /// `GET /outbox`: notices that were given up, or are on their way, oldest first.
 #[utoipa::path(get, path = "/api/v1/outbox", tag = "daemon", operation_id = "list_outbox",
     params(
-        ("state" = Option<String>, Query, description = "`dead` (given up), `pending` or `running`; else `dead`"),
+        ("state" = Option<String>, Query, description = "`dead` (given up), `pending` or `running`; else `dead`", pattern = "^(dead|pending|running)$"),
         ("after" = Option<u64>, Query, description = "Only entries after this number", maximum = 9223372036854775807u64),
         ("limit" = Option<u64>, Query, description = "At most so many", minimum = 1, maximum = 1000),
     ),

@@ -14,12 +14,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::stream::Line;
-
 use super::tls::Tls;
 
 /// Connections at one time; further ones wait in the listener's queue.
@@ -30,6 +29,21 @@ const HEADERS: Duration = Duration::from_secs(30);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Longest time that requests under way are waited for at the end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// What the kernel keeps of answers that a caller does not take. Its own bound is some megabytes a connection.
+const SEND_BUFFER: u32 = 128 * 1024;
+
+/// Listens on an address. Connections keep little for callers that read nothing, so that those are found out soon.
+///
+/// # Errors
+/// The machine's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(1024)
+}
 
 /// Answers requests until `shutdown` resolves; then takes no new ones, and waits up to ten seconds for
 /// those that are under way.

@@ -48,6 +48,7 @@ pub const PHASES: &[&str] = &[
     "finalizing",
     "baking",
     "rolling_back",
+    "verifying",
     "succeeded",
     "rolled_back",
     "cancelled",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serin::api::{Access, Limits, router_for, serve};
+use serin::api::{Access, Limits, listen, router_for, serve};
 use serin::clock::SystemClock;
 use serin::config::parse_policy;
 use serin::core::rollout::{RolloutId, RolloutKind};
@@ -24,7 +24,7 @@ use serin::routers::in_process::InProcessRouter;
 use serin::store::SqliteStore;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -116,7 +116,7 @@ impl House {
         let mut tasks = JoinSet::new();
         let (engine, token) = (Arc::new(engine), stop.clone());
         tasks.spawn(async move { engine.run(token).await.expect("no failpoint") });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
         let address = listener.local_addr().expect("an address");
         let limits = Limits { slow_viewer: SLOW, viewers: PLACES, ..Limits::default() };
         let router =
