@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,9 @@ use crate::ports::RolloutFilter;
 
 /// Alerts of one call that are looked at.
 const MOST_ALERTS: usize = 500;
+
+/// Largest body, in bytes: a group has many alerts when much is wrong.
+pub(super) const BYTES: usize = 1024 * 1024;
 
 /// Alertmanager's webhook, version 4: what is read of it.
 #[derive(Deserialize, ToSchema)]
@@ -57,7 +61,10 @@ pub(super) async fn alertmanager(
     principal: Principal,
     body: Result<Json<AlertmanagerBody>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<IncomingView>, Problem> {
-    let Json(body) = body.map_err(|rejection| Problem::not_json(rejection.body_text()))?;
+    let Json(body) = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BYTES),
+        _ => Problem::not_json(rejection.body_text()),
+    })?;
     if body.version != "4" {
         return Err(Problem::field("version", "`version` must be 4, the form of Alertmanager's webhook"));
     }

@@ -203,7 +203,10 @@ fn v1() -> Router<Api> {
         .route("/rollouts/{id}/commands", post(rollouts::command))
         .route("/rollouts/{id}/approval-links", post(gates::make_link))
         .route("/approvals/{link}", get(gates::show_link).post(gates::use_link))
-        .route("/hooks/alertmanager", post(incoming::alertmanager))
+        .route(
+            "/hooks/alertmanager",
+            post(incoming::alertmanager).layer::<_, Infallible>(DefaultBodyLimit::max(incoming::BYTES)),
+        )
         .route("/freezes", get(freezes::list).post(freezes::start))
         .route("/freezes/{id}", delete(freezes::end))
         .route("/rollouts/{id}/events", get(rollouts::events))

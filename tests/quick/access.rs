@@ -16,6 +16,8 @@ mod issuer;
 mod kit;
 #[path = "access/limits.rs"]
 mod limits;
+#[path = "access/people.rs"]
+mod people;
 #[path = "access/revisions.rs"]
 mod revisions;
 #[path = "access/roles.rs"]

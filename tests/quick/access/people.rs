@@ -1,0 +1,259 @@
+//! People at gates, freezes, and alerts that come in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use serin::api::{Access, Limits, People, router_for};
+use serin::core::access::Role;
+use serin::core::gate::{ApprovalRule, Before, Check, Gate, GateOutcome};
+use serin::core::rollout::{CommandKind, RolloutId};
+use serin::ports::{InboxEntry, Store};
+
+use super::kit::{Answer, CHECKOUT, World, by_tokens, world_with};
+
+/// A daemon with teams, links, and a gate that asks two persons.
+fn world() -> World {
+    let mut world = world_with(Access::new(Some(&by_tokens()), false, &[]).unwrap());
+    world.store.change(|data| {
+        let rollout = data.rollouts.get_mut(&RolloutId(CHECKOUT.into())).unwrap();
+        rollout.rollout.policy.gates = vec![Gate {
+            name: "sure".to_owned(),
+            before: Before::Promotion,
+            check: Check::Approval {
+                rules: vec![ApprovalRule { team: Some("release-lead".to_owned()), count: 2 }],
+                by_starter: false,
+            },
+            deadline: None,
+            at_deadline: GateOutcome::Hold,
+            on_refusal: GateOutcome::Hold,
+            point_of_no_return: false,
+        }];
+    });
+    let team = BTreeSet::from(["lena".to_owned(), "otto".to_owned()]);
+    let people = People::new(
+        BTreeMap::from([("release-lead".to_owned(), team)]),
+        Some(SecretString::from("a secret of at least thirty-two characters")),
+        Some("https://serin.example.com".to_owned()),
+        Default::default(),
+    );
+    let short = Duration::from_millis(20);
+    let limits = Limits { command_wait: short, recheck: short, ..Limits::default() };
+    let access = Access::new(Some(&by_tokens()), false, &[]).unwrap();
+    world.router = router_for(world.handle.clone(), Arc::new(String::new), limits, access, people);
+    world
+}
+
+async fn inbox(world: &World) -> Vec<InboxEntry> {
+    world.store.pending(&[RolloutId(CHECKOUT.into())]).await.unwrap()
+}
+
+/// A link for somebody; its path.
+async fn link(world: &World, token: &str, body: &Value) -> String {
+    let path = format!("/api/v1/rollouts/{CHECKOUT}/approval-links");
+    let answer = world.post(&path, token, body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let url = answer.json()["url"].as_str().unwrap().to_owned();
+    url.strip_prefix("https://serin.example.com").expect("where people reach the daemon").to_owned()
+}
+
+async fn say(world: &World, path: &str, form: &'static str) -> Answer {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(form))
+        .unwrap();
+    world.send(request).await
+}
+
+#[tokio::test]
+async fn an_approval_carries_the_teams_that_the_configuration_says() {
+    let world = world();
+    let lena = world.token("lena", Role::Approver, &["*"]);
+    let path = format!("/api/v1/rollouts/{CHECKOUT}/commands");
+    let body = json!({"command": "approve", "gate": "sure", "by": "otto", "reason": "looks good"});
+    assert_eq!(world.post(&path, &lena, &body).await.status, 202);
+    let entry = inbox(&world).await.pop().unwrap();
+    assert_eq!(entry.command.by, "lena", "whoever they say that they are");
+    let teams = vec!["release-lead".to_owned()];
+    assert_eq!(entry.command.kind, CommandKind::Approve { gate: "sure".to_owned(), teams });
+    for (role, command, status) in [
+        (Role::Operator, "approve", 403),
+        (Role::Approver, "override_gate", 403),
+        (Role::Operator, "override_gate", 403),
+        (Role::Approver, "retry_gate", 403),
+        (Role::Approver, "acknowledge", 403),
+        (Role::Operator, "retry_gate", 202),
+        (Role::Admin, "override_gate", 202),
+    ] {
+        let token = world.token(&format!("{}-{command}", role.name()), role, &["*"]);
+        let mut body = json!({"command": command, "reason": "because"});
+        if command != "acknowledge" {
+            body["gate"] = json!("sure");
+        }
+        let answer = world.post(&path, &token, &body).await;
+        assert_eq!(answer.status, status, "{} {command}: {}", role.name(), answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_for_one_person_and_one_answer() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    let path = link(&world, &olga, &json!({"gate": "sure", "for": "lena"})).await;
+    let page = world.get(&path, "").await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert!(page.text.contains("lena") && page.text.contains("sure"), "{}", page.text);
+    assert!(page.header("content-security-policy").contains("form-action 'self'"));
+    assert!(inbox(&world).await.is_empty(), "looking at it says nothing");
+    let said = say(&world, &path, "answer=approve&reason=looks+good").await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    let entry = inbox(&world).await.pop().unwrap();
+    let teams = vec!["release-lead".to_owned()];
+    assert_eq!(entry.command.by, "lena");
+    assert_eq!(entry.command.kind, CommandKind::Approve { gate: "sure".to_owned(), teams });
+    say(&world, &path, "answer=refuse&reason=no").await.problem(409, "link_used");
+    world.get(&path, "").await.problem(409, "link_used");
+    assert_eq!(inbox(&world).await.len(), 1);
+    let audited = world.audited();
+    assert!(audited.iter().any(|line| line.starts_with("approval_link.use [sure of")), "{audited:?}");
+}
+
+#[tokio::test]
+async fn links_that_are_late_changed_or_made_elsewhere_are_refused() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    let path = link(&world, &olga, &json!({"gate": "sure", "for": "lena", "expires_in_seconds": 60})).await;
+    let mut changed = path.clone();
+    changed.replace_range(path.len() - 3.., "AAA");
+    say(&world, &changed, "answer=approve&reason=x").await.problem(403, "link_invalid");
+    say(&world, "/api/v1/approvals/nonsense", "answer=approve&reason=x").await.problem(403, "link_invalid");
+    say(&world, &path, "answer=perhaps&reason=x").await.problem(422, "invalid_field");
+    say(&world, &path, "answer=approve&reason=").await.problem(422, "invalid_field");
+    world.clock.advance(Duration::from_secs(61));
+    say(&world, &path, "answer=approve&reason=x").await.problem(403, "link_expired");
+    assert!(inbox(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn links_are_made_by_operators_for_gates_that_ask_persons() {
+    let world = world();
+    let path = format!("/api/v1/rollouts/{CHECKOUT}/approval-links");
+    let body = json!({"gate": "sure", "for": "lena"});
+    for role in [Role::Viewer, Role::Approver] {
+        let token = world.token(role.name(), role, &["*"]);
+        assert_eq!(world.post(&path, &token, &body).await.status, 403, "{}", role.name());
+    }
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    assert_eq!(world.post(&path, &olga, &json!({"gate": "nothing", "for": "lena"})).await.status, 404);
+    let far = json!({"gate": "sure", "for": "lena", "expires_in_seconds": 1});
+    world.post(&path, &olga, &far).await.problem(422, "invalid_field");
+    let others = world.token("others", Role::Operator, &["search"]);
+    assert_eq!(world.post(&path, &others, &body).await.status, 404, "as if it were not there");
+}
+
+#[tokio::test]
+async fn a_freeze_holds_from_the_moment_that_it_is_ordered() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    let now = |world: &World| world.handle.clock().wall();
+    let body = json!({"targets": ["check*"], "why": "the holidays"});
+    let answer = world.post("/api/v1/freezes", &olga, &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let why = world.handle.frozen("checkout", now(&world)).expect("frozen");
+    assert!(why.contains("olga") && why.contains("the holidays"), "{why}");
+    assert_eq!(world.handle.frozen("search", now(&world)), None);
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let ended =
+        world.send(super::kit::asking("DELETE", &format!("/api/v1/freezes/{id}"), &olga, &Value::Null)).await;
+    assert_eq!((ended.status, ended.json()["ended_by"].as_str()), (200, Some("olga")), "{}", ended.text);
+    assert_eq!(world.handle.frozen("checkout", now(&world)), None);
+    let listed = world.get("/api/v1/freezes", &olga).await.json();
+    assert_eq!(listed["items"][0]["active"], false, "{listed}");
+    let again =
+        world.send(super::kit::asking("DELETE", &format!("/api/v1/freezes/{id}"), &olga, &Value::Null)).await;
+    assert_eq!(again.status, 404);
+}
+
+#[tokio::test]
+async fn a_freeze_that_is_none_is_refused() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    for body in [
+        json!({"targets": ["*"]}),
+        json!({"targets": ["["], "why": "x"}),
+        json!({"targets": [], "why": "x"}),
+        json!({"why": "x", "until": "2001-01-01T00:00:00Z"}),
+        json!({"why": "x", "until": "soon"}),
+        json!({"why": "x", "colour": "red"}),
+    ] {
+        let answer = world.post("/api/v1/freezes", &olga, &body).await;
+        assert_eq!(answer.status, 422, "{body}: {}", answer.text);
+    }
+    // What is not theirs they may not freeze, nor by a pattern that could be more than theirs.
+    let search = world.token("search", Role::Operator, &["search"]);
+    for (targets, status) in [(json!(["search"]), 201), (json!(["checkout"]), 403), (json!(["*"]), 403)] {
+        let body = json!({"targets": targets, "why": "x"});
+        let answer = world.post("/api/v1/freezes", &search, &body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
+}
+
+fn alert(status: &str, service: &str, severity: &str) -> Value {
+    json!({
+        "status": status, "labels": {"alertname": "Errors", "service": service, "severity": severity},
+        "annotations": {"summary": "too many"}, "startsAt": "2026-03-01T10:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "http://x", "fingerprint": format!("f-{severity}"),
+    })
+}
+
+fn webhook(alerts: Vec<Value>) -> Value {
+    json!({
+        "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing", "receiver": "serin",
+        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://x",
+        "alerts": alerts,
+    })
+}
+
+#[tokio::test]
+async fn alerts_pause_or_take_back_the_rollouts_of_their_target_once() {
+    let world = world();
+    let olga = world.token("alertmanager", Role::Operator, &["*"]);
+    let body = webhook(vec![
+        alert("firing", "checkout", "warning"),
+        alert("firing", "checkout", "critical"),
+        alert("resolved", "checkout", "critical"),
+        alert("firing", "nothing", "critical"),
+    ]);
+    for _ in 0..3 {
+        let answer = world.post("/api/v1/hooks/alertmanager", &olga, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.json()["items"].as_array().unwrap().len(), 2, "{}", answer.text);
+    }
+    let entries = inbox(&world).await;
+    let kinds: Vec<&CommandKind> = entries.iter().map(|entry| &entry.command.kind).collect();
+    assert_eq!(kinds, [&CommandKind::Pause, &CommandKind::Rollback], "the same alert is one command");
+    let reason = entries[1].command.reason.clone().unwrap();
+    assert_eq!(reason, "alert Errors fires: too many");
+}
+
+#[tokio::test]
+async fn alerts_in_another_form_or_by_the_wrong_caller_are_refused() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    let path = "/api/v1/hooks/alertmanager";
+    let mut other = webhook(Vec::new());
+    other["version"] = json!("3");
+    world.post(path, &olga, &other).await.problem(422, "invalid_field");
+    assert_eq!(world.post(path, &olga, &json!({"alerts": 1})).await.status, 400);
+    let many = webhook(vec![alert("firing", "nothing", "warning"); 501]);
+    world.post(path, &olga, &many).await.problem(422, "invalid_field");
+    let huge = json!({"version": "4", "alerts": [], "externalURL": "x".repeat(1 << 20)});
+    assert_eq!(world.post(path, &olga, &huge).await.status, 413);
+    let viewer = world.token("viewer", Role::Viewer, &["*"]);
+    assert_eq!(world.post(path, &viewer, &webhook(Vec::new())).await.status, 403);
+    assert!(inbox(&world).await.is_empty());
+}
