@@ -3,6 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serin::ports::Store;
+
+use crate::testkit::fakes::notifiers::unreachable;
 use crate::testkit::viewers::{House, rest};
 use crate::testkit::wait::until;
 
@@ -37,5 +40,17 @@ async fn looks_go_on_while_200_view_and_slow_ones_are_dropped() {
     let (bytes, ended) = rest(&mut slow[0]).await;
     assert!(ended && bytes < 4 << 20, "{bytes} bytes were kept for it, ended: {ended}");
     assert!(house.count().await > begun, "the looks have stopped");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_waits_for_no_channel() {
+    let house = House::open_with(2, unreachable()).await;
+    let took = house.take_back(0).await;
+    // Nothing of it is delivered, and the weight is 0 all the same.
+    let counts = house.store.outbox_counts(house.handle.clock().wall()).await.expect("the outbox");
+    assert!(counts.pending >= 2, "{counts:?}");
+    // Generous: a loop that waited for the chat would be late by its whole deadline of ten seconds.
+    assert!(took < Duration::from_secs(8), "{took:?}");
     house.close().await;
 }

@@ -2,6 +2,7 @@
 //! rollouts. It outlives the engine that uses it, as a database outlives a killed process.
 
 pub mod data;
+pub mod notifiers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

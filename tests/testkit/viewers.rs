@@ -10,14 +10,14 @@ use std::time::Duration;
 use serin::api::{Access, Limits, listen, router_for, serve};
 use serin::clock::SystemClock;
 use serin::config::parse_policy;
-use serin::core::rollout::{RolloutId, RolloutKind};
+use serin::core::rollout::{Command, CommandKind, RolloutId, RolloutKind};
 use serin::core::routing::Routing;
-use serin::core::target::{Pool, TargetSpec};
+use serin::core::target::{Pool, Role, TargetSpec};
 use serin::demo::load::{Load, LoadOptions};
 use serin::demo::service::{Service, ServiceOptions};
 use serin::engine::{Engine, Handle, Options, Parts, StartRequest};
 use serin::messages::Words;
-use serin::ports::{NoFailpoints, NoGatekeeper, Store};
+use serin::ports::{NoFailpoints, NoGatekeeper, Notifier, Store};
 use serin::providers::scrape::ScrapeConfig;
 use serin::routers::StaticPools;
 use serin::routers::in_process::InProcessRouter;
@@ -40,8 +40,10 @@ pub const PLACES: usize = 200;
 /// Everything that runs.
 pub struct House {
     pub address: SocketAddr,
-    store: SqliteStore,
-    rollouts: Vec<RolloutId>,
+    pub handle: Handle,
+    pub store: SqliteStore,
+    pub rollouts: Vec<RolloutId>,
+    split: Arc<InProcessRouter>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     _services: [Service; 2],
@@ -74,6 +76,11 @@ metrics:
 impl House {
     /// With so many targets, a rollout on each, all of them analysing.
     pub async fn open(targets: usize) -> House {
+        House::open_with(targets, BTreeMap::new()).await
+    }
+
+    /// The same with channels that are told everything.
+    pub async fn open_with(targets: usize, notifiers: BTreeMap<String, Arc<dyn Notifier>>) -> House {
         let folder = tempfile::tempdir().expect("a folder");
         let service = |version: &str, seed| Service::start(ServiceOptions::new(version, seed));
         let services =
@@ -98,13 +105,14 @@ impl House {
             specs.clone(),
         );
         let provider = ScrapeConfig { deadline: Duration::from_secs(3), max_bytes: 1 << 20 }.build();
+        let split = InProcessRouter::new();
         let engine = Engine::load(Parts {
             handle: handle.clone(),
             providers: BTreeMap::from([("scrape".to_owned(), provider.expect("a provider"))]),
-            routers: BTreeMap::from([("in-process".to_owned(), InProcessRouter::new() as _)]),
+            routers: BTreeMap::from([("in-process".to_owned(), split.clone() as _)]),
             workload: Arc::new(StaticPools),
-            notifiers: BTreeMap::new(),
-            routing: Routing::everything([]),
+            routing: Routing::everything(notifiers.keys().cloned()),
+            notifiers,
             words: Words::default(),
             gatekeeper: Arc::new(NoGatekeeper),
             failpoints: Arc::new(NoFailpoints),
@@ -139,6 +147,8 @@ impl House {
         }
         let house = House {
             address,
+            handle: handle.clone(),
+            split,
             store,
             rollouts,
             stop,
@@ -152,6 +162,35 @@ impl House {
             wait::until("four looks at each rollout", Duration::from_secs(120), looked_at).await;
         }
         house
+    }
+
+    /// Whether the canary of a target gets requests.
+    pub fn has_canary(&self, target: &str) -> bool {
+        // Every hundredth part of the range: the canary has 5%.
+        (0..100).any(|part| self.split.pick(target, u64::MAX / 100 * part) == Role::Canary)
+    }
+
+    /// Takes a rollout back; gives how long it took from the command until its canary gets nothing.
+    pub async fn take_back(&self, number: usize) -> Duration {
+        let target = format!("shop-{number:02}");
+        wait::until("the canary gets requests", Duration::from_secs(60), async || {
+            self.has_canary(&target).then_some(())
+        })
+        .await;
+        let command = Command {
+            key: format!("back-{number}"),
+            by: "erin".to_owned(),
+            reason: None,
+            expected_revision: None,
+            kind: CommandKind::Rollback,
+        };
+        let begun = tokio::time::Instant::now();
+        self.handle.command(&self.rollouts[number], command).await.expect("it is taken");
+        while self.has_canary(&target) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the canary still gets requests");
+            tokio::task::yield_now().await;
+        }
+        begun.elapsed()
     }
 
     /// When a rollout was looked at, in milliseconds.
