@@ -305,9 +305,13 @@ fn window(
     // When a split was seen stands in Serin's own time: with a wall clock that was wrong since the change,
     // nobody can tell which samples came before it.
     let skewed = world.last_skewed;
+    // What is changed and set right while no process looks is nobody's to know: a proxy that comes back to a
+    // new process has the wanted split before it is looked at.
+    let started = Timestamp(T0.0 + world.last_start);
+    let is_unwatched = window.start < started && started < window.end;
     let inside = |change: &i64| {
         let at = Timestamp(T0.0 + *change);
-        window.start < at && at < window.end && skewed < *change
+        window.start < at && at < window.end && skewed < *change && !is_unwatched
     };
     let changes = world.services.get(&target.name).map(|service| service.changes.clone()).unwrap_or_default();
     if metric.usage == Usage::Used && changes.iter().any(inside) {

@@ -261,6 +261,7 @@ impl Run {
             world.served.clear();
             world.serving = false;
             world.settle_proxies();
+            world.last_start = world.now;
             world.tell("a process starts");
         }
         let started =
