@@ -12,7 +12,8 @@ const BAD: Fault = Fault::Errors { rate: 0.08 };
 
 fn guarded(more: &str) -> String {
     policy(&format!(
-        "guardrails:
+        "preflight: {{healthy_baseline: false}}
+guardrails:
   - name: errors-above-4-percent
     metric: errors
     stat: rate
