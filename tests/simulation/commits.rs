@@ -307,8 +307,10 @@ fn window(
     let skewed = world.last_skewed;
     // What is changed and set right while no process looks is nobody's to know: a proxy that comes back to a
     // new process has the wanted split before it is looked at.
-    let started = Timestamp(T0.0 + world.last_start);
-    let is_unwatched = window.start < started && started < window.end;
+    let is_unwatched = world.starts.iter().any(|start| {
+        let at = Timestamp(T0.0 + *start);
+        window.start < at && at < window.end
+    });
     let inside = |change: &i64| {
         let at = Timestamp(T0.0 + *change);
         window.start < at && at < window.end && skewed < *change && !is_unwatched

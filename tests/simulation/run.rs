@@ -261,7 +261,8 @@ impl Run {
             world.served.clear();
             world.serving = false;
             world.settle_proxies();
-            world.last_start = world.now;
+            let now = world.now;
+            world.starts.push(now);
             world.tell("a process starts");
         }
         let started =

@@ -39,8 +39,8 @@ pub struct World {
     pub wall_offset: i64,
     /// When Serin's wall clock was last off.
     pub last_skewed: i64,
-    /// When the last process started.
-    pub last_start: i64,
+    /// When processes started.
+    pub starts: Vec<i64>,
     /// What Serin's monotonic clock is off by; another value in each process.
     pub monotonic_offset: Duration,
     pub dice: Dice,
@@ -193,7 +193,7 @@ impl World {
             now: 0,
             wall_offset: 0,
             last_skewed: -1,
-            last_start: -1,
+            starts: Vec::new(),
             monotonic_offset: Duration::ZERO,
             dice: Dice::new(seed),
             services: BTreeMap::new(),
