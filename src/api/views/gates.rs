@@ -143,7 +143,7 @@ impl GateView {
 #[serde(deny_unknown_fields)]
 pub struct LinkBody {
     /// The gate's name.
-    #[schema(min_length = 1, max_length = 63)]
+    #[schema(min_length = 1, max_length = 63, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     gate: String,
     /// Who may use it.
     #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
