@@ -265,7 +265,8 @@ fn approvals_are_counted_by_team_and_person() {
     told.healthy(2);
     assert_eq!(told.weight(), percent(5.0));
     assert!(told.logged("approved by ada, bob, cy"), "{:?}", told.log);
-    assert!(told.command("dan", yes("sure", &["production"])).is_ok(), "early, for a later time");
+    let late = told.command("dan", yes("sure", &["production"])).expect_err("it has passed");
+    assert!(late.contains("does not wait for anybody any more"), "{late}");
 }
 
 #[test]
@@ -584,4 +585,15 @@ fn a_rollout_that_begins_later_is_announced_once_for_each_time() {
     told.seconds = 3600.0;
     told.take(Event::Begin);
     assert_eq!(told.state.rollout.phase, Phase::Preflight);
+}
+
+#[test]
+fn a_yes_may_be_said_early() {
+    let mut told =
+        Told::begin(with(vec![gate("sure", Before::Step(percent(25.0)), approval(&[("lead", 1)], true))]));
+    told.until(|state| matches!(state.rollout.phase, Phase::Progressing { .. }));
+    told.command("lena", yes("sure", &["lead"])).expect("before it is due");
+    told.until(|state| state.target.wanted.canary == percent(25.0));
+    assert!(told.logged("Gate sure: approved by lena"), "{:?}", told.log);
+    assert!(told.command("lena", yes("sure", &["lead"])).is_err(), "it has passed");
 }

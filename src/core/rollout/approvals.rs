@@ -1,8 +1,8 @@
 //! Persons at gates.
 
 use super::change::Change;
-use super::{Command, EventKind, Illegal, gates};
-use crate::core::gate::{Approval, ApprovalRule, Check, Gate, GateStatus};
+use super::{Command, EventKind, Illegal, Phase, Rollout, gates};
+use crate::core::gate::{Approval, ApprovalRule, Before, Check, Gate, GateStatus};
 
 /// What is wanted, for people: `one of release-lead and two of production`.
 pub(super) fn wanted(rules: &[ApprovalRule]) -> String {
@@ -95,9 +95,12 @@ pub(super) fn approve(
     teams: &[String],
 ) -> Result<(), Illegal> {
     let gate = eligible(change, command, name, teams)?;
-    if let Some(state) = gates::state_of(&mut change.state.rollout, &gate)
-        && !matches!(state.status, GateStatus::Waiting { .. })
-    {
+    let waits = match gates::state_of(&mut change.state.rollout, &gate) {
+        Some(state) => matches!(state.status, GateStatus::Waiting { .. }),
+        // Not due yet: said early. Behind it a yes would be for nothing.
+        None => is_ahead(&change.state.rollout, &gate),
+    };
+    if !waits {
         return Err(Illegal::Gate(format!("the gate `{name}` does not wait for anybody any more")));
     }
     let approval = Approval {
@@ -116,6 +119,21 @@ pub(super) fn approve(
     change.record(EventKind::Approved, Some(&command.by), sentence);
     count(change);
     Ok(())
+}
+
+/// Whether the rollout will come to the gate.
+fn is_ahead(rollout: &Rollout, gate: &Gate) -> bool {
+    let step = match rollout.phase {
+        Phase::Scheduled | Phase::Preflight => return true,
+        Phase::Preparing { step } => step,
+        Phase::Progressing { step, .. } => step,
+        _ => return gate.before == Before::Finish,
+    };
+    match gate.before {
+        Before::Start => false,
+        Before::Step(weight) => rollout.policy.steps.iter().skip(step + 1).any(|step| step.weight == weight),
+        _ => true,
+    }
 }
 
 /// A person says no.
