@@ -46,8 +46,11 @@ async fn a_restarted_envoy_and_a_second_one_get_the_stored_weights() {
     let options = second(&stage, stage.rtds);
     let other = Envoy::start(stage.folder.path(), &options).await;
     weight(&other, 500).await;
-    let target = stage.daemon.get("/api/v1/targets/shop").await;
-    assert_eq!(target["nodes"].as_array().expect("nodes").len(), 2, "{target:#}");
+    wait::until("both proxies among the target's nodes", Duration::from_secs(30), async || {
+        let target = stage.daemon.get("/api/v1/targets/shop").await;
+        (target["nodes"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
 
     // The daemon dies and comes back at 25%: no proxy ever sees another split than the stored one.
     stage.daemon.command(&id, "advance").await;
