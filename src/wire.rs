@@ -160,8 +160,10 @@ async fn build(
         None => Arc::new(NoFailpoints),
     };
     let gatekeeper = Arc::new(Gates::new(providers.clone()));
+    let handle = Handle::new(store, clock, config.policies.clone(), config.targets.clone());
+    handle.plan_freezes(config.freezes.clone());
     Ok(Parts {
-        handle: Handle::new(store, clock, config.policies.clone(), config.targets.clone()),
+        handle,
         providers,
         routers,
         workload: Arc::new(StaticPools),

@@ -18,14 +18,18 @@ use crate::ports::StoreError;
 /// Freezes that are told.
 const MOST: usize = 200;
 
-/// `GET /freezes`: the newest first, ended ones too.
+/// `GET /freezes`: those of the configuration that are not over, then the others, the newest first, ended ones
+/// too.
 #[utoipa::path(get, path = "/api/v1/freezes", tag = "configuration", operation_id = "list_freezes",
-    responses((status = 200, description = "The newest first", body = Page<FreezeView>)))]
+    responses((status = 200, description = "Those of the configuration that are not over, then the newest first", body = Page<FreezeView>)))]
 pub(super) async fn list(State(api): State<Api>, params: Params) -> Result<Json<Page<FreezeView>>, Problem> {
     params.finish()?;
     let now = api.handle.clock().wall();
-    let freezes = api.handle.store().freezes(false, MOST).await?;
-    Ok(Json(Page { items: freezes.iter().map(|freeze| FreezeView::new(freeze, now)).collect(), next: None }))
+    let ordered = api.handle.store().freezes(false, MOST).await?;
+    let is_ahead = |freeze: &&Freeze| freeze.until.is_none_or(|until| now < until);
+    let planned = api.handle.planned_freezes().iter().filter(is_ahead);
+    let items = planned.chain(&ordered).map(|freeze| FreezeView::new(freeze, now)).collect();
+    Ok(Json(Page { items, next: None }))
 }
 
 /// `POST /freezes`: from now, or from a set time, nothing of these targets advances.
@@ -77,6 +81,15 @@ pub(super) async fn end(
     principal: Principal,
     name: Name,
 ) -> Result<Json<FreezeView>, Problem> {
+    if api.handle.planned_freezes().iter().any(|freeze| freeze.id == name.0) {
+        let detail = format!("freeze {} stands in the configuration; it is ended there", name.0);
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "planned_freeze",
+            "It is part of the configuration",
+            detail,
+        ));
+    }
     let open = api.handle.store().freezes(true, 1000).await?;
     let Some(mut freeze) = open.into_iter().find(|freeze| freeze.id == name.0) else {
         return Err(StoreError::NotFound(format!("open freeze {}", name.0)).into());

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::core::freeze::Freeze;
 use crate::core::policy::Policy;
 use crate::core::rollout::NoticeKind;
 use crate::core::routing::Routing;
@@ -19,7 +20,7 @@ use super::access::{Authentication, TlsConfig};
 use super::decode::{Field, Fields};
 use super::problem::{Problems, Report};
 use super::teams::{self, Incoming};
-use super::{access, adapters, files, notifiers, routing, targets, yaml};
+use super::{access, adapters, files, freezes, notifiers, routing, targets, yaml};
 use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,6 +55,8 @@ pub struct Config {
     pub approval_links: Option<SecretSource>,
     /// What incoming alerts do.
     pub incoming: Incoming,
+    /// Freezes that are known beforehand.
+    pub freezes: Vec<Freeze>,
     /// Who is told what, and when.
     pub routing: Routing,
     /// Own texts of messages.
@@ -177,6 +180,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         secret
     });
     let incoming = fields.or("incoming", Incoming::default(), |f| teams::incoming(&f));
+    let freezes = fields.or("freezes", Vec::new(), |f| freezes::freezes(&f));
     let channels: Vec<String> = notifiers.iter().flatten().map(|(name, _)| name.clone()).collect();
     let routes =
         fields.or("routing", Routing::everything(channels.clone()), |f| routing::routing(&f, &channels));
@@ -207,6 +211,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         teams: teams?,
         approval_links: approval_links?,
         incoming: incoming?,
+        freezes: freezes?,
         retention: retention?,
         engine: engine?,
     })

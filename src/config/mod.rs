@@ -9,6 +9,7 @@ mod daemon;
 mod decode;
 mod extend;
 mod files;
+mod freezes;
 mod gates;
 mod guardrail;
 mod hooks;

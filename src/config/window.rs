@@ -1,6 +1,6 @@
 //! Windows of the week and closed times.
 
-use super::decode::{Field, all, shorten};
+use super::decode::{Field, Fields, all, shorten};
 use crate::core::calendar::{self, Calendar, ClosedTime, WeeklyWindow};
 use crate::core::gate::Check;
 
@@ -10,17 +10,7 @@ const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 pub(super) fn check(field: &Field<'_>) -> Option<Check> {
     let fields = field.fields("a mapping with `time_zone`, `open`, `closed` and `outside`")?;
     let refuse = fields.or("outside", false, |f| f.one_of(&[("wait", false), ("refuse", true)]));
-    let time_zone = fields.or("time_zone", "UTC".to_owned(), |f| {
-        let name = f.line(100)?;
-        if !calendar::is_time_zone(&name) {
-            f.problem(
-                format!("the time zone `{}` is not known", shorten(&name)),
-                "a name such as Europe/Berlin",
-            );
-            return None;
-        }
-        Some(name)
-    });
+    let time_zone = fields.or("time_zone", "UTC".to_owned(), |f| time_zone(&f));
     let open = fields.or("open", Vec::new(), |f| {
         let items = f.list(50, "a list such as `- {days: [mon-thu], from: \"09:00\", until: \"16:00\"}`")?;
         all(items.iter().map(weekly))
@@ -38,6 +28,19 @@ pub(super) fn check(field: &Field<'_>) -> Option<Check> {
     fields.close();
     let calendar = Calendar { time_zone: time_zone?, open: open?, closed: closed? };
     Some(Check::Window { calendar, refuse: refuse? })
+}
+
+/// A zone whose rules are known.
+pub(super) fn time_zone(field: &Field<'_>) -> Option<String> {
+    let name = field.line(100)?;
+    if !calendar::is_time_zone(&name) {
+        field.problem(
+            format!("the time zone `{}` is not known", shorten(&name)),
+            "a name such as Europe/Berlin",
+        );
+        return None;
+    }
+    Some(name)
 }
 
 fn weekly(field: &Field<'_>) -> Option<WeeklyWindow> {
@@ -98,11 +101,17 @@ fn minutes(field: &Field<'_>, most: u16) -> Option<u16> {
 
 fn closed(field: &Field<'_>) -> Option<ClosedTime> {
     let fields = field.fields("a mapping with `from`, `until` and `why`")?;
+    let closed = closed_time(&fields);
+    fields.close();
+    closed
+}
+
+/// `from`, `until` and `why` of a mapping.
+pub(super) fn closed_time(fields: &Fields<'_>) -> Option<ClosedTime> {
     let from = fields.need("from", "when it begins, such as 2026-12-20T18:00").and_then(|f| f.line(40));
     let end = fields.need("until", "when it is over, such as 2027-01-04T00:00");
     let until = end.as_ref().and_then(|f| f.line(40));
     let why = fields.need("why", "the reason, for people").and_then(|f| f.line(200));
-    fields.close();
     let (from, until) = (from?, until?);
     let problem = match calendar::are_in_order(&from, &until) {
         Some(true) => return Some(ClosedTime { from, until, why: why? }),

@@ -199,6 +199,13 @@ fn local(text: &str) -> Option<DateTime> {
     if !text.is_ascii() || has_offset(text) { None } else { text.parse().ok() }
 }
 
+/// The moment at which the zone's clock shows the local time: the first one where it does so twice, the jump
+/// where the clock skips it. `None` if the zone is not known or the time cannot be read.
+pub fn moment(zone: &str, shown: &str) -> Option<Timestamp> {
+    let shown = local(shown)?.to_zoned(time_zone(zone)?).ok()?;
+    Some(Timestamp(shown.timestamp().as_millisecond()))
+}
+
 /// Whether `from` and `until` are local times, and the second is the later one; `None` if one cannot be read.
 pub fn are_in_order(from: &str, until: &str) -> Option<bool> {
     Some(local(from)? < local(until)?)

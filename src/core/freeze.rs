@@ -25,6 +25,9 @@ pub struct Freeze {
 }
 
 impl Freeze {
+    /// Who orders those that stand in the configuration.
+    pub const PLANNED_BY: &str = "the configuration";
+
     /// Whether it holds for a target now.
     pub fn holds(&self, target: &str, now: Timestamp) -> bool {
         self.is_active(now) && Scope::new(&self.targets).is_ok_and(|scope| scope.holds(target))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use thiserror::Error;
 use tokio::sync::{Notify, broadcast};
@@ -37,6 +37,7 @@ struct Inner {
     loaded: AtomicBool,
     storing: AtomicBool,
     freezes: RwLock<Vec<Freeze>>,
+    planned: OnceLock<Vec<Freeze>>,
 }
 
 /// A new rollout, as asked for.
@@ -99,6 +100,7 @@ impl Handle {
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
                 freezes: RwLock::default(),
+                planned: OnceLock::new(),
             }),
         }
     }
@@ -156,6 +158,16 @@ impl Handle {
         self.inner.changes.subscribe()
     }
 
+    /// Set once at the start: the freezes that stand in the configuration. They are not stored.
+    pub fn plan_freezes(&self, planned: Vec<Freeze>) {
+        let _ = self.inner.planned.set(planned);
+    }
+
+    /// The freezes that stand in the configuration.
+    pub fn planned_freezes(&self) -> &[Freeze] {
+        self.inner.planned.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Reads which freezes hold. A store that cannot be read leaves those that were known.
     pub async fn load_freezes(&self) {
         if let Ok(freezes) = self.inner.store.freezes(true, MOST_FREEZES).await {
@@ -166,7 +178,8 @@ impl Handle {
     /// Why a target is frozen, if it is.
     pub fn frozen(&self, target: &str, now: Timestamp) -> Option<String> {
         let freezes = self.inner.freezes.read().unwrap_or_else(PoisonError::into_inner);
-        freezes.iter().find(|freeze| freeze.holds(target, now)).map(Freeze::sentence)
+        let mut all = freezes.iter().chain(self.planned_freezes());
+        all.find(|freeze| freeze.holds(target, now)).map(Freeze::sentence)
     }
 
     /// Stores a freeze, new or ended; it holds from this moment.

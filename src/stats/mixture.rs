@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{ln, ln_add_exp, ln_sum_exp};
+use super::special::{ln, ln_add_exp, ln_add_exp_to_all, ln_sum_exp};
 
 /// Time between two later starts.
 const BETWEEN_STARTS: Duration = Duration::from_secs(60);
@@ -29,9 +29,7 @@ impl Mixture {
     pub fn start(&mut self, mass: f64) {
         if mass > 0.0 {
             let ln_share = ln(mass / self.ln_mass.len() as f64);
-            for ln_mass in &mut self.ln_mass {
-                *ln_mass = ln_add_exp(*ln_mass, ln_share);
-            }
+            ln_add_exp_to_all(&mut self.ln_mass, ln_share);
         }
     }
 

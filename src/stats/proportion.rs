@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{ln, ln_1p_of_positive};
+use super::special::{ln, ln_1p_and_inverse, ln_1p_of_positive};
 
 /// Alternatives of the harm tests. Larger ones would make tempering unsafe under bursts.
 pub static HARM: LazyLock<Grid<9>> =
@@ -116,12 +116,21 @@ impl<const K: usize> Grid<K> {
     pub fn prepare(&self, kappa: f64, ratio: f64) -> Prepared<K> {
         let kr = kappa * ratio;
         let at_edge = ln_1p_of_positive(kr);
-        Prepared {
-            kappa,
-            ratio,
-            conditional: self.g.map(|g| at_edge - ln_1p_of_positive(kr * g)),
-            allowance: std::array::from_fn(|i| (self.g[i] - 1.0) / (1.0 + kr * self.g[i])),
+        let (mut conditional, mut allowance) = ([0.0; K], [0.0; K]);
+        let of = |g: f64| {
+            let (ln, inverse) = ln_1p_and_inverse(kr * g);
+            (at_edge - ln, (g - 1.0) * inverse)
+        };
+        // Two at a time, as the processor works on them.
+        for i in (1..K).step_by(2) {
+            let (first, second) = (of(self.g[i - 1]), of(self.g[i]));
+            (conditional[i - 1], conditional[i]) = (first.0, second.0);
+            (allowance[i - 1], allowance[i]) = (first.1, second.1);
         }
+        if K % 2 == 1 {
+            (conditional[K - 1], allowance[K - 1]) = of(self.g[K - 1]);
+        }
+        Prepared { kappa, ratio, conditional, allowance }
     }
 
     /// As [`Grid::increments`], with `prepared` of the pair's κ and the margin's r.

@@ -86,46 +86,65 @@ fn exp_below(x: f64) -> f64 {
 
 /// ln(1 + x) for x ≥ 0, to within 10⁻¹⁵ of it, at a fraction of the cost of [`ln_1p`] and, like
 /// the exponential above, without branches.
-///
-/// With w = 1 + x = 2^k·m and m in [√½, √2): ln w = k·ln 2 + 2·artanh((m − 1)/(m + 1)), and what was
-/// rounded off in w is added to first order.
 #[inline]
 pub fn ln_1p_of_positive(x: f64) -> f64 {
+    ln_1p_and_inverse(x).0
+}
+
+/// ln(1 + x) as [`ln_1p_of_positive`], and 1/(1 + x), which it needs anyway.
+///
+/// With w = 1 + x = 2^k·m and m in [√½, √2): ln w = k·ln 2 + 2·artanh(s) with s = (m − 1)/(m + 1), and
+/// what was rounded off in w is added to first order.
+#[inline]
+pub fn ln_1p_and_inverse(x: f64) -> (f64, f64) {
     const HALF_ROOT: u64 = 0x3fe6_a09e_667f_3bcd;
     const TWO_52: u64 = 0x4330_0000_0000_0000;
     let w = 1.0 + x;
+    let inverse = 1.0 / w;
     let rounded_off = x - (w - 1.0);
     let bits = w.to_bits().wrapping_sub(HALF_ROOT).wrapping_add(1023 << 52);
     let k = f64::from_bits((bits >> 52) | TWO_52) - (4_503_599_627_370_496.0 + 1023.0);
     let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(HALF_ROOT));
     let s = (m - 1.0) / (m + 1.0);
-    let square = s * s;
-    let mut series = 1.0 / 23.0;
-    for odd in [
-        1.0 / 21.0,
-        1.0 / 19.0,
-        1.0 / 17.0,
-        1.0 / 15.0,
-        1.0 / 13.0,
-        1.0 / 11.0,
-        1.0 / 9.0,
-        1.0 / 7.0,
-        1.0 / 5.0,
-        1.0 / 3.0,
-    ] {
-        series = series * square + odd;
-    }
-    let ln_m = 2.0 * s + 2.0 * s * square * series;
-    k * std::f64::consts::LN_2 + (ln_m + rounded_off / w)
+    let twice = 2.0 * s;
+    let ln_m = twice + twice * artanh_rest(s * s);
+    (k * std::f64::consts::LN_2 + (ln_m + rounded_off * inverse), inverse)
+}
+
+/// artanh(s)/s − 1 where `square` = s² is at most 0.0295, to within 5·10⁻¹⁸: z times the polynomial in z
+/// through the Chebyshev nodes of that range. Its first terms are nearly 1/3, 1/5, 1/7, …; they are paired, so
+/// that none has to wait for all that stand behind it.
+#[inline]
+fn artanh_rest(square: f64) -> f64 {
+    const C: [f64; 7] = [
+        0.333_333_333_333_333_5,
+        0.199_999_999_999_497_22,
+        0.142_857_143_130_016_34,
+        0.111_111_055_651_299_39,
+        0.090_914_447_278_374_73,
+        0.076_658_553_091_053_86,
+        0.073_082_927_124_443_11,
+    ];
+    let fourth = square * square;
+    let low = (C[0] + C[1] * square) + fourth * (C[2] + C[3] * square);
+    let high = (C[4] + C[5] * square) + fourth * C[6];
+    square * (low + fourth * fourth * high)
 }
 
 /// ln(e^a + e^b).
+#[inline]
 pub fn ln_add_exp(a: f64, b: f64) -> f64 {
-    let (high, low) = if a >= b { (a, b) } else { (b, a) };
-    if low == f64::NEG_INFINITY || low - high <= NEGLIGIBLE {
-        return high;
+    // Of two infinities the difference is no number, and its exponential is 0.
+    a.max(b) + ln_1p_of_positive(exp_below(a.min(b) - a.max(b)))
+}
+
+/// Each value v becomes ln(e^v + e^b). Two at a time, as the processor works on them.
+pub fn ln_add_exp_to_all(values: &mut [f64], b: f64) {
+    let (pairs, rest) = values.as_chunks_mut::<2>();
+    for pair in pairs {
+        *pair = [ln_add_exp(pair[0], b), ln_add_exp(pair[1], b)];
     }
-    high + ln_1p_of_positive(exp_below(low - high))
+    rest.iter_mut().for_each(|value| *value = ln_add_exp(*value, b));
 }
 
 #[cfg(test)]

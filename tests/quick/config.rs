@@ -321,3 +321,46 @@ proptest! {
         let _ = parse_config(&root().join("x.yaml"), &wounded);
     }
 }
+
+/// The good configuration with freezes.
+fn frozen(freezes: &str) -> String {
+    GOOD.replace("targets:", &format!("freezes:\n{freezes}\ntargets:"))
+}
+
+#[test]
+fn freezes_are_planned_by_the_clock_of_their_zone() {
+    let config = read(&frozen(
+        "  - {from: 2026-12-20, until: 2027-01-04T06:00, why: holidays, time_zone: Europe/Berlin}\n  \
+         - {targets: [\"pay-*\"], from: 2026-11-27, until: 2026-12-01, why: the busiest days}",
+    ))
+    .expect("it is right");
+    let told: Vec<_> = config
+        .freezes
+        .iter()
+        .map(|freeze| {
+            let times = [freeze.from, freeze.until.expect("an end")].map(|time| time.to_string());
+            format!("{} {} {}", freeze.id, freeze.targets.join(","), times.join(" "))
+        })
+        .collect();
+    let expected = [
+        "planned-1 * 2026-12-19T23:00:00.000Z 2027-01-04T05:00:00.000Z",
+        "planned-2 pay-* 2026-11-27T00:00:00.000Z 2026-12-01T00:00:00.000Z",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn freezes_that_are_none_are_refused() {
+    for (freeze, message) in [
+        ("{until: 2026-12-20, from: 2027-01-04, why: x}", "is not after"),
+        ("{from: 2026-12-20T00:00:00Z, until: 2027-01-04, why: x}", "is not a local time"),
+        ("{from: 2026-12-20, until: 2027-01-04}", "`why`"),
+        ("{from: 2026-12-20, until: 2027-01-04, why: x, time_zone: Europe/Berln}", "is not known"),
+        ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: []}", "freeze nothing"),
+        ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: [\"a\\nb\"]}", "freezes[0].targets"),
+        ("{from: 2026-12-20, until: 2027-01-04, why: x, target: shop}", "targets"),
+    ] {
+        let problems = read(&frozen(&format!("  - {freeze}"))).expect_err(freeze).to_string();
+        assert!(problems.contains(message) && problems.contains("freezes[0]"), "{freeze}: {problems}");
+    }
+}

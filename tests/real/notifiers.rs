@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
+use serde_json::{Value, json};
 use serin::clock::SystemClock;
 use serin::core::rollout::{IncidentChange, IncidentStep, Notice, NoticeKind};
 use serin::notifiers::NotifierConfig;
 use serin::notifiers::alertmanager::AlertmanagerConfig;
 use serin::notifiers::email::{EmailConfig, MailTls};
 use serin::ports::Clock;
+use serin::secrets::SecretSource;
 
 use crate::testkit::alertmanager::Alertmanager;
 use crate::testkit::channels::{DEADLINE, around, full_notice};
 use crate::testkit::fakes::MemoryStore;
 use crate::testkit::smtpd::Smtpd;
+use crate::testkit::stage::{Plan, Stage, policy};
 use crate::testkit::wait::until;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -52,6 +55,77 @@ async fn alertmanager_sees_an_alert_and_its_end() {
     let resolve = notice(9, NoticeKind::Verified, IncidentStep::Resolve, now);
     channel.deliver(&resolve).await.expect("its end");
     until("the alert is over", SOON, async || at.firing().await.filter(Vec::is_empty)).await;
+}
+
+/// A Serin on the loopback, an Alertmanager with Serin's hook as its receiver: what fires pauses, and takes
+/// back when it is critical.
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_of_a_real_alertmanager_pause_and_take_back() {
+    let policy = policy("").replace("min: 5s", "min: 9m");
+    let stage = Stage::start(Plan { rate: 200.0, policy, ..Plan::default() }).await;
+    let at = Alertmanager::start_telling(&stage.daemon.url("/api/v1/hooks/alertmanager")).await;
+    let id = stage.daemon.rollout("shop", "test", "v2").await;
+    let seen = |view: &Value| view["seen"]["as_wanted"] == true && view["seen"]["canary_percent"] == 5.0;
+    stage.daemon.until(&id, "5%", 120, seen).await;
+    let alert = |name: &str, service: &str, severity: &str| {
+        json!({
+            "labels": {"alertname": name, "service": service, "severity": severity},
+            "annotations": {"summary": "the queue is long"},
+        })
+    };
+    at.fire(&json!([alert("Other", "search", "critical"), alert("Queue", "shop", "warning")])).await;
+    let is_paused =
+        |view: &Value| view["holds"].as_array().is_some_and(|holds| holds.contains(&json!("user")));
+    let paused = stage.daemon.until(&id, "the pause", 60, is_paused).await;
+    assert_eq!(paused["wanted"]["canary_percent"], 5.0, "{paused:#}");
+    at.fire(&json!([alert("Payments", "shop", "critical")])).await;
+    let ended = stage.daemon.ended(&id, 120).await;
+    assert_eq!(ended["state"], "rolled_back", "{ended:#}");
+    let told = stage.daemon.sentences(&id).await.join("\n");
+    assert!(told.contains("alert Payments fires: the queue is long"), "{told}");
+}
+
+#[tokio::test]
+async fn an_smtp_server_behind_tls_wants_a_login_and_a_certificate_that_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    std::fs::write(path("cert.pem"), made.cert.pem()).expect("written");
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).expect("written");
+    std::fs::write(path("password"), "right horse\n").expect("written");
+    std::fs::write(path("wrong"), "wrong horse\n").expect("written");
+    for (mode, tls) in [("starttls", MailTls::Starttls), ("implicit", MailTls::Implicit)] {
+        let login = ["serin", "right horse"];
+        let at = Smtpd::start_protected(mode, &path("cert.pem"), &path("key.pem"), login).await;
+        let good = EmailConfig {
+            host: "localhost".to_owned(),
+            port: at.port,
+            tls,
+            ca_file: Some(path("cert.pem")),
+            login: Some(("serin".to_owned(), SecretSource::File(path("password")))),
+            from: "Serin <serin@example.com>".parse().expect("an address"),
+            to: vec!["releases@example.com".parse().expect("an address")],
+            deadline: DEADLINE,
+        };
+        let deliver = async |config: &EmailConfig| {
+            let channel = NotifierConfig::Email(config.clone()).build("mail", &around(&MemoryStore::new()));
+            channel.expect("a channel").deliver(&full_notice(1, NoticeKind::RollbackStarted)).await
+        };
+        deliver(&good).await.unwrap_or_else(|error| panic!("{mode}: {error:?}"));
+        let wrong = ("serin".to_owned(), SecretSource::File(path("wrong")));
+        for (what, config) in [
+            ("a wrong password", EmailConfig { login: Some(wrong), ..good.clone() }),
+            ("no login", EmailConfig { login: None, ..good.clone() }),
+            ("an unknown certificate", EmailConfig { ca_file: None, ..good.clone() }),
+            ("no TLS", EmailConfig { tls: MailTls::None, ..good.clone() }),
+        ] {
+            let refused = deliver(&config).await.expect_err(what);
+            assert!(!format!("{refused:?}").contains("horse"), "{what}: {refused:?}");
+        }
+        let mails =
+            until("the mail", SOON, async || Some(at.mails()).filter(|mails| !mails.is_empty())).await;
+        assert_eq!(mails.len(), 1, "{mode}: {mails:?}");
+    }
 }
 
 #[tokio::test]

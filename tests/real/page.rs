@@ -14,6 +14,7 @@ async fn a_person_sees_and_steers_rollouts_in_a_browser() {
     let mut theatre = theatre(ASKS).await;
     let operator = theatre.token("olga", "operator").await;
     let viewer = theatre.token("victor", "viewer").await;
+    let approver = theatre.token("alan", "approver").await;
     let admin = theatre.token("anna", "admin").await;
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/web");
     let pictures = std::env::var("SERIN_PICTURES")
@@ -25,8 +26,10 @@ async fn a_person_sees_and_steers_rollouts_in_a_browser() {
         .env("SERIN_BASE", theatre.daemon.url(""))
         .env("SERIN_OPERATOR_TOKEN", &operator)
         .env("SERIN_VIEWER_TOKEN", &viewer)
+        .env("SERIN_APPROVER_TOKEN", &approver)
         .env("SERIN_ADMIN_TOKEN", &admin)
         .env("SERIN_POLICY", "test")
+        .env("SERIN_GATED_POLICY", "gated")
         .env("SERIN_TARGET", "shop")
         .env("SERIN_BAD_VERSION", "v2")
         .env("SERIN_TARGET2", "search")
@@ -52,7 +55,7 @@ async fn a_person_sees_and_steers_rollouts_in_a_browser() {
     let ended = tokio::time::timeout(Duration::from_secs(400), whole).await.expect("the story has an end");
     assert!(ended.success(), "the story broke off:\n{}\n{}", told.join("\n"), theatre.daemon.log());
     let log = theatre.daemon.log();
-    for token in [&operator, &viewer, &admin] {
+    for token in [&operator, &viewer, &approver, &admin] {
         assert!(!log.contains(token), "a token is in the log");
     }
 }

@@ -19,10 +19,29 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// Starts it with a receiver that tells nobody, and waits until it answers.
     pub async fn start() -> Alertmanager {
+        Alertmanager::run("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").await
+    }
+
+    /// Starts it with one receiver: the webhook at this address, at once and for each alert.
+    pub async fn start_telling(webhook: &str) -> Alertmanager {
+        let route = "route: {receiver: serin, group_by: ['...'], group_wait: 0s}\n";
+        Alertmanager::run(&format!(
+            "{route}receivers: [{{name: serin, webhook_configs: [{{url: '{webhook}'}}]}}]\n"
+        ))
+        .await
+    }
+
+    /// Alerts that fire from now on, as a Prometheus would send them.
+    pub async fn fire(&self, alerts: &Value) {
+        let url = format!("{}/api/v2/alerts", self.url());
+        let answer = reqwest::Client::new().post(url).json(alerts).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    async fn run(text: &str) -> Alertmanager {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("alertmanager.yml");
-        std::fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-            .expect("its configuration");
+        std::fs::write(&config, text).expect("its configuration");
         let port = free_port();
         let mut command = Command::new("prometheus-alertmanager");
         command

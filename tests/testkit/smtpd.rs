@@ -27,10 +27,27 @@ fn python() -> PathBuf {
 impl Smtpd {
     /// Starts it and waits until it greets.
     pub async fn start() -> Smtpd {
+        let listen = |command: &mut Command, port: u16| {
+            command.args(["-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}")]);
+        };
+        Smtpd::run(listen).await
+    }
+
+    /// One that takes mail over TLS alone (`starttls` or `implicit`), from who logs in.
+    pub async fn start_protected(mode: &str, certificate: &Path, key: &Path, login: [&str; 2]) -> Smtpd {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testkit/smtpd.py");
+        let listen = |command: &mut Command, port: u16| {
+            command.arg(&script).args([&port.to_string(), mode]).args([certificate, key]).args(login);
+        };
+        Smtpd::run(listen).await
+    }
+
+    async fn run(listen: impl FnOnce(&mut Command, u16)) -> Smtpd {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
         let mut command = Command::new(python());
-        command.args(["-u", "-m", "aiosmtpd", "-n", "-l", &format!("127.0.0.1:{port}")]);
+        command.arg("-u");
+        listen(&mut command, port);
         let process = Process::start(&mut command, &folder.path().join("log"));
         let server = Smtpd { _process: process, port, folder };
         until("the SMTP server listens", Duration::from_secs(60), async || {

@@ -46,6 +46,9 @@ pub async fn theatre(more: &str) -> Theatre {
     backends.iter_mut().for_each(|backend| backend.lines.push("http-request set-path /".to_owned()));
     let haproxy = Haproxy::start(folder.path(), &backends).await;
     std::fs::write(folder.path().join("policy.yaml"), policy("")).expect("the policy");
+    let gate = "gates: [{name: sure, before: start, approval: {from: [{count: 1}], by_starter: false}}]\n";
+    let gated = policy(gate).replace("name: test", "name: gated");
+    std::fs::write(folder.path().join("gated.yaml"), gated).expect("the policy with a gate");
     let target = |name: &str, first: usize| {
         let arm = |i: usize| {
             format!(
@@ -62,7 +65,7 @@ pub async fn theatre(more: &str) -> Theatre {
         )
     };
     let config = format!(
-        "policies: [policy.yaml]\nproviders:\n  pages: {{type: scrape, deadline: 3s}}\nrouters:\n  lb: {{type: haproxy, \
+        "policies: [policy.yaml, gated.yaml]\nproviders:\n  pages: {{type: scrape, deadline: 3s}}\nrouters:\n  lb: {{type: haproxy, \
          socket: {}}}\ntargets:\n{}{}{more}\nengine: {{reconcile_interval: 1s, call_deadline: \
          5s, drain: 1s}}\n",
         haproxy.socket.display(),

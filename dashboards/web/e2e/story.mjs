@@ -5,6 +5,8 @@
 // SERIN_BASE             where the daemon is (or the argument)
 // SERIN_OPERATOR_TOKEN   a token that may operate; without tokens the daemon must run without authentication
 // SERIN_VIEWER_TOKEN     a token that may only look
+// SERIN_APPROVER_TOKEN   a token that may approve: with it, and SERIN_GATED_POLICY, an approval is given
+// SERIN_GATED_POLICY     a policy whose gate `sure` wants an approval before the start, not by who started it
 // SERIN_ADMIN_TOKEN      a token of an admin: with it, tokens and the audit log are looked at
 // SERIN_TARGET           the target that goes bad (shop)
 // SERIN_TARGET2          another target (cart)
@@ -21,6 +23,7 @@ import { launch, open, violations } from "./lib.mjs";
 
 const env = (name, fallback) => process.env[`SERIN_${name}`] || fallback;
 const base = (process.argv[2] ?? env("BASE", "http://127.0.0.1:8090")).replace(/\/$/, "");
+const [approver, gated] = [env("APPROVER_TOKEN"), env("GATED_POLICY")];
 const [operator, viewer, admin] = [env("OPERATOR_TOKEN"), env("VIEWER_TOKEN"), env("ADMIN_TOKEN")];
 const [target, target2] = [env("TARGET", "shop"), env("TARGET2", "cart")];
 const [policy, bad, good] = [env("POLICY", "demo"), env("BAD_VERSION", "v2-bad"), env("GOOD_VERSION", "v2")];
@@ -56,14 +59,14 @@ async function live() {
 }
 
 /** Starts a rollout through the dialog; gives its id. */
-async function start(name, version) {
+async function start(name, version, by = policy) {
   await page.click(".head a[href='/targets']");
   await shown(`[data-target="${name}"]`);
   await page.click(`[data-target="${name}"] button:has-text("Start a rollout")`);
   await shown("dialog[open]");
   await page.waitForFunction((wanted) => document.querySelector("dialog select[name=target]")?.value === wanted, name, SOON);
-  await page.waitForFunction((name) => [...document.querySelectorAll("dialog select[name=policy] option")].some((each) => each.value === name), policy, SOON);
-  await page.selectOption("dialog select[name=policy]", policy);
+  await page.waitForFunction((name) => [...document.querySelectorAll("dialog select[name=policy] option")].some((each) => each.value === name), by, SOON);
+  await page.selectOption("dialog select[name=policy]", by);
   await page.fill("dialog input[name=version]", version);
   await shown("dialog .consequence");
   const consequence = await text("dialog .consequence");
@@ -224,6 +227,32 @@ async function viewerIsRefused(path) {
   await logIn(operator);
 }
 
+/** A gate that waits for a person, who then says yes. */
+async function approval() {
+  const path = await start(target2, good, gated);
+  await live();
+  await shown("[data-gate=sure][data-status=waiting]", { timeout: 60_000 });
+  check((await page.locator("[data-gate=sure] [data-gate-command]").count()) === 0, "who may not approve has no buttons at the gate");
+  const canary = await page.evaluate(async (where) => (await (await fetch(`/api/v1${where}`)).json()).wanted?.canary_percent ?? 0, path);
+  check(canary === 0, "before the yes the canary has nothing");
+  await logOut();
+  await page.goto(base + path);
+  await logIn(approver);
+  await page.click("[data-gate=sure] [data-gate-command=approve]");
+  await shown("dialog[open] textarea");
+  check((await text("dialog .consequence")).includes("may begin"), `the dialog says what a yes does: ${await text("dialog .consequence")}`);
+  await page.fill("dialog textarea", "the story has looked at it");
+  await page.click("dialog button[type=submit]");
+  await shown("[data-gate=sure][data-status=open]");
+  const said = await text("[data-gate=sure]");
+  check(said.includes("said yes") && said.includes("the story has looked at it"), `the gate tells who: ${said}`);
+  await shown(".state[data-state=progressing]", { timeout: 60_000 });
+  told("and the rollout begins");
+  await seen("gates");
+  await logOut();
+  await logIn(operator);
+}
+
 /** Tokens and the audit log, as an admin. */
 async function adminViews(closed) {
   if (closed) {
@@ -330,6 +359,7 @@ try {
   const path = await badOne();
   await otherOne();
   if (closed) await viewerIsRefused(path);
+  if (closed && approver && gated) await approval();
   await allReports();
   await checkPolicy();
   if (admin || !closed) await adminViews(closed);

@@ -292,12 +292,8 @@ impl<const K: usize> Default for Last<K> {
 impl<const K: usize> Last<K> {
     fn increments(&mut self, grid: &Grid<K>, pair: &Pair, margin: Margin, eta: f64) -> [f64; K] {
         let kappa = pair.kappa();
-        let prepared = match self.0.take().filter(|last| last.is_of(kappa, margin.ratio)) {
-            Some(last) => last,
-            None => grid.prepare(kappa, margin.ratio),
-        };
-        let increments = grid.prepared_increments(pair, margin.difference, eta, &prepared);
-        self.0 = Some(prepared);
-        increments
+        self.0.take_if(|last| !last.is_of(kappa, margin.ratio));
+        let prepared = self.0.get_or_insert_with(|| grid.prepare(kappa, margin.ratio));
+        grid.prepared_increments(pair, margin.difference, eta, prepared)
     }
 }

@@ -11,6 +11,8 @@ use crate::core::metric::{Counts, MetricObservation};
 pub(super) struct Stratum<'a> {
     canary: &'a Counts,
     baseline: &'a Counts,
+    /// All requests, or all exposure, of canary and baseline.
+    totals: [u64; 2],
 }
 
 impl<'a> Stratum<'a> {
@@ -18,23 +20,28 @@ impl<'a> Stratum<'a> {
     pub fn of(seen: &'a MetricObservation) -> Vec<Stratum<'a>> {
         let (Ok(canary), Ok(baseline)) = (&seen.canary, &seen.baseline) else { return Vec::new() };
         if seen.routes.is_empty() {
-            return vec![Stratum { canary, baseline }];
+            return vec![Stratum::new(canary, baseline)];
         }
         let both = |route: &'a crate::core::metric::RouteCounts| {
-            Some(Stratum { canary: route.canary.as_ref()?, baseline: route.baseline.as_ref()? })
+            Some(Stratum::new(route.canary.as_ref()?, route.baseline.as_ref()?))
         };
         seen.routes.values().filter_map(both).collect()
     }
 
+    fn new(canary: &'a Counts, baseline: &'a Counts) -> Stratum<'a> {
+        Stratum { canary, baseline, totals: [all(canary), all(baseline)] }
+    }
+
     /// All of canary and baseline.
     pub fn totals(&self) -> [Tally; 2] {
-        [self.canary, self.baseline].map(|counts| Tally::new(0, all(counts)))
+        self.totals.map(|total| Tally::new(0, total))
     }
 
     /// Bad and all of canary and baseline; of a latency what lies above `bound`, and `None` if there is no
     /// such bound.
     pub fn tallies(&self, bound: Option<f64>) -> Option<[Tally; 2]> {
-        Some([tally(self.canary, bound)?, tally(self.baseline, bound)?])
+        let [canary, baseline] = self.totals;
+        Some([tally(self.canary, canary, bound)?, tally(self.baseline, baseline, bound)?])
     }
 }
 
@@ -45,14 +52,11 @@ fn all(counts: &Counts) -> u64 {
     }
 }
 
-fn tally(counts: &Counts, bound: Option<f64>) -> Option<Tally> {
+fn tally(counts: &Counts, total: u64, bound: Option<f64>) -> Option<Tally> {
     match counts {
-        Counts::Proportion { total, bad } => Some(Tally::new(*bad, *total)),
-        Counts::Rate { events, exposure_millionths } => Some(Tally::new(*events, *exposure_millionths)),
-        Counts::Latency { le, counts, .. } => {
-            let buckets = Buckets { le, counts };
-            Some(Tally::new(buckets.above(bound?)?, buckets.total()))
-        }
+        Counts::Proportion { bad, .. } => Some(Tally::new(*bad, total)),
+        Counts::Rate { events, .. } => Some(Tally::new(*events, total)),
+        Counts::Latency { le, counts, .. } => Some(Tally::new(Buckets { le, counts }.above(bound?)?, total)),
         Counts::Value { .. } => None,
     }
 }

@@ -10,8 +10,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use serin::api::{Access, Limits, People, router_for};
 use serin::core::access::Role;
+use serin::core::freeze::Freeze;
 use serin::core::gate::{ApprovalRule, Before, Check, Gate, GateOutcome};
 use serin::core::rollout::{CommandKind, RolloutId};
+use serin::core::time::Timestamp;
 use serin::ports::{InboxEntry, Store};
 
 use super::kit::{Answer, CHECKOUT, World, by_tokens, world_with};
@@ -176,6 +178,37 @@ async fn a_freeze_holds_from_the_moment_that_it_is_ordered() {
     let again =
         world.send(super::kit::asking("DELETE", &format!("/api/v1/freezes/{id}"), &olga, &Value::Null)).await;
     assert_eq!(again.status, 404);
+}
+
+#[tokio::test]
+async fn a_freeze_of_the_configuration_holds_and_is_ended_there() {
+    let world = world();
+    let olga = world.token("olga", Role::Operator, &["*"]);
+    let now = world.handle.clock().wall();
+    let planned = |id: &str, from: i64, until: i64| Freeze {
+        id: id.to_owned(),
+        targets: vec!["check*".to_owned()],
+        from: Timestamp(now.0 + from),
+        until: Some(Timestamp(now.0 + until)),
+        why: "the holidays".to_owned(),
+        by: Freeze::PLANNED_BY.to_owned(),
+        ended: None,
+    };
+    world.handle.plan_freezes(vec![
+        planned("planned-1", -9_000, -1_000),
+        planned("planned-2", -1_000, 9_000),
+        planned("planned-3", 9_000, 99_000),
+    ]);
+    let why = world.handle.frozen("checkout", now).expect("frozen");
+    assert!(why.starts_with("frozen by the configuration until"), "{why}");
+    assert_eq!(world.handle.frozen("search", now), None);
+    let listed = world.get("/api/v1/freezes", &olga).await.json();
+    let told: Vec<_> =
+        listed["items"].as_array().unwrap().iter().map(|item| (&item["id"], &item["active"])).collect();
+    assert_eq!(json!(told), json!([["planned-2", true], ["planned-3", false]]));
+    let ended =
+        world.send(super::kit::asking("DELETE", "/api/v1/freezes/planned-2", &olga, &Value::Null)).await;
+    ended.problem(409, "planned_freeze");
 }
 
 #[tokio::test]
