@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::core::policy::{
-    AtMax, Breach, Guardrail, GuardrailLimit, LimitOutcome, MetricSource, Policy, Signal,
+    AtMax, Breach, Guardrail, GuardrailAction, GuardrailLimit, LimitOutcome, MetricSource, Policy, Signal,
 };
 use crate::core::target::Weight;
 
@@ -25,6 +25,10 @@ pub fn policy_warnings(policy: &Policy) -> Vec<Problem> {
     bake(policy, &warn);
     report.finish::<()>(Some(())).map_or_else(|problems| problems.0, |()| Vec::new())
 }
+
+/// A service that usually has a quarter of a limit's bad requests has more than so many, where these are the limit,
+/// in one window of 500 (Poisson).
+const FEWEST_BAD: f64 = 5.0;
 
 type Warn<'a> = &'a dyn Fn(&str, String, &str);
 
@@ -119,6 +123,7 @@ fn one_guardrail(policy: &Policy, index: usize, guardrail: &Guardrail, warn: War
             warn(&at("min_requests"), message, "some times as many");
         }
     }
+    by_chance(guardrail, &at("min_requests"), warn);
     let compared = policy.steps.iter().filter(|step| step.weight < Weight::FULL);
     let shortest = compared.map(|step| step.min).min().unwrap_or(Duration::MAX);
     if guardrail.hold_for > shortest {
@@ -126,6 +131,25 @@ fn one_guardrail(policy: &Policy, index: usize, guardrail: &Guardrail, warn: War
         let message =
             format!("{hold_for} is longer than the shortest step, which may be over after {shortest}");
         warn(&at("for"), message, "less than that");
+    }
+}
+
+/// A rollback for so few bad requests that they come by chance.
+fn by_chance(guardrail: &Guardrail, field: &str, warn: Warn<'_>) {
+    let (Signal::Rate { .. }, Breach::Above, GuardrailLimit::Absolute(limit), GuardrailAction::RollBack) =
+        (&guardrail.signal, guardrail.breach, guardrail.limit, guardrail.action)
+    else {
+        return;
+    };
+    // Rounded: 5% of 100 is 5.000000000000001.
+    let bad = (limit * guardrail.min_requests as f64 * 1e6).round() / 1e6;
+    if bad < FEWEST_BAD {
+        let message = format!(
+            "{} bad requests of {} are enough to roll back, and so few come by chance",
+            bad.floor() + 1.0,
+            guardrail.min_requests
+        );
+        warn(field, message, &format!("at least {:.0}, which are {FEWEST_BAD} bad ones", FEWEST_BAD / limit));
     }
 }
 

@@ -68,7 +68,8 @@ impl Gate {
         let mut largest: f64 = 0.0;
         for (mass, stake) in self.mass.iter_mut().zip(STAKES) {
             *mass *= 1.0 + stake * excess;
-            largest = largest.max(*mass);
+            // No mass is ever less than 0, nor what is no number.
+            largest = if *mass > largest { *mass } else { largest };
         }
         if !(1.0 / LARGEST..=LARGEST).contains(&largest) && largest > 0.0 {
             self.mass.iter_mut().for_each(|mass| *mass /= largest);

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::special::{ln, ln_1p_and_inverse, ln_1p_of_positive};
+use super::special::{LARGEST_ARTANH, artanh, ln, ln_1p_of_positive};
 
 /// Alternatives of the harm tests. Larger ones would make tempering unsafe under bursts.
 pub static HARM: LazyLock<Grid<9>> =
@@ -79,17 +79,74 @@ pub fn ln_likelihood_ratio(pair: &Pair, g: f64, margin: Margin) -> f64 {
     l
 }
 
-/// Alternatives g with their logarithms.
+/// Alternatives g with what L needs of them alone.
 #[derive(Clone, Debug)]
 pub struct Grid<const K: usize> {
     g: [f64; K],
     ln_g: [f64; K],
+    /// Where each is near its neighbour on the way from 1 to it.
+    ladder: Option<Ladder>,
+}
+
+/// The alternatives two by two, as the processor works on them: h is the neighbour of g towards 1, or 1 itself.
+#[derive(Clone, Debug)]
+struct Ladder {
+    /// Of two; 0 and 2 where an odd number leaves a place free.
+    rungs: Vec<Rung>,
+    /// 1 stands behind the last one instead of before the first one.
+    from_the_end: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Rung {
+    /// g − h.
+    apart: [f64; 2],
+    /// g + h.
+    sum: [f64; 2],
+}
+
+impl Ladder {
+    fn new(g: &[f64]) -> Option<Ladder> {
+        let from_the_end = g.last().is_some_and(|last| *last < 1.0);
+        let neighbour = |i: usize| match from_the_end {
+            true => g.get(i + 1).copied().unwrap_or(1.0),
+            false => i.checked_sub(1).map_or(1.0, |before| g[before]),
+        };
+        let of = |i: usize| g.get(i).map_or((0.0, 2.0), |g| (g - neighbour(i), g + neighbour(i)));
+        let near = |(apart, sum): (f64, f64)| apart.abs() <= LARGEST_ARTANH * sum;
+        let rungs = (0..g.len()).step_by(2).map(|i| {
+            let (first, second) = (of(i), of(i + 1));
+            let rung = Rung { apart: [first.0, second.0], sum: [first.1, second.1] };
+            (near(first) && near(second)).then_some(rung)
+        });
+        Some(Ladder { rungs: rungs.collect::<Option<_>>()?, from_the_end })
+    }
+
+    /// ln(1 + κr) − ln(1 + κrg) for every g. From h to g that is −2·artanh(κr(g − h)/(2 + κr(g + h))).
+    fn conditional<const K: usize>(&self, kr: f64) -> [f64; K] {
+        let mut steps = [0.0; K];
+        for (Rung { apart, sum }, steps) in self.rungs.iter().zip(steps.chunks_mut(2)) {
+            let s = [kr * apart[0] / (2.0 + kr * sum[0]), kr * apart[1] / (2.0 + kr * sum[1])];
+            let two = [-2.0 * artanh(s[0]), -2.0 * artanh(s[1])];
+            steps.iter_mut().zip(two).for_each(|(step, value)| *step = value);
+        }
+        let mut way = 0.0;
+        let add = |step: &mut f64| {
+            way += *step;
+            *step = way;
+        };
+        match self.from_the_end {
+            true => steps.iter_mut().rev().for_each(add),
+            false => steps.iter_mut().for_each(add),
+        }
+        steps
+    }
 }
 
 impl<const K: usize> Grid<K> {
-    /// Of these alternatives, each above 0.
+    /// Of these alternatives, each above 0; in rising order, and either all above 1 or all below.
     pub fn new(g: [f64; K]) -> Grid<K> {
-        Grid { g, ln_g: g.map(ln) }
+        Grid { g, ln_g: g.map(ln), ladder: Ladder::new(&g) }
     }
 
     /// How many there are.
@@ -115,21 +172,14 @@ impl<const K: usize> Grid<K> {
     /// What L needs of κ and r alone. Windows of several comparisons share it.
     pub fn prepare(&self, kappa: f64, ratio: f64) -> Prepared<K> {
         let kr = kappa * ratio;
-        let at_edge = ln_1p_of_positive(kr);
-        let (mut conditional, mut allowance) = ([0.0; K], [0.0; K]);
-        let of = |g: f64| {
-            let (ln, inverse) = ln_1p_and_inverse(kr * g);
-            (at_edge - ln, (g - 1.0) * inverse)
+        let conditional = match &self.ladder {
+            Some(ladder) => ladder.conditional(kr),
+            None => {
+                let at_edge = ln_1p_of_positive(kr);
+                self.g.map(|g| at_edge - ln_1p_of_positive(kr * g))
+            }
         };
-        // Two at a time, as the processor works on them.
-        for i in (1..K).step_by(2) {
-            let (first, second) = (of(self.g[i - 1]), of(self.g[i]));
-            (conditional[i - 1], conditional[i]) = (first.0, second.0);
-            (allowance[i - 1], allowance[i]) = (first.1, second.1);
-        }
-        if K % 2 == 1 {
-            (conditional[K - 1], allowance[K - 1]) = of(self.g[K - 1]);
-        }
+        let allowance = std::array::from_fn(|i| (self.g[i] - 1.0) / (1.0 + kr * self.g[i]));
         Prepared { kappa, ratio, conditional, allowance }
     }
 
@@ -141,10 +191,9 @@ impl<const K: usize> Grid<K> {
         eta: f64,
         prepared: &Prepared<K>,
     ) -> [f64; K] {
-        let (n, allowance) = (pair.bad(), difference * pair.requests);
+        let (x, n, allowance) = (eta * pair.x, eta * pair.bad(), eta * difference * pair.requests);
         std::array::from_fn(|i| {
-            let conditional = pair.x * self.ln_g[i] + n * prepared.conditional[i];
-            eta * (conditional - allowance * prepared.allowance[i])
+            x * self.ln_g[i] + n * prepared.conditional[i] - allowance * prepared.allowance[i]
         })
     }
 }
@@ -170,7 +219,7 @@ impl<const K: usize> Prepared<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::special::exp;
+    use crate::stats::special::{exp, ln_1p};
 
     #[test]
     fn l_has_the_published_values() {
@@ -183,6 +232,21 @@ mod tests {
             let l = ln_likelihood_ratio(&pair, g, Margin { ratio: r, difference: d });
             assert!((l - expected).abs() < 1e-11, "L(g={g}; r={r}, δ={d}) = {l}, expected {expected}");
         }
+    }
+
+    #[test]
+    fn the_ladder_and_the_logarithms_agree() {
+        for kr in [0.0, 1e-9, 0.05, 0.9, 12.0, 1e9] {
+            for grid in [&*HARM, &*NO_HARM] {
+                assert!(grid.ladder.is_some());
+                let prepared = grid.prepare(kr, 1.0);
+                for (g, conditional) in grid.g.iter().zip(prepared.conditional) {
+                    let expected = ln_1p(kr) - ln_1p(kr * g);
+                    assert!((conditional - expected).abs() < 1e-14, "{kr} {g}: {conditional}, {expected}");
+                }
+            }
+        }
+        assert!(CATASTROPHE.ladder.is_none());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::stats::gate::{Found, Gate};
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
-use crate::stats::proportion::{Grid, HARM, Margin, NO_HARM, Pair, Prepared};
+use crate::stats::proportion::{HARM, Margin, NO_HARM, Pair, Prepared};
 use crate::stats::ratio;
 use crate::stats::ratio::{Denominators, RatioSequence};
 
@@ -204,8 +204,8 @@ impl Comparison {
             let Some(pair) = self.view.pair(window.canary, window.baseline) else { continue };
             self.canary.add(window.canary);
             self.baseline.add(window.baseline);
-            self.harm.multiply(&shared.harm.increments(&HARM, &pair, self.harm_margin, eta));
-            self.no_harm.multiply(&shared.no_harm.increments(&NO_HARM, &pair, no_harm, eta));
+            self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
+            self.no_harm.multiply(&shared.increments(&pair, no_harm, eta));
             found.add(&pair, self.harm_margin.ratio);
             if metric.by_route.is_some() {
                 self.standard.get_or_insert_default().add(window.canary, window.baseline);
@@ -274,26 +274,16 @@ pub(super) struct Window<'a> {
     pub denominators: Option<&'a Denominators>,
 }
 
-/// What the comparisons of a window need of κ and r alone, as the last one had it.
+/// What the tests of no harm need of κ and r alone, as the last comparison had it: the bounds of a latency
+/// often have both in common.
 #[derive(Default)]
-pub(super) struct Shared {
-    harm: Last<9>,
-    no_harm: Last<9>,
-}
+pub(super) struct Shared(Option<Prepared<9>>);
 
-struct Last<const K: usize>(Option<Prepared<K>>);
-
-impl<const K: usize> Default for Last<K> {
-    fn default() -> Last<K> {
-        Last(None)
-    }
-}
-
-impl<const K: usize> Last<K> {
-    fn increments(&mut self, grid: &Grid<K>, pair: &Pair, margin: Margin, eta: f64) -> [f64; K] {
+impl Shared {
+    fn increments(&mut self, pair: &Pair, margin: Margin, eta: f64) -> [f64; 9] {
         let kappa = pair.kappa();
         self.0.take_if(|last| !last.is_of(kappa, margin.ratio));
-        let prepared = self.0.get_or_insert_with(|| grid.prepare(kappa, margin.ratio));
-        grid.prepared_increments(pair, margin.difference, eta, prepared)
+        let prepared = self.0.get_or_insert_with(|| NO_HARM.prepare(kappa, margin.ratio));
+        NO_HARM.prepared_increments(pair, margin.difference, eta, prepared)
     }
 }

@@ -15,7 +15,7 @@ use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
 use crate::core::policy::{Direction, Metric, MetricSource, Policy};
 use crate::stats::mixture::Starts;
 use crate::stats::ratio::Denominators;
-use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
+use crate::stats::special::{ln_add_exp, ln_mean_exp};
 
 /// A latency has at most so many bounds; [`thresholds`](crate::stats::histogram::thresholds) gives no more.
 const MOST_COMPARISONS: usize = 8;
@@ -224,25 +224,21 @@ impl MetricEvidence {
             let [canary, baseline] = stratum.totals();
             first.view.pair(canary, baseline)
         };
-        let tested: Vec<(Stratum<'_>, Option<Denominators>)> = strata
-            .iter()
-            .filter_map(|stratum| {
-                let kappa = pair(stratum)?.kappa();
-                Some((*stratum, demand.ratios.then(|| Denominators::new(kappa))))
-            })
-            .collect();
-        if tested.is_empty() {
+        if !strata.iter().any(|stratum| pair(stratum).is_some()) {
             return;
         }
+        let of = |stratum: &Stratum<'_>| pair(stratum).map(|pair| Denominators::new(pair.kappa()));
+        let denominators: Vec<_> = strata.iter().filter(|_| demand.ratios).map(of).collect();
         self.step.tested = self.step.tested.saturating_add(length);
         let due = self.starts.test(length);
         let mut shared = Shared::default();
         for comparison in &mut self.comparisons {
             comparison.start(due);
             let bound = comparison.bound;
-            let windows = tested.iter().filter_map(|(stratum, denominators)| {
+            let windows = strata.iter().enumerate().filter_map(|(i, stratum)| {
                 let [canary, baseline] = stratum.tallies(bound)?;
-                Some(Window { canary, baseline, denominators: denominators.as_ref() })
+                let denominators = denominators.get(i).and_then(Option::as_ref);
+                Some(Window { canary, baseline, denominators })
             });
             comparison.test(metric, demand.allowed_ratio, windows, &mut shared);
         }
@@ -405,7 +401,7 @@ fn mean(figures: &[[f64; 3]], of: usize) -> f64 {
     for (ln_e, figures) in ln_e.iter_mut().zip(figures) {
         *ln_e = figures[of];
     }
-    ln_sum_exp(&ln_e[..figures.len()]) - ln(figures.len() as f64)
+    ln_mean_exp(&ln_e[..figures.len()])
 }
 
 fn first_of(values: &[[f64; 3]], before: impl Fn(&[f64; 3], &[f64; 3]) -> bool) -> Option<usize> {

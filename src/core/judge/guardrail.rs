@@ -61,12 +61,14 @@ impl GuardrailState {
         }
     }
 
-    /// Takes in one tick. `passed` is the time since the last one, for queries.
+    /// Takes in one tick. `passed` is the time since the last one, for queries; the sentence is there if it
+    /// is `told`.
     pub fn take(
         &mut self,
         guardrail: &Guardrail,
         tick: &TickObservation,
         passed: Duration,
+        told: bool,
     ) -> GuardrailAssessment {
         let look = self.look(guardrail, tick, passed);
         let [canary, baseline] = look.values;
@@ -102,6 +104,9 @@ impl GuardrailState {
             severity: guardrail.severity,
             sentence: String::new(),
         };
+        if !told {
+            return assessment;
+        }
         assessment.sentence = explain::guardrail(guardrail, &assessment, limit);
         if let Some(rare) = counts_as {
             let requests = count(rare.requests);

@@ -12,7 +12,7 @@ use super::strata::Stratum;
 use crate::core::policy::Direction;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::proportion::{CATASTROPHE, Margin};
-use crate::stats::special::{ln, ln_sum_exp};
+use crate::stats::special::ln_mean_exp;
 
 const MARGIN: Margin = Margin { ratio: 3.0, difference: 0.02 };
 /// Bursts are never taken to be smaller than this here.
@@ -44,10 +44,9 @@ impl Lane {
 
     /// Whether the window said anything.
     pub fn test(&mut self, dispersion: f64, strata: &[Stratum<'_>], length: Duration) -> bool {
-        let tallies = strata.iter().filter_map(|stratum| stratum.tallies(None));
         let both = |[canary, baseline]: &[Tally; 2]| canary.total > 0 && baseline.total > 0;
-        let tallies: Vec<[Tally; 2]> = tallies.filter(both).collect();
-        if tallies.is_empty() {
+        let tallies = strata.iter().filter_map(|stratum| stratum.tallies(None)).filter(both);
+        if tallies.clone().next().is_none() {
             return false;
         }
         let due = self.starts.test(length);
@@ -68,6 +67,6 @@ impl Lane {
     pub fn ln_e(&self) -> f64 {
         let unspent = self.starts.unspent();
         let views: Vec<f64> = self.evidence.iter().map(|(_, evidence)| evidence.ln_e(unspent)).collect();
-        ln_sum_exp(&views) - ln(views.len() as f64)
+        ln_mean_exp(&views)
     }
 }

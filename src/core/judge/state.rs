@@ -20,10 +20,12 @@ use crate::core::rollout::{Reason, ReasonCode};
 use crate::core::target::Weight;
 use crate::core::time::Timestamp;
 use crate::stats::combine;
-use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
+use crate::stats::special::{ln, ln_add_exp, ln_mean_exp, ln_sum_exp};
 
 /// The catastrophe lane's share of the evidence; the metrics have the rest.
 const LANE_SHARE: f64 = 0.2;
+/// ln of what the metrics have.
+const LN_METRICS_SHARE: f64 = -0.223_143_551_314_209_76;
 /// The burst gate that the leading metric must have passed.
 const GATE: f64 = 5.0;
 /// The lane must be over its bound in so many windows in a row, and each of them must speak for it:
@@ -91,7 +93,7 @@ impl JudgeState {
         let demand = self.take(policy, tick, true);
         let ln_bound_harm = -ln(policy.analysis.false_rollback_rate);
         let analysed = self.tell_analysed();
-        let guardrails = self.take_guardrails(policy, tick);
+        let guardrails = self.take_guardrails(policy, tick, true);
         let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
         let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound_harm, self.lane_streak);
         harm.mark(&mut judged);
@@ -127,7 +129,7 @@ impl JudgeState {
     pub fn advise(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Duration) {
         let demand = self.take(policy, tick, false);
         let analysed = self.tell_analysed();
-        let guardrails = self.take_guardrails(policy, tick);
+        let guardrails = self.take_guardrails(policy, tick, false);
         let ln_bound = -ln(policy.analysis.false_rollback_rate);
         let quiet = |status| !matches!(status, GuardrailStatus::Fired | GuardrailStatus::BothBreach);
         if guardrails.iter().all(|guardrail| quiet(guardrail.status))
@@ -151,7 +153,7 @@ impl JudgeState {
         ln_bound_harm: f64,
     ) -> Option<Advice> {
         let harm = self.metrics.iter().map(MetricEvidence::ln_e_harm_at_most).fold(0.0, f64::max);
-        let combined = ln_add_exp(self.ln_e_catastrophe, ln(1.0 - LANE_SHARE) + harm);
+        let combined = ln_add_exp(self.ln_e_catastrophe, LN_METRICS_SHARE + harm);
         if combined >= ln_bound_harm || self.lane_streak > 0 || self.metrics.is_empty() {
             return None;
         }
@@ -194,7 +196,7 @@ impl JudgeState {
     /// is never bet.
     fn advance_lane(&mut self, ln_bound: f64) {
         let lanes: Vec<f64> = self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(Lane::ln_e).collect();
-        let ln_e = ln(LANE_SHARE) + ln_sum_exp(&lanes) - ln(lanes.len().max(1) as f64);
+        let ln_e = ln(LANE_SHARE) + ln_mean_exp(&lanes);
         let speaks_for_it = ln_e >= ln_bound && ln_e >= self.ln_e_catastrophe;
         self.lane_streak = if speaks_for_it { self.lane_streak.saturating_add(1) } else { 0 };
         self.ln_e_catastrophe = ln_e;
@@ -208,21 +210,27 @@ impl JudgeState {
         analysed
     }
 
-    fn take_guardrails(&mut self, policy: &Policy, tick: &TickObservation) -> Vec<GuardrailAssessment> {
+    /// The checks that stand beside the tests; with their sentences if they are `told`.
+    fn take_guardrails(
+        &mut self,
+        policy: &Policy,
+        tick: &TickObservation,
+        told: bool,
+    ) -> Vec<GuardrailAssessment> {
         let passed = self.last_at.map_or(Duration::ZERO, |last| tick.at.since(last));
         let passed = passed.min(policy.analysis.interval * LONGEST_PASSED);
         self.last_at = Some(tick.at);
         let states = policy.guardrails.iter().zip(&mut self.guardrails);
-        let mut told: Vec<GuardrailAssessment> =
-            states.map(|(guardrail, state)| state.take(guardrail, tick, passed)).collect();
-        told.extend(self.share.take(policy, tick));
-        let ln_bound = -ln(policy.analysis.false_rollback_rate);
+        let mut taken: Vec<GuardrailAssessment> =
+            states.map(|(guardrail, state)| state.take(guardrail, tick, passed, told)).collect();
+        taken.extend(self.share.take(policy, tick, told));
         for (limit, watch) in policy.bake.limits.iter().zip(&mut self.limits) {
+            let ln_bound = -ln(policy.analysis.false_rollback_rate);
             let at = policy.metrics.iter().position(|metric| metric.name == limit.metric);
             let dispersion = at.and_then(|at| self.metrics.get(at)).map_or(1.0, |m| m.frozen.dispersion);
-            told.push(watch.take(limit, dispersion, ln_bound, tick));
+            taken.push(watch.take(limit, dispersion, ln_bound, tick, told));
         }
-        told
+        taken
     }
 
     fn judge<'a>(
@@ -262,7 +270,7 @@ impl Harm {
         let shares: Vec<f64> = ln_e
             .iter()
             .zip(&weights)
-            .map(|(ln_e, weight)| ln((1.0 - LANE_SHARE) * weight / all) + ln_e)
+            .map(|(ln_e, weight)| LN_METRICS_SHARE + ln(weight / all) + ln_e)
             .collect();
         let combined = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
         let leading = most(shares.iter().copied().enumerate());
@@ -270,7 +278,7 @@ impl Harm {
         let found = combined >= ln_bound && leading.is_some_and(gate_open);
         let lane = |i: usize| Some((i, judged[i].evidence.lane.as_ref()?.ln_e()));
         let named = if found {
-            let named = combine::named(&ln_e, &weights, ln_bound - ln(1.0 - LANE_SHARE));
+            let named = combine::named(&ln_e, &weights, ln_bound - LN_METRICS_SHARE);
             (0..judged.len()).filter(|i| named[*i] && Some(*i) != leading && gate_open(*i)).collect()
         } else {
             Vec::new()

@@ -3,8 +3,8 @@
 //! factors of the routes multiply: each has a mean of at most 1, given its requests and its κ.
 
 use super::comparison::Tally;
-use super::latency::Buckets;
 use crate::core::metric::{Counts, MetricObservation};
+use crate::stats::histogram::total;
 
 /// Both arms of a route, or of the whole.
 #[derive(Clone, Copy)]
@@ -41,7 +41,24 @@ impl<'a> Stratum<'a> {
     /// such bound.
     pub fn tallies(&self, bound: Option<f64>) -> Option<[Tally; 2]> {
         let [canary, baseline] = self.totals;
-        Some([tally(self.canary, canary, bound)?, tally(self.baseline, baseline, bound)?])
+        if let (Counts::Latency { le, counts, .. }, Counts::Latency { le: base_le, counts: base, .. }) =
+            (self.canary, self.baseline)
+        {
+            let at = |le: &[f64]| le.iter().position(|le| Some(*le) == bound);
+            let i = at(le)?;
+            // Both arms nearly always have the same bounds.
+            let j = if base_le.get(i).copied() == bound { i } else { at(base_le)? };
+            let above = |counts: &[u64], i: usize, all: u64| match counts.get(i + 1..)? {
+                // Where all of them together are no more than can be counted, no part of them is.
+                part if all < u64::MAX => {
+                    Some(part.iter().fold(0, |sum: u64, count| sum.wrapping_add(*count)))
+                }
+                part => Some(total(part)),
+            };
+            let canary = Tally::new(above(counts, i, canary)?, canary);
+            return Some([canary, Tally::new(above(base, j, baseline)?, baseline)]);
+        }
+        Some([tally(self.canary, canary)?, tally(self.baseline, baseline)?])
     }
 }
 
@@ -52,11 +69,10 @@ fn all(counts: &Counts) -> u64 {
     }
 }
 
-fn tally(counts: &Counts, total: u64, bound: Option<f64>) -> Option<Tally> {
+fn tally(counts: &Counts, total: u64) -> Option<Tally> {
     match counts {
         Counts::Proportion { bad, .. } => Some(Tally::new(*bad, total)),
         Counts::Rate { events, .. } => Some(Tally::new(*events, total)),
-        Counts::Latency { le, counts, .. } => Some(Tally::new(Buckets { le, counts }.above(bound?)?, total)),
-        Counts::Value { .. } => None,
+        Counts::Latency { .. } | Counts::Value { .. } => None,
     }
 }

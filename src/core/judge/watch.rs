@@ -10,7 +10,7 @@ use super::comparison::Tally;
 use super::history::History;
 use super::words::{count, odds, percent, times};
 use crate::core::metric::{Counts, Reading, TickObservation, Usage};
-use crate::core::policy::{BakeBound, BakeLimit, GuardrailAction, Policy, Severity, TrafficShare};
+use crate::core::policy::{BakeBound, BakeLimit, Policy, Severity, TrafficShare};
 use crate::core::target::Weight;
 use crate::stats::mixture::Mixture;
 use crate::stats::proportion::HARM;
@@ -41,8 +41,13 @@ impl ShareWatch {
         *self = ShareWatch::new();
     }
 
-    /// Takes in one tick. `None` where the policy does not ask for it.
-    pub fn take(&mut self, policy: &Policy, tick: &TickObservation) -> Option<GuardrailAssessment> {
+    /// Takes in one tick. `None` where the policy does not ask for it; the sentence is there if it is `told`.
+    pub fn take(
+        &mut self,
+        policy: &Policy,
+        tick: &TickObservation,
+        told: bool,
+    ) -> Option<GuardrailAssessment> {
         let TrafficShare { margin, action } = policy.analysis.traffic_share?;
         let both = f64::from(tick.weight.0) + f64::from(tick.baseline_weight.0);
         let is_split = tick.weight > Weight::ZERO && tick.baseline_weight > Weight::ZERO;
@@ -62,19 +67,13 @@ impl ShareWatch {
         let skew = self.longest.as_secs_f64() / self.seen.as_secs_f64().max(f64::MIN_POSITIVE);
         let ln_e = if is_split { self.test.ln_e(expected, margin + skew) } else { 0.0 };
         self.fired |= ln_e >= -ln(SHARE_ALPHA);
-        Some(self.told(expected, margin, action, ln_e))
-    }
-
-    fn told(&self, expected: f64, margin: f64, action: GuardrailAction, ln_e: f64) -> GuardrailAssessment {
-        let (canary, rest) = self.test.requests();
-        let share = Tally::new(canary, canary.saturating_add(rest)).share();
+        let share = self.share();
         let status = match share {
             _ if self.fired => GuardrailStatus::Fired,
             Some(_) => GuardrailStatus::Clear,
             None => GuardrailStatus::NoData,
         };
-        let shown = share.map_or_else(|| "no requests".to_owned(), percent);
-        GuardrailAssessment {
+        Some(GuardrailAssessment {
             name: SHARE.to_owned(),
             status,
             canary: share,
@@ -83,17 +82,28 @@ impl ShareWatch {
             baseline_healthy: Some(true),
             action,
             severity: Severity::High,
-            sentence: format!(
-                "{SHARE}: the canary has {shown} of both arms' requests ({} of {}), by the weights it should \
-                 be {} ± {} of that; odds {}, bound {}.",
-                count(canary),
-                count(canary.saturating_add(rest)),
-                percent(expected),
-                percent(margin),
-                odds(ln_e),
-                odds(-ln(SHARE_ALPHA)),
-            ),
-        }
+            sentence: if told { self.sentence(expected, margin, ln_e) } else { String::new() },
+        })
+    }
+
+    fn share(&self) -> Option<f64> {
+        let (canary, rest) = self.test.requests();
+        Tally::new(canary, canary.saturating_add(rest)).share()
+    }
+
+    fn sentence(&self, expected: f64, margin: f64, ln_e: f64) -> String {
+        let (canary, rest) = self.test.requests();
+        let shown = self.share().map_or_else(|| "no requests".to_owned(), percent);
+        format!(
+            "{SHARE}: the canary has {shown} of both arms' requests ({} of {}), by the weights it should be {} ± {} of \
+             that; odds {}, bound {}.",
+            count(canary),
+            count(canary.saturating_add(rest)),
+            percent(expected),
+            percent(margin),
+            odds(ln_e),
+            odds(-ln(SHARE_ALPHA)),
+        )
     }
 }
 
@@ -129,13 +139,15 @@ impl LimitWatch {
         LimitWatch { evidence: Mixture::new(HARM.len(), 1.0), seen: Tally::default(), highest, before }
     }
 
-    /// Takes in one tick; `dispersion` tempers as in the comparison of the arms.
+    /// Takes in one tick; `dispersion` tempers as in the comparison of the arms. The sentence is there if it is
+    /// `told`.
     pub fn take(
         &mut self,
         limit: &BakeLimit,
         dispersion: f64,
         ln_bound: f64,
         tick: &TickObservation,
+        told: bool,
     ) -> GuardrailAssessment {
         let seen = tick.metrics.iter().find(|seen| seen.metric == limit.metric);
         let baking = seen.filter(|seen| seen.usage == Usage::Baking);
@@ -166,7 +178,7 @@ impl LimitWatch {
             baseline_healthy: Some(true),
             action: limit.action,
             severity: Severity::Critical,
-            sentence: self.sentence(limit, ln_e, ln_bound),
+            sentence: if told { self.sentence(limit, ln_e, ln_bound) } else { String::new() },
         }
     }
 

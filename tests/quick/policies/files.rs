@@ -56,6 +56,24 @@ fn the_shipped_policies_are_read_without_a_warning() {
 }
 
 #[test]
+fn a_rollback_for_what_comes_by_chance_is_dubious() {
+    let with = |requests: u32, limit: &str, action: &str| {
+        let rail = format!(
+            "{{name: a, metric: errors, stat: rate, above: {limit}, over: 2m, min_requests: {requests}, action: {action}}}"
+        );
+        let warnings = policy_warnings(&read(&format!("{SMALL}guardrails: [{rail}]\n")).unwrap());
+        let about = |warning: &serin::config::Problem| warning.field == "guardrails[0].min_requests";
+        warnings.into_iter().find(about).map(|warning| warning.to_string())
+    };
+    let told = with(100, "2%", "roll_back").expect("3 of 100 are chance");
+    assert!(told.contains("3 bad requests of 100 are enough to roll back"), "{told}");
+    assert!(told.contains("at least 250"), "{told}");
+    assert_eq!(with(250, "2%", "roll_back"), None);
+    assert_eq!(with(100, "5%", "roll_back"), None);
+    assert_eq!(with(100, "2%", "alert"), None);
+}
+
+#[test]
 fn what_is_dubious_is_told() {
     let warnings = policy_warnings(&read(SMALL).unwrap());
     let told = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
