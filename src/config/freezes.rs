@@ -37,15 +37,9 @@ fn patterns(field: &Field<'_>) -> Option<Vec<String>> {
     const EXPECTED: &str = "a list of patterns of targets, such as `[shop, \"pay-*\"]`";
     let items = field.list(MOST_PATTERNS, EXPECTED)?;
     let patterns = all(items.iter().map(|item| item.line(200)))?;
-    match Scope::new(&patterns) {
-        Ok(_) if !patterns.is_empty() => Some(patterns),
-        Ok(_) => {
-            field.problem("there is no pattern, so it would freeze nothing", EXPECTED);
-            None
-        }
-        Err(error) => {
-            field.problem(error.to_string(), EXPECTED);
-            None
-        }
+    if let Err(error) = Scope::new(&patterns) {
+        field.problem(error.to_string(), EXPECTED);
+        return None;
     }
+    Some(patterns)
 }

@@ -356,7 +356,7 @@ fn freezes_that_are_none_are_refused() {
         ("{from: 2026-12-20T00:00:00Z, until: 2027-01-04, why: x}", "is not a local time"),
         ("{from: 2026-12-20, until: 2027-01-04}", "`why`"),
         ("{from: 2026-12-20, until: 2027-01-04, why: x, time_zone: Europe/Berln}", "is not known"),
-        ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: []}", "freeze nothing"),
+        ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: []}", "there is no pattern"),
         ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: [\"a\\nb\"]}", "freezes[0].targets"),
         ("{from: 2026-12-20, until: 2027-01-04, why: x, target: shop}", "targets"),
     ] {

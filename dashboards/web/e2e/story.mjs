@@ -129,6 +129,8 @@ async function seen(name) {
     if (folder) await page.screenshot({ path: `${folder}/${name}${more}.png` });
   }
   await page.setViewportSize({ width: 390, height: 844 });
+  // Charts are drawn anew a moment after the window has changed.
+  await page.waitForFunction(() => document.documentElement.scrollWidth - innerWidth <= 1, null, { timeout: 5_000 }).catch(() => undefined);
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (folder) await page.screenshot({ path: `${folder}/${name}-phone.png` });
   await page.setViewportSize({ width: 1200, height: 760 });
