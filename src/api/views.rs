@@ -12,6 +12,8 @@ mod plan;
 mod report;
 mod series;
 #[doc(hidden)]
+pub mod shapes;
+#[doc(hidden)]
 pub mod vocabulary;
 pub mod words;
 

@@ -269,7 +269,7 @@ pub enum PolicyCommand {
         /// A file, or the name of a policy that the daemon has
         #[arg(value_name = "NAME_OR_PATH")]
         policy: String,
-        /// As YAML, with everything that the file extends laid over each other
+        /// A file as YAML, with everything that it extends laid over each other (the daemon's are always so)
         #[arg(long)]
         resolved: bool,
     },

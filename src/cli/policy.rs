@@ -21,10 +21,13 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
             }
         },
         PolicyCommand::Check { paths } => Ok(check(&paths, global.output)),
-        PolicyCommand::Show { policy, resolved: true } => Ok(show_resolved(Path::new(&policy))),
+        PolicyCommand::Show { policy, resolved: true } if Path::new(&policy).exists() => {
+            Ok(show_resolved(Path::new(&policy)))
+        }
         PolicyCommand::Show { policy, .. } if Path::new(&policy).exists() => {
             Ok(show_file(PathBuf::from(policy), global.output))
         }
+        // What the daemon has is resolved.
         PolicyCommand::Show { policy, .. } => {
             let view = Client::of(global)?.policy(&policy).await?;
             show(&view, global.output);
@@ -91,13 +94,6 @@ fn warnings(policy: &Policy) -> Vec<String> {
 
 /// Prints a policy with all that it extends, as YAML.
 fn show_resolved(path: &Path) -> Exit {
-    if !path.exists() {
-        complain(
-            "--resolved needs a policy's file; what the daemon has is resolved already, and `serin policy show` \
-             shows it by its name",
-        );
-        return Exit::Usage;
-    }
     match config::resolved_policy(path) {
         Ok(yaml) => {
             print(&yaml);

@@ -473,6 +473,11 @@ impl Policy {
     pub fn longest_analysis(&self) -> Duration {
         self.steps.iter().filter(|step| step.weight < Weight::FULL).map(Step::longest).sum()
     }
+
+    /// The time that the steps below 100% take at the least, in which most releases are decided.
+    pub fn expected_analysis(&self) -> Duration {
+        self.steps.iter().filter(|step| step.weight < Weight::FULL).map(|step| step.min).sum()
+    }
 }
 
 impl Step {

@@ -64,20 +64,26 @@ impl Mixture {
     }
 }
 
-/// The prior over starts: ½ at the beginning, ½ evenly after every 60 s up to a longest duration, by the
-/// time of the windows that were tested.
+/// The prior over starts, by the time of the windows that were tested: ½ at the beginning; ¼ evenly after every
+/// 60 s of the time that the tests are expected to take, and ¼ evenly after every 60 s of the longest. So what
+/// begins within the expected time is found nearly as soon under a policy that may wait for hours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starts {
+    early: u64,
     later: u64,
     spent: u64,
     tested: Duration,
 }
 
 impl Starts {
-    /// For tests that last at most `longest`; if they last longer, no further start is added.
-    pub fn new(longest: Duration) -> Starts {
-        let later = longest.as_millis() / BETWEEN_STARTS.as_millis();
-        Starts { later: u64::try_from(later).unwrap_or(u64::MAX).max(1), spent: 0, tested: Duration::ZERO }
+    /// For tests that take about `expected`, and at most `longest`; if they last longer, no further start is
+    /// added.
+    pub fn new(expected: Duration, longest: Duration) -> Starts {
+        let starts = |time: Duration| {
+            u64::try_from(time.as_millis() / BETWEEN_STARTS.as_millis()).unwrap_or(u64::MAX).max(1)
+        };
+        let later = starts(longest);
+        Starts { early: starts(expected).min(later), later, spent: 0, tested: Duration::ZERO }
     }
 
     /// The mass that a process has from the beginning.
@@ -89,10 +95,15 @@ impl Starts {
     pub fn test(&mut self, window: Duration) -> f64 {
         let reached = self.tested.as_millis() / BETWEEN_STARTS.as_millis();
         let reached = u64::try_from(reached).unwrap_or(u64::MAX).min(self.later);
-        let due = reached - self.spent;
+        let due = self.begun(reached) - self.begun(self.spent);
         self.spent = reached;
         self.tested = self.tested.saturating_add(window);
-        0.5 * due as f64 / self.later as f64
+        due
+    }
+
+    /// The mass of so many later starts.
+    fn begun(&self, starts: u64) -> f64 {
+        0.25 * (starts.min(self.early) as f64 / self.early as f64 + starts as f64 / self.later as f64)
     }
 
     /// Whether no window was tested yet.
@@ -102,7 +113,7 @@ impl Starts {
 
     /// The mass that has not started yet.
     pub fn unspent(&self) -> f64 {
-        0.5 * (self.later - self.spent) as f64 / self.later as f64
+        0.5 - self.begun(self.spent)
     }
 }
 
@@ -167,23 +178,37 @@ pub(super) mod tests {
 
     #[test]
     fn the_prior_mass_is_one_at_any_time_and_follows_tested_time() {
-        let mut starts = Starts::new(Duration::from_secs(600));
-        let mut mixture = Mixture::new(4, starts.initial());
-        let mut started = starts.initial();
-        for second in 0..700_u64 {
-            assert!((started + starts.unspent() - 1.0).abs() < 1e-12);
-            assert!(mixture.ln_e(starts.unspent()).abs() < 1e-12);
-            let due = starts.test(Duration::from_secs(1));
-            assert_eq!(due > 0.0, second > 0 && second % 60 == 0 && second <= 600, "second {second}");
-            mixture.start(due);
-            started += due;
+        for expected in [0, 180, 600, 9_000] {
+            let mut starts = Starts::new(Duration::from_secs(expected), Duration::from_secs(600));
+            let mut mixture = Mixture::new(4, starts.initial());
+            let mut started = starts.initial();
+            for second in 0..700_u64 {
+                assert!((started + starts.unspent() - 1.0).abs() < 1e-12);
+                assert!(mixture.ln_e(starts.unspent()).abs() < 1e-12);
+                let due = starts.test(Duration::from_secs(1));
+                assert_eq!(due > 0.0, second > 0 && second % 60 == 0 && second <= 600, "second {second}");
+                mixture.start(due);
+                started += due;
+            }
+            assert_eq!(starts.unspent(), 0.0);
         }
-        assert_eq!(starts.unspent(), 0.0);
+    }
+
+    #[test]
+    fn what_begins_within_the_expected_time_has_more_of_the_mass() {
+        let minute = Duration::from_secs(60);
+        let mut starts = Starts::new(3 * minute, 10 * minute);
+        let due: Vec<f64> = (0..11).map(|_| starts.test(minute)).collect();
+        let (early, late) = (0.25 / 3.0 + 0.025, 0.025);
+        for (minute, due) in due.iter().enumerate() {
+            let expected = [0.0, early, early, early].get(minute).copied().unwrap_or(late);
+            assert!((due - expected).abs() < 1e-15, "{minute}: {due}");
+        }
     }
 
     #[test]
     fn a_long_window_starts_what_became_due_meanwhile() {
-        let mut starts = Starts::new(Duration::from_secs(600));
+        let mut starts = Starts::new(Duration::from_secs(600), Duration::from_secs(600));
         assert_eq!(starts.test(Duration::from_secs(185)), 0.0);
         assert!((starts.test(Duration::from_secs(1)) - 0.15).abs() < 1e-12);
         assert_eq!(starts.test(Duration::from_secs(1)), 0.0);
@@ -195,7 +220,7 @@ pub(super) mod tests {
         let good = Pair::new((3, 500), (95, 9500)).unwrap();
         let bad = Pair::new((20, 500), (95, 9500)).unwrap();
         let margin = Margin { ratio: 1.1, difference: 5e-4 };
-        let mut starts = Starts::new(Duration::from_secs(7200));
+        let mut starts = Starts::new(Duration::from_secs(3600), Duration::from_secs(7200));
         let mut mixture = Mixture::new(HARM.len(), starts.initial());
         let mut once = Mixture::new(HARM.len(), 1.0);
         for i in 0..400 {

@@ -184,7 +184,7 @@ pub struct PolicyMetricView {
     #[schema(value_type = super::vocabulary::Direction)]
     pub direction: Direction,
     /// Where the counts come from.
-    #[schema(value_type = Object)]
+    #[schema(value_type = super::shapes::MetricSource)]
     pub source: MetricSource,
 }
 
@@ -240,10 +240,10 @@ pub struct GuardrailPlanView {
     /// Its name.
     pub name: String,
     /// What is looked at.
-    #[schema(value_type = Object)]
+    #[schema(value_type = super::shapes::Signal)]
     pub signal: Signal,
     /// The limit, in the signal's unit.
-    #[schema(value_type = Object)]
+    #[schema(value_type = super::shapes::GuardrailLimit)]
     pub limit: GuardrailLimit,
     /// Whether values above or below the limit breach it.
     #[schema(value_type = super::vocabulary::Breach)]

@@ -86,8 +86,7 @@ pub(super) struct Weighed {
 
 impl MetricEvidence {
     pub fn new(metric: &Metric, policy: &Policy, history: Option<&MetricHistory>) -> MetricEvidence {
-        let longest = policy.longest_analysis();
-        let starts = Starts::new(longest);
+        let starts = Starts::new(policy.expected_analysis(), policy.longest_analysis());
         let frozen = match history {
             Some(history) if history.source != DispersionSource::Policy => {
                 Frozen { dispersion: history.dispersion.max(1.0), source: history.source }
@@ -100,7 +99,7 @@ impl MetricEvidence {
             MetricSource::Proportion { .. } => {
                 let view = |view: &View| Comparison::of_counts(*view, metric, phi, &starts);
                 comparisons = View::of(metric.direction).iter().map(view).collect();
-                lane = Some(Lane::new(metric.direction, longest));
+                lane = Some(Lane::new(metric.direction, starts.clone()));
             }
             MetricSource::Rate { .. } => {
                 let view = match metric.direction {

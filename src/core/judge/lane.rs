@@ -30,8 +30,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub fn new(direction: Direction, longest: Duration) -> Lane {
-        let starts = Starts::new(longest);
+    pub fn new(direction: Direction, starts: Starts) -> Lane {
         let mixture = Mixture::new(CATASTROPHE.len(), starts.initial());
         let evidence = View::of(direction).iter().map(|view| (*view, mixture.clone())).collect();
         Lane { starts, evidence, canary: Tally::default(), baseline: Tally::default() }

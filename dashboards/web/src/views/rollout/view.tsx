@@ -196,7 +196,8 @@ function Sentence(props: { rollout: Rollout; at: number; report: Report | null }
       )}
       {waiting && (
         <p class="waiting-for" data-on={waiting.on}>
-          <Told text={waiting.sentence} />
+          {/* The time that is left is told as it passes. */}
+          <Told text={left === null ? waiting.sentence : waiting.sentence.replace(/: [^:]+ left\.$/, ".")} />
           {left !== null && (
             <span class="left faint"> {left > 0 ? `${ticking(left)} left.` : "It should be over any moment."}</span>
           )}
@@ -233,7 +234,7 @@ function Together(props: { judged: Assessment }) {
               for {ticking(guardrail.breaching_for_seconds)} of {ticking(guardrail.hold_for_seconds)}
             </>
           )}
-          : <Told text={guardrail.sentence} />
+          : <Told text={guardrail.sentence.replace(`${guardrail.name}: `, "")} />
         </p>
       ))}
     </section>
