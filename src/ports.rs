@@ -222,6 +222,10 @@ pub trait Notifier: Send + Sync {
     async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
         self.deliver(&digest.notice()).await
     }
+    /// How long a delivery may take by the channel's own deadlines; zero if it has none.
+    fn longest(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Notices that are told together.
@@ -677,11 +681,13 @@ pub trait Store: Send + Sync {
     ) -> Result<OutboxGroup, StoreError>;
     /// Writes down what became of a delivery.
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError>;
-    /// Writes down what became of the delivery of a group.
+    /// Writes down what became of the delivery of a group, of the entries with numbers up to `last` only:
+    /// what came after the group was read was not in the delivery.
     async fn outbox_settle_group(
         &self,
         queue: &str,
         due: Timestamp,
+        last: i64,
         delivery: &Delivery,
     ) -> Result<(), StoreError>;
     /// Marks an entry as running, before something that must not be done twice is begun; `Conflict` if it

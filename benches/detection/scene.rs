@@ -80,6 +80,7 @@ impl Scene {
         policy.analysis.dispersion = phi;
         let of = |weight: u16, seconds: u64| Step {
             weight: Weight(weight),
+            min: Duration::from_secs(seconds),
             max: Some(Duration::from_secs(seconds)),
             ..policy.steps[0].clone()
         };

@@ -60,7 +60,7 @@ pub(super) async fn make_link(
         return Err(crate::ports::StoreError::NotFound(format!("rollout {}", rollout.id)).into());
     }
     principal.note("approval_link", &format!("{gate} of {} for {person}", rollout.id));
-    principal.allow(Permission::Operate, &rollout.target)?;
+    principal.allow(Permission::Administer, &rollout.target)?;
     let asked = approval(&rollout, &gate)?;
     let Some(secret) = api.people.link_secret() else { return Err(no_links()) };
     let now = api.handle.clock().wall();
@@ -190,6 +190,10 @@ pub(super) async fn use_link(
     let rollout = api.handle.store().rollout(&RolloutId(claims.rollout.clone())).await?;
     if rollout.phase.is_terminal() {
         return Err(Problem::refused(&rollout.id.0, "the rollout has ended"));
+    }
+    if rollout.gates.states.get(&claims.gate).is_some_and(|state| state.is_late) {
+        let late = "the gate's deadline has passed; who may approve can still do so at the page";
+        return Err(Problem::refused(&rollout.id.0, late));
     }
     let command = Command {
         key: link_key(&claims),

@@ -13,10 +13,10 @@ use super::access::{Permission, Principal};
 use super::problem::Problem;
 use super::views::gates::{IncomingItem, IncomingView};
 use crate::config::IncomingAction;
-use crate::core::rollout::{Command, CommandKind};
-use crate::ports::RolloutFilter;
+use crate::core::rollout::{Command, CommandKind, RolloutId};
+use crate::ports::StoreError;
 
-/// Alerts of one call that are looked at.
+/// Firing alerts of one call that are followed; the rest comes again with the next call.
 const MOST_ALERTS: usize = 500;
 
 /// Largest body, in bytes: a group has many alerts when much is wrong.
@@ -29,7 +29,6 @@ pub(super) struct AlertmanagerBody {
     #[schema(pattern = "^4$")]
     version: String,
     /// The group's alerts.
-    #[schema(max_items = 500)]
     alerts: Vec<Alert>,
 }
 
@@ -68,15 +67,20 @@ pub(super) async fn alertmanager(
     if body.version != "4" {
         return Err(Problem::field("version", "`version` must be 4, the form of Alertmanager's webhook"));
     }
-    if body.alerts.len() > MOST_ALERTS {
-        return Err(Problem::field("alerts", format!("`alerts` must have at most {MOST_ALERTS} items")));
-    }
     principal.note("hook.alertmanager", &format!("{} alerts", body.alerts.len()));
     let mut items = Vec::new();
-    for alert in body.alerts.iter().filter(|alert| alert.status == "firing") {
-        items.extend(follow(&api, &principal, alert).await?);
+    let mut refused = None;
+    for alert in body.alerts.iter().filter(|alert| alert.status == "firing").take(MOST_ALERTS) {
+        // One that cannot be followed keeps no other one from being followed.
+        match follow(&api, &principal, alert).await {
+            Ok(done) => items.extend(done),
+            Err(problem) => refused = Some(problem),
+        }
     }
-    Ok(Json(IncomingView { items }))
+    match refused {
+        Some(problem) => Err(problem),
+        None => Ok(Json(IncomingView { items })),
+    }
 }
 
 async fn follow(api: &Api, principal: &Principal, alert: &Alert) -> Result<Option<IncomingItem>, Problem> {
@@ -86,24 +90,17 @@ async fn follow(api: &Api, principal: &Principal, alert: &Alert) -> Result<Optio
     if !principal.sees(target) {
         return Ok(None);
     }
-    let filter = RolloutFilter {
-        target: Some(target.clone()),
-        active: Some(true),
-        limit: 10,
-        ..RolloutFilter::default()
-    };
-    let rollouts = api.handle.store().rollouts(&filter).await?;
-    let Some(rollout) = rollouts.iter().find(|rollout| rollout.phase.name() != "scheduled") else {
-        return Ok(None);
-    };
+    let Some(id) = active(&api, target).await? else { return Ok(None) };
+    let rollout = api.handle.store().rollout(&id).await?;
     principal.allow(Permission::Operate, target)?;
     let name = alert.labels.get("alertname").map_or("an alert", String::as_str);
     let text = alert.annotations.get("summary").or(alert.annotations.get("description"));
     let reason: String =
         format!("alert {name} fires: {}", text.map_or("", String::as_str)).chars().take(500).collect();
+    // Past a point of no return an alert is no person who decides.
     let (kind, word) = match action {
-        IncomingAction::Pause => (CommandKind::Pause, "pause"),
-        IncomingAction::Rollback => (CommandKind::Rollback, "rollback"),
+        IncomingAction::Rollback if rollout.gates.no_return.is_none() => (CommandKind::Rollback, "rollback"),
+        IncomingAction::Rollback | IncomingAction::Pause => (CommandKind::Pause, "pause"),
     };
     // The same alert comes again and again while it fires.
     let key = format!(
@@ -121,6 +118,15 @@ async fn follow(api: &Api, principal: &Principal, alert: &Alert) -> Result<Optio
     };
     api.handle.command(&rollout.id, command).await?;
     Ok(Some(IncomingItem { rollout: rollout.id.0.clone(), command: word.to_owned(), alert: name.to_owned() }))
+}
+
+/// The rollout that has the target.
+async fn active(api: &Api, target: &str) -> Result<Option<RolloutId>, Problem> {
+    match api.handle.store().target(target).await {
+        Ok(target) => Ok(target.active),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn printable(text: &str) -> String {

@@ -27,6 +27,10 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
         PolicyCommand::Show { policy, .. } if Path::new(&policy).exists() => {
             Ok(show_file(PathBuf::from(policy), global.output))
         }
+        PolicyCommand::Show { policy, resolved: true } if policy.contains(['/', '.']) => {
+            complain(&format!("{policy}: there is no such file"));
+            Ok(Exit::Usage)
+        }
         // What the daemon has is resolved.
         PolicyCommand::Show { policy, .. } => {
             let view = Client::of(global)?.policy(&policy).await?;

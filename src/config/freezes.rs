@@ -22,11 +22,17 @@ fn freeze(fields: &Fields<'_>, id: String) -> Option<Freeze> {
     let zone = fields.or("time_zone", "UTC".to_owned(), |f| window::time_zone(&f));
     let time = window::closed_time(fields);
     let (targets, zone, time) = (targets?, zone?, time?);
+    let Some((from, until)) = calendar::moments(&zone, &time.from, &time.until) else {
+        if let Some(field) = fields.get("until") {
+            field.problem(format!("`{}` is too far away", time.until), "a year before 9999");
+        }
+        return None;
+    };
     Some(Freeze {
         id,
         targets,
-        from: calendar::moment(&zone, &time.from)?,
-        until: Some(calendar::moment(&zone, &time.until)?),
+        from,
+        until: Some(until),
         why: time.why,
         by: Freeze::PLANNED_BY.to_owned(),
         ended: None,

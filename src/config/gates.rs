@@ -41,7 +41,12 @@ fn gate(field: &Field<'_>, steps: Option<&[Step]>) -> Option<Gate> {
             "`during` only with health, alerts, window, metric or slo",
         );
     }
-    let deadline = fields.maybe("deadline", |f| f.duration(MINUTE..=MONTH));
+    let deadline = fields.maybe("deadline", |f| {
+        if before == Some(Before::During) {
+            f.problem("a gate that is asked all along is never over, and has no deadline", "no `deadline`");
+        }
+        f.duration(MINUTE..=MONTH)
+    });
     let at_deadline = fields.or("at_deadline", GateOutcome::Hold, |f| {
         if fields.get("deadline").is_none() {
             f.problem(

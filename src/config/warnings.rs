@@ -149,7 +149,12 @@ fn by_chance(guardrail: &Guardrail, field: &str, warn: Warn<'_>) {
             bad.floor() + 1.0,
             guardrail.min_requests
         );
-        warn(field, message, &format!("at least {:.0}, which are {FEWEST_BAD} bad ones", FEWEST_BAD / limit));
+        let enough = (FEWEST_BAD / limit * (1.0 - 1e-9)).ceil();
+        let expected = match enough.is_finite() {
+            true => format!("at least {enough}, of which {FEWEST_BAD} are bad at the limit"),
+            false => "a limit above 0%".to_owned(),
+        };
+        warn(field, message, &expected);
     }
 }
 

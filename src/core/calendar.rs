@@ -199,11 +199,14 @@ fn local(text: &str) -> Option<DateTime> {
     if !text.is_ascii() || has_offset(text) { None } else { text.parse().ok() }
 }
 
-/// The moment at which the zone's clock shows the local time: the first one where it does so twice, the jump
-/// where the clock skips it. `None` if the zone is not known or the time cannot be read.
-pub fn moment(zone: &str, shown: &str) -> Option<Timestamp> {
-    let shown = local(shown)?.to_zoned(time_zone(zone)?).ok()?;
-    Some(Timestamp(shown.timestamp().as_millisecond()))
+/// The moments between which the zone's clock shows a time from `from` to `until`: where it shows one of them
+/// twice, from the first and to the last; where it skips one, around the jump. `None` if the zone is not known or
+/// a time cannot be read, or is too far away.
+pub fn moments(zone: &str, from: &str, until: &str) -> Option<(Timestamp, Timestamp)> {
+    let zone = time_zone(zone)?;
+    let from = zone.to_ambiguous_timestamp(local(from)?).earlier().ok()?;
+    let until = zone.to_ambiguous_timestamp(local(until)?).later().ok()?;
+    Some((Timestamp(from.as_millisecond()), Timestamp(until.as_millisecond())))
 }
 
 /// Whether `from` and `until` are local times, and the second is the later one; `None` if one cannot be read.

@@ -15,6 +15,19 @@ pub const DIGEST: &str = "#digest";
 /// Follows a channel's name in the queue of what waits for the end of quiet hours.
 pub const QUIET: &str = "#quiet";
 
+/// The most urgent first.
+const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
+/// The kinds that page: each may have opened an incident.
+const TRIGGERS: [NoticeKind; 7] = [
+    NoticeKind::RollbackStarted,
+    NoticeKind::Unconfirmed,
+    NoticeKind::Failed,
+    NoticeKind::NotVerified,
+    NoticeKind::Held,
+    NoticeKind::Gate,
+    NoticeKind::Alert,
+];
+
 /// Who is told what, and when.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Routing {
@@ -61,7 +74,7 @@ pub struct DailyTime {
     pub zone: Zone,
 }
 
-/// A time of some days of the week in which channels are told nothing that is not critical.
+/// A time of some days of the week in which channels are told only what is critical or about an incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuietHours {
     /// The channels.
@@ -110,28 +123,21 @@ impl Routing {
         Routing { channels: channels.into_iter().collect(), rules: None, quiet: Vec::new() }
     }
 
-    /// Where a notice goes, each channel once.
+    /// Where a notice goes, each channel once. What is about an incident never waits: a resolve must not
+    /// overtake its trigger, and queues keep the order.
     pub fn routes(&self, notice: &Notice, now: Timestamp) -> Vec<Route> {
-        let mut found = self.destinations(notice, notice.severity);
-        let mut urgent = match notice.severity {
-            Severity::Critical => found.iter().map(|(channel, _)| channel.clone()).collect(),
-            _ => Vec::new(),
-        };
-        // Who was woken up hears that it is over, however little that matters to others.
-        let step = notice.incident.as_ref().map(|incident| incident.step);
-        if matches!(step, Some(IncidentStep::Acknowledge | IncidentStep::Resolve)) {
-            for (channel, digest) in self.destinations(notice, Severity::Critical) {
-                urgent.push(channel.clone());
-                add(&mut found, channel, digest);
-            }
+        let mut found = self.destinations(notice, notice.kind, notice.severity);
+        if ends_or_is_taken(notice) {
+            self.add_triggered(notice, &mut found);
         }
+        let waits = notice.incident.is_none();
         found
             .into_iter()
             .map(|(channel, digest)| match digest {
-                Some(daily) => {
+                Some(daily) if waits => {
                     Route { queue: format!("{channel}{DIGEST}"), due: Some(daily.next(now)), channel }
                 }
-                None => match self.quiet_until(&channel, now).filter(|_| !urgent.contains(&channel)) {
+                _ => match self.quiet_until(&channel, now).filter(|_| waits && !is_critical(notice)) {
                     Some(until) => Route { queue: format!("{channel}{QUIET}"), due: Some(until), channel },
                     None => Route { queue: channel.clone(), due: None, channel },
                 },
@@ -139,12 +145,30 @@ impl Routing {
             .collect()
     }
 
-    fn destinations(&self, notice: &Notice, severity: Severity) -> Vec<(String, Option<DailyTime>)> {
+    /// Adds every channel that may have got the incident's trigger. Which kind and severity that had, and
+    /// which channels keep incidents, is not known here: rather one message more than an incident that stays
+    /// open.
+    fn add_triggered(&self, notice: &Notice, found: &mut Vec<(String, Option<DailyTime>)>) {
+        for severity in SEVERITIES {
+            for kind in TRIGGERS {
+                for (channel, digest) in self.destinations(notice, kind, severity) {
+                    add(found, channel, digest);
+                }
+            }
+        }
+    }
+
+    fn destinations(
+        &self,
+        notice: &Notice,
+        kind: NoticeKind,
+        severity: Severity,
+    ) -> Vec<(String, Option<DailyTime>)> {
         let everywhere = || self.channels.iter().map(|channel| (channel.clone(), None)).collect();
         let Some(rules) = &self.rules else { return everywhere() };
         let mut found = Vec::new();
         let mut taken = false;
-        for rule in rules.iter().filter(|rule| rule.holds(notice, severity)) {
+        for rule in rules.iter().filter(|rule| rule.holds(notice, kind, severity)) {
             taken = true;
             for to in &rule.to {
                 add(&mut found, to.channel.clone(), to.digest.clone());
@@ -173,6 +197,16 @@ impl Routing {
     }
 }
 
+fn is_critical(notice: &Notice) -> bool {
+    notice.severity == Severity::Critical
+}
+
+/// Whether somebody has taken the notice's incident over, or it is at its end.
+fn ends_or_is_taken(notice: &Notice) -> bool {
+    let step = notice.incident.as_ref().map(|incident| incident.step);
+    matches!(step, Some(IncidentStep::Acknowledge | IncidentStep::Resolve))
+}
+
 /// At once is more than once a day.
 fn add(found: &mut Vec<(String, Option<DailyTime>)>, channel: String, digest: Option<DailyTime>) {
     match found.iter_mut().find(|(known, _)| *known == channel) {
@@ -183,10 +217,10 @@ fn add(found: &mut Vec<(String, Option<DailyTime>)>, channel: String, digest: Op
 }
 
 impl Rule {
-    fn holds(&self, notice: &Notice, severity: Severity) -> bool {
+    fn holds(&self, notice: &Notice, kind: NoticeKind, severity: Severity) -> bool {
         let environment = notice.environment.as_ref();
         self.severities.as_ref().is_none_or(|severities| severities.contains(&severity))
-            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&notice.kind))
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
             && self.services.holds(&notice.target)
             && self
                 .environments

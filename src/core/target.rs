@@ -1,7 +1,7 @@
 //! The target: what is steered. It outlives rollouts, holds the wanted split with its generation, and
 //! knows what the data plane was last seen to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -218,8 +218,8 @@ pub struct Incident {
     pub opened_at: Timestamp,
     /// The rollout that it is about.
     pub rollout: RolloutId,
-    /// What it is about.
-    pub cause: IncidentCause,
+    /// What it is about; it is over when nothing of it is left.
+    pub causes: BTreeSet<IncidentCause>,
     /// Who has taken it over.
     pub acknowledged_by: Option<String>,
 }
@@ -231,14 +231,16 @@ impl Incident {
     }
 }
 
-/// What an incident is about; a graver one replaces a lesser one under the same key.
+/// What an incident is about, the gravest last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentCause {
     /// There is no data.
     Blind,
-    /// A gate or a hook needs a person.
+    /// A gate needs a person.
     Gate,
+    /// A hook has failed, or nobody knows what it did.
+    Hook,
     /// The split is not confirmed.
     Unconfirmed,
     /// The release was taken back, or ought to be.

@@ -15,7 +15,7 @@ use crate::core::target::Weight;
 use crate::ports::{Died, GateRequest};
 
 /// Longest time that a check may take, whatever it says itself.
-const LONGEST: Duration = Duration::from_secs(6 * 3600);
+const LONGEST: Duration = Duration::from_secs(7 * 3600);
 /// Between two questions of a check that has no time of its own.
 const POLL: Duration = Duration::from_secs(10);
 
@@ -115,7 +115,13 @@ impl Engine {
                     "its check ended in an unexpected way, and what it did is not known.".to_owned(),
                 )
             });
-            self.take(slot, Event::Gate { gate, answer }, BTreeMap::new(), None).await?;
+            let event = Event::Gate { gate: gate.clone(), answer: answer.clone() };
+            let stored = self.take(slot, event, BTreeMap::new(), None).await?;
+            let later = slot.outdated || slot.unsaved.is_some() || !self.parts.handle.is_ready();
+            if !stored && later {
+                // The store was away, or had something newer: what was said is taken in then.
+                slot.asking.tasks.insert(gate, tokio::spawn(async move { answer }));
+            }
         }
         Ok(())
     }
@@ -166,7 +172,12 @@ impl Engine {
         let gatekeeper = self.parts.gatekeeper.clone();
         let task = tokio::spawn(async move {
             let answer = timeout(LONGEST, gatekeeper.ask(&request)).await;
-            answer.unwrap_or_else(|_| GateAnswer::Fault("no answer in time".to_owned()))
+            answer.unwrap_or_else(|_| match request.gate.check.is_once() {
+                true => {
+                    GateAnswer::Lost("it gave no answer in time, and what it did is not known.".to_owned())
+                }
+                false => GateAnswer::Fault("no answer in time".to_owned()),
+            })
         });
         slot.asking.tasks.insert(name, task);
         Ok(())
@@ -177,7 +188,8 @@ impl Engine {
         let Some(active) = &slot.active else { return Ok(()) };
         let now = self.clock().wall();
         let why = self.parts.handle.frozen(&slot.target.name, now);
-        if why.is_some() != active.rollout.holds.contains(&Hold::Freeze) {
+        let is_known = why.is_some() || self.parts.handle.knows_freezes();
+        if is_known && why.is_some() != active.rollout.holds.contains(&Hold::Freeze) {
             self.take(slot, Event::Freeze(why), BTreeMap::new(), None).await?;
         }
         Ok(())

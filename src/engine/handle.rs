@@ -37,6 +37,8 @@ struct Inner {
     loaded: AtomicBool,
     storing: AtomicBool,
     freezes: RwLock<Vec<Freeze>>,
+    /// Whether the ordered freezes were ever read.
+    knows_freezes: AtomicBool,
     planned: OnceLock<Vec<Freeze>>,
 }
 
@@ -100,6 +102,7 @@ impl Handle {
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
                 freezes: RwLock::default(),
+                knows_freezes: AtomicBool::new(false),
                 planned: OnceLock::new(),
             }),
         }
@@ -172,7 +175,13 @@ impl Handle {
     pub async fn load_freezes(&self) {
         if let Ok(freezes) = self.inner.store.freezes(true, MOST_FREEZES).await {
             *self.inner.freezes.write().unwrap_or_else(PoisonError::into_inner) = freezes;
+            self.inner.knows_freezes.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether it is known what is frozen; before that nothing may be taken for thawed.
+    pub fn knows_freezes(&self) -> bool {
+        self.inner.knows_freezes.load(Ordering::Acquire)
     }
 
     /// Why a target is frozen, if it is.

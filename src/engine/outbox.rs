@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::core::routing::{DIGEST, channel_of};
 use crate::core::time::Timestamp;
-use crate::ports::{Delivery, Died, Digest, NotifyError, OutboxEntry, StoreError};
+use crate::ports::{Delivery, Died, Digest, Notifier, NotifyError, OutboxEntry, StoreError};
 use crate::telemetry;
 
 /// Entries of a queue that are taken at once.
@@ -140,7 +140,7 @@ impl Engine {
                 false => self.dispatch_one(&entry).await?,
             };
             any |= done;
-            // A digest's delivery has all that were due with it.
+            // A digest's delivery has all that were due with it, but for what came meanwhile.
             if !done || is_digest {
                 stopped = Some(entry.channel);
             }
@@ -188,6 +188,7 @@ impl Engine {
             }
         };
         let channel = channel_of(&entry.channel);
+        let last = group.newest.last().map_or(group.first, |entry| entry.id);
         let more = group.count.saturating_sub(group.newest.len() as u64);
         let digest = Digest {
             key: format!("digest/{channel}/{}", group.first),
@@ -200,13 +201,13 @@ impl Engine {
             Some(notifier) => {
                 self.pass("before_deliver")?;
                 let result =
-                    timeout(self.parts.options.call_deadline, notifier.deliver_digest(&digest)).await;
+                    timeout(self.patience(notifier.as_ref()), notifier.deliver_digest(&digest)).await;
                 self.judge(entry, &digest.key, result.unwrap_or_else(|_| Err(late())))
             }
         };
         measure(&entry.channel, &delivery);
         self.pass("delivered")?;
-        let settled = self.store().outbox_settle_group(&entry.channel, entry.due, &delivery).await;
+        let settled = self.store().outbox_settle_group(&entry.channel, entry.due, last, &delivery).await;
         if let Err(error) = settled {
             tracing::warn!(%error, "a digest could not be written down; it comes again");
             return Ok(false);
@@ -223,10 +224,17 @@ impl Engine {
             return Ok(Some(gone()));
         };
         self.pass("before_deliver")?;
-        let result = timeout(self.parts.options.call_deadline, notifier.deliver(&entry.notice))
+        let result = timeout(self.patience(notifier.as_ref()), notifier.deliver(&entry.notice))
             .await
             .unwrap_or_else(|_| Err(late()));
         Ok(Some(self.judge(entry, &entry.notice.key, result)))
+    }
+
+    /// How long a delivery may take. The channel's own deadline comes first, for it says more.
+    fn patience(&self, notifier: &dyn Notifier) -> Duration {
+        let usual = self.parts.options.call_deadline;
+        let longest = notifier.longest();
+        if longest.is_zero() { usual } else { usual.max(longest + Duration::from_secs(1)) }
     }
 
     /// What follows from an answer.

@@ -25,6 +25,8 @@ impl Engine {
     /// [`Died`] if a failpoint says so.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
         self.announce();
+        // Before anything moves: a freeze that was ordered before a restart holds from the first step on.
+        self.parts.handle.load_freezes().await;
         let bound = Arc::new(Semaphore::new(self.parts.options.concurrency));
         let mut tasks = JoinSet::new();
         let mut pokes = BTreeMap::new();

@@ -132,6 +132,8 @@ impl Engine {
         if slot.outdated && !self.reload(slot).await {
             return self.drive_later(slot).await;
         }
+        // Before commands, so that none passes a freeze that has begun since the last step.
+        self.freeze(slot).await?;
         if std::mem::take(&mut slot.asked) {
             self.take_commands(slot).await?;
             self.begin_scheduled(slot).await?;
@@ -243,7 +245,10 @@ impl Engine {
         }
         // A rollout that ended as failed left its incident open until the router follows.
         let safe = target.in_force(Proxies::All);
-        let over = target.incident.take_if(|incident| safe && incident.cause == IncidentCause::Failed);
+        let over = target.incident.take_if(|incident| {
+            let causes = &incident.causes;
+            safe && causes.contains(&IncidentCause::Failed) && !causes.contains(&IncidentCause::NotVerified)
+        });
         self.take_target(slot, target, over).await
     }
 

@@ -97,6 +97,10 @@ impl Notifier for Alertmanager {
         self.http.deliver(self.http.post(&self.url).json(&json!([alert]))).await?;
         Ok(())
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 impl Alertmanager {

@@ -126,6 +126,10 @@ impl Notifier for Email {
         }
         Ok(())
     }
+
+    fn longest(&self) -> Duration {
+        self.config.deadline
+    }
 }
 
 impl Email {

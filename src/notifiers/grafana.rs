@@ -85,6 +85,10 @@ impl Notifier for Grafana {
             false => Err(NotifyError::again("the receiver's answer names no annotation")),
         }
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 /// What ends a rollout.

@@ -17,10 +17,13 @@ const MOST_BODY: usize = 64 * 1024;
 const MOST_PATIENCE: Duration = Duration::from_secs(3600);
 /// Of what came back, so many characters are kept.
 const MOST_DETAIL: usize = 300;
+/// A piece of a secret URL is taken out wherever it stands, if it has so many bytes.
+const LEAST_PIECE: usize = 8;
 
 /// A client that keeps its secrets out of what it tells.
 pub(super) struct Http {
     client: Client,
+    deadline: Duration,
     secrets: Vec<SecretString>,
 }
 
@@ -45,7 +48,12 @@ impl Http {
             .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| NotifierBuildError(format!("the HTTP client: {error}")))?;
-        Ok(Http { client, secrets })
+        Ok(Http { client, deadline, secrets: with_parts(&secrets) })
+    }
+
+    /// How long one call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// A request with a JSON body.
@@ -85,12 +93,11 @@ impl Http {
             return Ok(());
         }
         let retry = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-        let told = String::from_utf8_lossy(&answer.body);
-        let detail = match text::line(&told, MOST_DETAIL) {
+        let detail = match self.told(answer) {
             told if told.is_empty() => format!("the receiver answered with status {status}"),
             told => format!("the receiver answered with status {status}: {told}"),
         };
-        Err(NotifyError { retry, detail: self.clean(&detail), after: answer.after })
+        Err(NotifyError { retry, detail, after: answer.after })
     }
 
     /// Sends; everything but 2xx is an error.
@@ -103,10 +110,15 @@ impl Http {
     /// The answer's JSON; anything else comes from something between, and is tried again.
     pub fn json(&self, answer: &Answer) -> Result<Value, NotifyError> {
         serde_json::from_slice(&answer.body).map_err(|_| {
-            let told = text::line(&String::from_utf8_lossy(&answer.body), MOST_DETAIL);
+            let told = self.told(answer);
             let detail = format!("the receiver answered with status {} and no JSON: {told}", answer.status);
-            NotifyError { retry: true, detail: self.clean(&detail), after: answer.after }
+            NotifyError { retry: true, detail, after: answer.after }
         })
+    }
+
+    /// The head of what was answered. The secrets go first: half of one is one too.
+    fn told(&self, answer: &Answer) -> String {
+        text::line(&self.clean(&String::from_utf8_lossy(&answer.body)), MOST_DETAIL)
     }
 
     /// The text without the secrets.
@@ -122,6 +134,32 @@ pub(super) fn clean(told: &str, secrets: &[SecretString]) -> String {
         clean = clean.replace(secret, "***");
     }
     text::line(&clean, 2 * MOST_DETAIL)
+}
+
+/// The secrets with their parts that are secrets too, the longest first: none hides in the rest of another.
+fn with_parts(secrets: &[SecretString]) -> Vec<SecretString> {
+    let mut all: Vec<String> = Vec::new();
+    for secret in secrets.iter().map(ExposeSecret::expose_secret) {
+        all.push(secret.to_owned());
+        all.extend(parts(secret));
+    }
+    all.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    all.into_iter().map(SecretString::from).collect()
+}
+
+/// Of a URL what follows the host, and its long pieces; of `Bearer abc` what follows the scheme.
+fn parts(secret: &str) -> Vec<String> {
+    let url = url::Url::parse(secret).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        let value = secret.trim().split_once(char::is_whitespace).map(|(_, value)| value.trim().to_owned());
+        return value.into_iter().collect();
+    };
+    let path = url.path().to_owned();
+    let whole = url.query().map_or_else(|| path.clone(), |query| format!("{path}?{query}"));
+    let pieces = whole.split(['/', '?', '&', '=']).filter(|piece| piece.len() >= LEAST_PIECE);
+    let mut parts: Vec<String> = pieces.map(str::to_owned).collect();
+    parts.extend([whole, path]);
+    parts
 }
 
 /// An error with its causes.
@@ -174,5 +212,34 @@ mod tests {
     fn secrets_are_taken_out() {
         let secrets = [SecretString::from("abcd-secret".to_owned())];
         assert_eq!(clean("key abcd-secret is unknown", &secrets), "key *** is unknown");
+    }
+
+    fn http(secret: &str) -> Http {
+        let secrets = vec![SecretString::from(secret.to_owned())];
+        Http::new(Duration::from_secs(1), HeaderMap::new(), secrets).unwrap()
+    }
+
+    #[test]
+    fn parts_of_secrets_are_taken_out() {
+        let url = http("https://hooks.example.com/in/T0123456/B0123456?sig=abcdefgh");
+        for (told, clean) in [
+            ("no https://hooks.example.com/in/T0123456/B0123456?sig=abcdefgh", "no ***"),
+            ("no POST /in/T0123456/B0123456?sig=abcdefgh here", "no POST *** here"),
+            ("no /in/T0123456/B0123456 here", "no *** here"),
+            ("B0123456 is revoked, in a word", "*** is revoked, in a word"),
+            ("abcdefgh does not sign", "*** does not sign"),
+        ] {
+            assert_eq!(url.clean(told), clean);
+        }
+        assert_eq!(http("https://hooks.example.com/").clean("GET / and /"), "GET / and /");
+        assert_eq!(http("Bearer abc-def").clean("abc-def is unknown"), "*** is unknown");
+    }
+
+    #[test]
+    fn secrets_are_taken_out_before_the_answer_is_cut() {
+        let body = format!("{} abcd-secret", "x".repeat(MOST_DETAIL - 8)).into_bytes();
+        let answer = Answer { status: StatusCode::BAD_REQUEST, body, after: None };
+        let error = http("abcd-secret").check(&answer).unwrap_err();
+        assert!(error.detail.ends_with("x ***"), "{}", error.detail);
     }
 }

@@ -80,6 +80,10 @@ impl Notifier for Opsgenie {
             false => Err(NotifyError::again("the receiver's answer names no request")),
         }
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 impl Opsgenie {

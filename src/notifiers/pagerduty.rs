@@ -67,20 +67,21 @@ struct Pagerduty {
 #[async_trait]
 impl Notifier for Pagerduty {
     async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError> {
-        let (path, mut body) = match &notice.incident {
-            Some(change) => ("/v2/enqueue", self.event(notice, change)),
-            None if is_change(notice.kind) => ("/v2/change/enqueue", self.change(notice)),
-            None => return Ok(()),
+        let change = || self.send(notice, "/v2/change/enqueue", self.change(notice));
+        let Some(incident) = &notice.incident else {
+            return if is_change(notice.kind) { change().await } else { Ok(()) };
         };
-        if body.to_string().len() > MOST_BODY {
-            // The summary says it; the details are a help.
-            body["payload"]["custom_details"] = json!({ "sentence": text::cut(&notice.sentence, 1000) });
+        self.send(notice, "/v2/enqueue", self.event(notice, incident)).await?;
+        // After it: a second try resolves again, which changes nothing.
+        match incident.step == IncidentStep::Resolve && is_change(notice.kind) {
+            true => change().await,
+            false => Ok(()),
         }
-        let answer = self.http.deliver(self.http.post(&format!("{}{path}", self.base)).json(&body)).await?;
-        match answer.status.as_u16() {
-            202 => Ok(()),
-            other => Err(NotifyError::again(format!("the receiver answered with status {other}, not 202"))),
-        }
+    }
+
+    /// An incident's event, and the change event.
+    fn longest(&self) -> Duration {
+        2 * self.http.deadline()
     }
 }
 
@@ -93,6 +94,18 @@ fn is_change(kind: NoticeKind) -> bool {
 }
 
 impl Pagerduty {
+    async fn send(&self, notice: &Notice, path: &str, mut body: Value) -> Result<(), NotifyError> {
+        if body.to_string().len() > MOST_BODY {
+            // The summary says it; the details are a help.
+            body["payload"]["custom_details"] = json!({ "sentence": text::cut(&notice.sentence, 1000) });
+        }
+        let answer = self.http.deliver(self.http.post(&format!("{}{path}", self.base)).json(&body)).await?;
+        match answer.status.as_u16() {
+            202 => Ok(()),
+            other => Err(NotifyError::again(format!("the receiver answered with status {other}, not 202"))),
+        }
+    }
+
     fn event(&self, notice: &Notice, change: &IncidentChange) -> Value {
         let mut event = json!({
             "routing_key": self.routing_key.expose_secret(),
@@ -173,7 +186,12 @@ impl Pagerduty {
 
     fn links(&self, notice: &Notice) -> Value {
         let links = self.words.links(notice);
-        let entries = [(links.rollout, "Rollout"), (links.report, "Report"), (links.runbook, "Runbook")];
+        let entries = [
+            (links.rollout, "Rollout"),
+            (links.report, "Report"),
+            (links.chart, "Charts"),
+            (links.runbook, "Runbook"),
+        ];
         entries
             .into_iter()
             .filter_map(|(href, text)| href.map(|href| json!({"href": href, "text": text})))

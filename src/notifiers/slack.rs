@@ -113,6 +113,10 @@ impl Notifier for Hook {
         }
         refusal(&self.http, &answer).map(|_| ())
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 /// What the Web API answered; `ok: false` is an error also with status 200.
@@ -126,7 +130,7 @@ fn refusal(http: &Http, answer: &Answer) -> Result<Value, NotifyError> {
     };
     Err(NotifyError {
         retry: PASSING.contains(&error),
-        detail: http.clean(&format!("the receiver refused: {}", text::line(error, 200))),
+        detail: format!("the receiver refused: {}", text::line(&http.clean(error), 200)),
         after: answer.after,
     })
 }
@@ -171,6 +175,11 @@ impl Notifier for Api {
             Err(error) if is_gone(&error) => Ok(()),
             other => other,
         }
+    }
+
+    /// The message, and the thread's first one.
+    fn longest(&self) -> Duration {
+        2 * self.http.deadline()
     }
 }
 

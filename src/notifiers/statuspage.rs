@@ -14,10 +14,8 @@ use serde_json::{Value, json};
 use super::http::Http;
 use super::webhook::read_headers;
 use super::{Address, NotifierBuildError, text};
-use crate::core::policy::Severity;
-use crate::core::rollout::{Figure, Notice, NoticeKind};
-use crate::core::time::Timestamp;
-use crate::messages::Words;
+use crate::core::rollout::{IncidentChange, IncidentStep, Notice, NoticeKind};
+use crate::messages::{Words, sample};
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -84,6 +82,10 @@ impl Notifier for Statuspage {
         self.http.deliver(request.body(body)).await?;
         Ok(())
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 /// The body for a notice. Fields that do not exist are errors, and so is what is no JSON.
@@ -124,36 +126,44 @@ fn fields(notice: &Notice, words: &Words) -> Value {
     })
 }
 
-/// Says what is wrong with a template, by rendering it for a notice that has everything and for one that
-/// has little.
+/// Says what is wrong with a template, by rendering it for notices of every kind, with and without what
+/// not every notice has: it must not fail at the first real rollback.
 ///
 /// # Errors
 /// What is wrong.
 pub fn check(template: &str) -> Result<(), String> {
-    let bare = Notice::new(
-        "r1/1".to_owned(),
-        NoticeKind::Started,
-        Severity::Low,
-        Timestamp(1_700_000_000_000),
-        "A sentence with \"quotes\".".to_owned(),
-    );
-    let figure = Figure {
-        metric: "errors".to_owned(),
-        verdict: "worse".to_owned(),
-        canary: Some("2.7%".to_owned()),
-        baseline: Some("0.4%".to_owned()),
-        ratio: Some([3.1, 6.9, 15.0]),
-    };
-    let full = Notice {
-        stable_version: Some("v1".to_owned()),
-        environment: Some("production".to_owned()),
-        step: Some((1, 4)),
-        figures: vec![figure],
-        ..bare.clone()
-    };
-    let words = Words::default();
-    render(template, &bare, &words)?;
-    render(template, &full, &words).map(|_| ())
+    let public_url = Some("https://serin.example.com".to_owned());
+    let linked = Words { public_url, ..Words::default() };
+    for kind in NoticeKind::ALL {
+        let full = sample(kind);
+        render(template, &bare(&full), &Words::default())?;
+        for notice in with_and_without(&full) {
+            render(template, &notice, &linked)?;
+            render(template, &Notice { runbook: None, ..notice }, &Words::default())?;
+        }
+    }
+    Ok(())
+}
+
+/// A notice with as little as there can be, such as a digest.
+fn bare(full: &Notice) -> Notice {
+    let sentence = "A sentence with \"quotes\".".to_owned();
+    Notice::new(full.key.clone(), full.kind, full.severity, full.at, sentence)
+}
+
+/// The notice with each step of an incident and none, a reason and none, a time to begin at and none.
+fn with_and_without(full: &Notice) -> Vec<Notice> {
+    let of_step = |step| full.incident.clone().map(|incident| IncidentChange { step, ..incident });
+    let steps = [IncidentStep::Trigger, IncidentStep::Acknowledge, IncidentStep::Resolve];
+    let mut all = Vec::new();
+    for incident in steps.into_iter().map(of_step).chain([None]) {
+        for reason in [full.reason, None] {
+            for begins_at in [full.begins_at, None] {
+                all.push(Notice { incident: incident.clone(), reason, begins_at, ..full.clone() });
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -168,6 +178,10 @@ mod tests {
             ("{\"a\": {{ colour }}}", "undefined"),
             ("{\"a\": \"{{ title }}\"}", "quotes"),
             ("{\"a\": {{ title }", "fails"),
+            ("{\"a\": {{ incident.key }}}", "undefined"),
+            (r#"{"a": {% if kind == "verified" %}{{ colour }}{% else %}1{% endif %}}"#, "undefined"),
+            (r#"{"a": {% if links.rollout %}1{% endif %}}"#, "JSON"),
+            (r#"{"a": {% if incident and not reason %}{% else %}1{% endif %}}"#, "JSON"),
             ("{% for a in range(9999) %}{% for b in range(9999) %}1{% endfor %}{% endfor %}", "fuel"),
         ] {
             let told = check(template).unwrap_err();

@@ -56,6 +56,10 @@ impl Notifier for Teams {
         self.http.deliver(self.http.post(self.url.expose_secret()).json(&body)).await?;
         Ok(())
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 /// The message with as many figures and as much text as fit.

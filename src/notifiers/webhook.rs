@@ -118,6 +118,10 @@ impl Notifier for Webhook {
         self.http.deliver(request.body(body)).await?;
         Ok(())
     }
+
+    fn longest(&self) -> Duration {
+        self.http.deadline()
+    }
 }
 
 impl Webhook {

@@ -359,6 +359,7 @@ fn freezes_that_are_none_are_refused() {
         ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: []}", "there is no pattern"),
         ("{from: 2026-12-20, until: 2027-01-04, why: x, targets: [\"a\\nb\"]}", "freezes[0].targets"),
         ("{from: 2026-12-20, until: 2027-01-04, why: x, target: shop}", "targets"),
+        ("{from: 2026-12-20, until: 9999-12-31, why: x}", "`9999-12-31` is too far away"),
     ] {
         let problems = read(&frozen(&format!("  - {freeze}"))).expect_err(freeze).to_string();
         assert!(problems.contains(message) && problems.contains("freezes[0]"), "{freeze}: {problems}");

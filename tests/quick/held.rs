@@ -11,8 +11,8 @@ use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, Usage, Window};
 use serin::core::policy::{GuardrailAction, Policy, Preflight, Verify};
 use serin::core::rollout::{
-    Action, CommandKind, Event, EventKind, Hold, IncidentStep, Notice, NoticeKind, Phase, RolloutId, State,
-    Tick, due_gates, running_gates, transition,
+    Action, CommandKind, Ending, Event, EventKind, Hold, IncidentStep, Notice, NoticeKind, Phase, RolloutId,
+    State, Tick, due_gates, running_gates, transition,
 };
 use serin::core::target::{IncidentCause, ObservedSplit, Split, Weight};
 
@@ -355,7 +355,10 @@ fn a_program_whose_outcome_is_not_known_holds_and_pages() {
     told.healthy(5);
     assert_eq!(told.weight(), Weight::ZERO);
     assert!(due_gates(&told.state.rollout).is_empty(), "it is not run again by itself");
-    assert_eq!(told.state.target.incident.as_ref().map(|i| i.cause), Some(IncidentCause::Gate));
+    assert_eq!(
+        told.state.target.incident.as_ref().map(|i| i.causes.clone()),
+        Some([IncidentCause::Gate].into())
+    );
     told.command("lena", CommandKind::RetryGate { gate: "migrate".to_owned() }).expect("asked anew");
     let due = due_gates(&told.state.rollout);
     assert_eq!((due.len(), due[0].asked), (1, 1), "another question, another key");
@@ -419,6 +422,102 @@ fn past_the_point_of_no_return_a_person_decides() {
     assert_eq!(pages.iter().filter(|(step, _)| *step == IncidentStep::Trigger).count(), 1, "{pages:?}");
     told.command("lena", CommandKind::Rollback).expect("a person may");
     assert_eq!(told.weight(), Weight::ZERO);
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_asked_last_and_binds_from_its_yes() {
+    let migrate =
+        Gate { point_of_no_return: true, ..gate("migrate", Before::Step(percent(25.0)), program()) };
+    let sure = gate("sure", Before::Step(percent(25.0)), approval(&[("lead", 1)], true));
+    let late = gate("late", Before::Promotion, approval(&[("lead", 1)], true));
+    let mut told = Told::begin(with(vec![migrate, sure, late]));
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
+    assert!(due_gates(&told.state.rollout).is_empty(), "nobody has agreed yet");
+    told.command("lena", yes("sure", &["lead"])).expect("a yes");
+    assert_eq!(due_gates(&told.state.rollout)[0].gate.name, "migrate");
+    told.take(Event::GateBegun { gate: "migrate".to_owned() });
+    told.answer("migrate", detail(GateAnswer::Yes));
+    assert_eq!(told.state.rollout.gates.no_return.as_deref(), Some("migrate"));
+    told.until(|state| state.target.wanted.canary == percent(25.0));
+    // A newer release is no person's word either.
+    let newer = RolloutId("r2".to_owned());
+    told.command("ci", CommandKind::Supersede { by: newer }).expect("taken");
+    assert_eq!(told.weight(), percent(25.0));
+    assert!(told.holds(Hold::NoReturn));
+}
+
+#[test]
+fn two_deadlines_at_once_are_one_rollback() {
+    let back = |name: &str| Gate {
+        deadline: Some(secs(30)),
+        at_deadline: GateOutcome::RollBack,
+        ..gate(name, Before::Step(percent(25.0)), approval(&[("lead", 1)], true))
+    };
+    let mut told = Told::begin(with(vec![back("one"), back("two")]));
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
+    told.healthy(4);
+    let rolled_back = matches!(
+        told.state.rollout.phase,
+        Phase::RollingBack { ending: Ending::RolledBack, .. } | Phase::RolledBack { .. }
+    );
+    assert!(rolled_back, "{:?}", told.state.rollout.phase);
+    // Before the start it is over with the first one, too.
+    let early = |name: &str| Gate { before: Before::Start, ..back(name) };
+    let mut told = Told::begin(with(vec![early("one"), early("two")]));
+    told.until(|state| state.rollout.phase.is_terminal());
+    assert_eq!(told.log.iter().filter(|(kind, _)| *kind == EventKind::GateDue).count(), 1, "{:?}", told.log);
+}
+
+#[test]
+fn going_on_without_a_yes_is_not_going_on_against_a_no() {
+    let sure = Gate {
+        deadline: Some(secs(30)),
+        at_deadline: GateOutcome::GoOn,
+        ..gate("sure", Before::Step(percent(25.0)), approval(&[("lead", 1)], true))
+    };
+    let mut told = Told::begin(with(vec![sure]));
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
+    told.command("lena", no("sure", &["lead"])).expect("a no");
+    told.healthy(10);
+    assert_eq!(told.weight(), percent(5.0));
+    // A check that goes on without its yes is not asked any more, so it stays so.
+    let check = Gate {
+        deadline: Some(secs(30)),
+        at_deadline: GateOutcome::GoOn,
+        ..gate("quiet", Before::Step(percent(25.0)), quiet())
+    };
+    let waits = gate("sure", Before::Step(percent(25.0)), approval(&[("lead", 1)], true));
+    let mut told = Told::begin(with(vec![check, waits]));
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
+    told.healthy(5);
+    assert!(due_gates(&told.state.rollout).is_empty());
+}
+
+#[test]
+fn a_program_is_not_run_again_because_somebody_jumps_over_steps() {
+    let mut told = Told::begin(with(vec![gate("migrate", Before::Step(percent(25.0)), program())]));
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
+    told.take(Event::GateBegun { gate: "migrate".to_owned() });
+    told.answer("migrate", GateAnswer::Lost("Serin stopped meanwhile.".to_owned()));
+    told.command("lena", CommandKind::Promote).expect("wanted");
+    assert!(due_gates(&told.state.rollout).is_empty());
+    assert!(matches!(told.state.rollout.gates.states["migrate"].status, GateStatus::Lost { .. }));
+}
+
+#[test]
+fn no_person_and_no_silence_passes_a_gate_that_is_asked_all_along() {
+    let mut told = Told::begin(with(vec![gate("quiet", Before::During, quiet())]));
+    told.until(|state| matches!(state.rollout.phase, Phase::Progressing { .. }));
+    told.healthy(1);
+    told.answer("quiet", detail(GateAnswer::NotYet));
+    told.answer("quiet", detail(GateAnswer::Fault));
+    assert!(told.holds(Hold::Gate), "not to answer takes no word back");
+    told.command("lena", CommandKind::Advance).expect("wanted");
+    told.healthy(3);
+    assert_eq!(told.weight(), percent(5.0));
+    told.answer("quiet", detail(GateAnswer::Yes));
+    told.until(|state| state.target.wanted.canary == percent(25.0));
+    assert!(told.logged("lena said so"), "{:?}", told.log);
 }
 
 #[test]

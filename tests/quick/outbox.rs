@@ -52,6 +52,10 @@ struct Receiver {
     down_until: AtomicI64,
     after: Option<Duration>,
     hangs: bool,
+    /// So long its answer takes.
+    slow: Duration,
+    /// So long it may take, by its own deadline.
+    longest: Duration,
     tried: AtomicUsize,
     got: Mutex<Vec<Notice>>,
     digests: Mutex<Vec<Digest>>,
@@ -77,6 +81,9 @@ impl Notifier for Receiver {
         if self.hangs {
             std::future::pending::<()>().await;
         }
+        if !self.slow.is_zero() {
+            tokio::time::sleep(self.slow).await;
+        }
         self.answer()?;
         self.got.lock().unwrap().push(notice.clone());
         Ok(())
@@ -86,6 +93,10 @@ impl Notifier for Receiver {
         self.answer()?;
         self.digests.lock().unwrap().push(digest.clone());
         Ok(())
+    }
+
+    fn longest(&self) -> Duration {
+        self.longest
     }
 }
 
@@ -114,6 +125,16 @@ async fn engine(
     channels: &[(&str, Arc<Receiver>)],
     gatekeeper: Arc<dyn Gatekeeper>,
 ) -> Engine {
+    engine_with(store, clock, channels, gatekeeper, Options::default()).await
+}
+
+async fn engine_with(
+    store: &MemoryStore,
+    clock: Arc<dyn Clock>,
+    channels: &[(&str, Arc<Receiver>)],
+    gatekeeper: Arc<dyn Gatekeeper>,
+    options: Options,
+) -> Engine {
     let notifiers: BTreeMap<String, Arc<dyn Notifier>> =
         channels.iter().map(|(name, channel)| ((*name).to_owned(), channel.clone() as _)).collect();
     let parts = Parts {
@@ -126,7 +147,7 @@ async fn engine(
         words: Words::default(),
         gatekeeper,
         failpoints: Arc::new(NoFailpoints),
-        options: Options::default(),
+        options,
     };
     Engine::load(parts).await.unwrap()
 }
@@ -254,6 +275,22 @@ async fn a_channel_that_hangs_holds_up_nobody_else() {
     assert_eq!(good.keys(), order);
     shutdown.cancel();
     running.abort();
+}
+
+#[tokio::test]
+async fn a_channel_has_as_long_as_its_own_deadline() {
+    let (store, clock) = (MemoryStore::new(), Arc::new(Hands::default()));
+    let millis = Duration::from_millis;
+    let slow = |longest| Arc::new(Receiver { slow: millis(300), longest, ..Receiver::default() });
+    let (patient, usual) = (slow(millis(2_000)), slow(Duration::ZERO));
+    let channels = [("patient", patient.clone()), ("usual", usual.clone())];
+    let options = Options { call_deadline: millis(50), ..Options::default() };
+    let engine = engine_with(&store, clock, &channels, Arc::new(NoGatekeeper), options).await;
+    for queue in ["patient", "usual"] {
+        put(&store, queue, [of("r1", 1)], None).await;
+    }
+    engine.dispatch_outbox().await.unwrap();
+    assert_eq!((patient.keys().len(), usual.keys().len()), (1, 0));
 }
 
 fn with_hooks(id: &str) -> Rollout {

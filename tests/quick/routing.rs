@@ -152,13 +152,38 @@ fn who_was_woken_up_hears_that_it_is_over() {
     let config = config(SHORT);
     let night = "2026-01-01T23:00:00Z";
     for (step, expected) in [
-        (IncidentStep::Trigger, "mail#digest@2026-01-02T08:00:00Z"),
-        (IncidentStep::Acknowledge, "mail#digest@2026-01-02T08:00:00Z, pager, releases"),
-        (IncidentStep::Resolve, "mail#digest@2026-01-02T08:00:00Z, pager, releases"),
+        (IncidentStep::Trigger, "mail"),
+        (IncidentStep::Acknowledge, "mail, pager, releases"),
+        (IncidentStep::Resolve, "mail, pager, releases"),
     ] {
-        let mut told = notice(Severity::Low, "shop", NoticeKind::Resolved, None);
-        told.incident = Some(IncidentChange { key: "k".into(), step, opened_at: Timestamp(0) });
-        assert_eq!(routes(&config, &told, night), expected, "{step:?}");
+        let told = about_incident(notice(Severity::Low, "shop", NoticeKind::Resolved, None), step);
+        assert_eq!(routes(&config, &told, night), expected, "{step:?}: never later");
+    }
+    let told = about_incident(notice(Severity::High, "shop", NoticeKind::Gate, None), IncidentStep::Trigger);
+    assert_eq!(routes(&config, &told, night), "releases", "in quiet hours");
+}
+
+fn about_incident(notice: Notice, step: IncidentStep) -> Notice {
+    let incident = Some(IncidentChange { key: "k".into(), step, opened_at: Timestamp(0) });
+    Notice { incident, ..notice }
+}
+
+#[test]
+fn an_incident_ends_wherever_it_may_have_begun() {
+    let config = config(
+        "routing:\n\
+         - {severity: high, kinds: [gate, alert], services: [shop], to: [pager]}\n\
+         - {severity: high, kinds: [promoted], to: [releases]}\n\
+         - {severity: [low, medium, high, critical], to: []}\n",
+    );
+    let told = |kind, target, step| about_incident(notice(Severity::Low, target, kind, None), step);
+    for (kind, target, step, expected) in [
+        (NoticeKind::Resolved, "shop", IncidentStep::Resolve, "pager"),
+        (NoticeKind::Acknowledged, "shop", IncidentStep::Acknowledge, "pager"),
+        (NoticeKind::Resolved, "payments", IncidentStep::Resolve, ""),
+        (NoticeKind::Alert, "shop", IncidentStep::Trigger, ""),
+    ] {
+        assert_eq!(routes(&config, &told(kind, target, step), NOON), expected, "{kind:?} of {target}");
     }
 }
 

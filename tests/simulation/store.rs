@@ -196,9 +196,10 @@ impl Store for WatchedStore {
         &self,
         queue: &str,
         due: Timestamp,
+        last: i64,
         delivery: &Delivery,
     ) -> Result<(), StoreError> {
-        let settled = self.inner.outbox_settle_group(queue, due, delivery);
+        let settled = self.inner.outbox_settle_group(queue, due, last, delivery);
         self.call("outbox_settle_group", true, settled).await
     }
 

@@ -415,11 +415,12 @@ impl Store for MemoryStore {
         &self,
         queue: &str,
         due: Timestamp,
+        last: i64,
         delivery: &Delivery,
     ) -> Result<(), StoreError> {
         self.write(|data| {
             let ids: Vec<i64> = data.pending_notices.get(queue).into_iter().flatten().copied().collect();
-            for id in ids {
+            for id in ids.into_iter().filter(|id| *id <= last) {
                 if data.outbox.get(&id).is_some_and(|data| data.entry.due == due) {
                     data.settle(id, delivery);
                 }

@@ -36,6 +36,7 @@ const views = [
   back && ["report-back", `/reports/${back}`, "#post-mortem"],
   done && ["report-done", `/reports/${done}`, ".report"],
   ["reports", "/reports", "[data-report]"],
+  ["notices", "/notices", "[data-outbox], .empty"],
   !token && ["tokens", "/tokens", "[data-token]"],
   !token && ["audit", "/audit", ".audit tbody tr"],
   ["nowhere", "/nowhere", "main h1"],

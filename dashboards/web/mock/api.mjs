@@ -2,6 +2,7 @@
 
 import { gzipSync } from "node:zlib";
 import { audit, note, tokens } from "./access.mjs";
+import { outbox } from "./outbox.mjs";
 import { check, plan, POLICIES, policy } from "./policies.mjs";
 import { markdown, report } from "./report.mjs";
 import { series } from "./views.mjs";
@@ -95,6 +96,7 @@ function route(context, request, person, parts, query, body) {
     if (kind === "audit") return audit(query);
     return tokens(request.method, name, body, person, Refusal);
   }
+  if (kind === "outbox") return outbox(world, request.method, name, what, query, person, Refusal);
   if (kind === "policies" && name === "check" && request.method === "POST") return [200, check(body.yaml)];
   if (kind === "policies") return policies(name, what, query);
   if (kind !== "rollouts") throw new Refusal(404, "not_found", "nothing is at this address");

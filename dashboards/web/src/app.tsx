@@ -11,6 +11,7 @@ import type { Me } from "./lib/types";
 import { Trouble } from "./ui/parts";
 import { LoginView } from "./views/login";
 import { AuditView } from "./views/audit";
+import { NoticesView } from "./views/notices";
 import { OverviewView } from "./views/overview";
 import { PoliciesView, PolicyView } from "./views/policies";
 import { ReportView } from "./views/report";
@@ -24,6 +25,7 @@ const PLACES: [string, string][] = [
   ["/targets", "Targets"],
   ["/policies", "Policies"],
   ["/reports", "Reports"],
+  ["/notices", "Notices"],
 ];
 const FOR_ADMINS: [string, string][] = [
   ["/tokens", "Tokens"],
@@ -61,6 +63,7 @@ function View() {
   if (path === "/targets") return <TargetsView />;
   if (path === "/policies") return <PoliciesView />;
   if (path === "/reports") return <ReportsView />;
+  if (path === "/notices") return <NoticesView />;
   if (path === "/tokens") return <TokensView />;
   if (path === "/audit") return <AuditView />;
   return (

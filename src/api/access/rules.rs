@@ -62,7 +62,8 @@ pub(in crate::api) const TABLE: &[Entry] = &[
     changes("POST", "/api/v1/rollouts", Rule::Any(&[Operate]), "start"),
     reads("/api/v1/rollouts/{id}"),
     changes("POST", "/api/v1/rollouts/{id}/commands", Rule::Any(&[Operate, Approve, Administer]), "command"),
-    changes("POST", "/api/v1/rollouts/{id}/approval-links", Rule::Any(&[Operate]), "approval_link"),
+    // Whoever has the link can say yes for the person that it names.
+    changes("POST", "/api/v1/rollouts/{id}/approval-links", Rule::Any(&[Administer]), "approval_link"),
     // The link itself says who it is for, and is signed.
     open("/api/v1/approvals/{link}"),
     changes("POST", "/api/v1/approvals/{link}", Rule::Open, "approval_link.use"),

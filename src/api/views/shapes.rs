@@ -153,7 +153,43 @@ mod tests {
         serde_json::from_str::<T>(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
-    /// Every one of the core is described; the matches would not be complete if the core had others.
+    /// Would not compile if the core had one that the lists below have not.
+    #[allow(dead_code)]
+    fn all_are_listed(
+        source: &policy::MetricSource,
+        per: &policy::Exposure,
+        op: policy::MatchOp,
+        signal: &policy::Signal,
+        limit: policy::GuardrailLimit,
+    ) {
+        use policy::{Exposure, GuardrailLimit, MatchOp, MetricSource, Signal};
+        match source {
+            MetricSource::Proportion { total: _, bad: _, process_start: _ }
+            | MetricSource::Latency { histogram: _, unit_seconds: _, process_start: _ }
+            | MetricSource::Rate { events: _, per: _, process_start: _ }
+            | MetricSource::Mean { query: _ }
+            | MetricSource::Saturation { query: _ } => {}
+        }
+        match per {
+            Exposure::Share | Exposure::Instance | Exposure::Counter { selectors: _ } => {}
+        }
+        match op {
+            MatchOp::Equal | MatchOp::NotEqual | MatchOp::Matches | MatchOp::NotMatches => {}
+        }
+        match signal {
+            Signal::Rate { metric: _ }
+            | Signal::Mean { metric: _ }
+            | Signal::Quantile { metric: _, quantile: _ }
+            | Signal::Query { query: _ } => {}
+        }
+        match limit {
+            GuardrailLimit::Absolute(_)
+            | GuardrailLimit::RatioToBaseline(_)
+            | GuardrailLimit::DifferenceToBaseline(_) => {}
+        }
+    }
+
+    /// Every one of the core is described.
     #[test]
     fn the_cores_structures_are_as_they_are_described() {
         let ops = [

@@ -204,3 +204,19 @@ fn the_next_change_is_the_first_one() {
         assert!(changes > 400, "{zone}: {changes}");
     }
 }
+
+#[test]
+fn planned_times_cover_whatever_the_clock_shows() {
+    for (from, until, expected) in [
+        ("2026-12-20", "2027-01-04T06:00", ("2026-12-19T23:00:00Z", "2027-01-04T05:00:00Z")),
+        // The clock is put back: 02:30 is shown at 00:30Z and at 01:30Z.
+        ("2026-10-25T02:30", "2026-10-25T02:30:01", ("2026-10-25T00:30:00Z", "2026-10-25T01:30:01Z")),
+        // It is put forward: 02:15 and 02:45 are never shown; the jump is at 01:00Z.
+        ("2026-03-29T02:15", "2026-03-29T02:45", ("2026-03-29T00:15:00Z", "2026-03-29T01:45:00Z")),
+    ] {
+        let expected = (at(expected.0), at(expected.1));
+        assert_eq!(moments("Europe/Berlin", from, until), Some(expected), "{from} {until}");
+    }
+    assert_eq!(moments("Europe/Berln", "2026-12-20", "2027-01-04"), None);
+    assert_eq!(moments("UTC", "2026-12-20", "9999-12-31"), None);
+}

@@ -37,14 +37,15 @@ pub(super) fn count(change: &mut Change) {
             let by = names.join(", ");
             let detail = format!("approved by {by}");
             state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: change.now };
-            opened.push((gate.name.clone(), by, detail));
+            opened.push((gate.clone(), by, detail));
         } else if !said.is_empty() {
             let detail = format!("{}; {} said yes so far", wanted(rules), said.len());
             state.status = GateStatus::Waiting { detail };
         }
     }
-    for (name, by, detail) in opened {
-        change.record(EventKind::GateOpened, Some(&by), format!("Gate {name}: {detail}."));
+    for (gate, by, detail) in opened {
+        change.record(EventKind::GateOpened, Some(&by), format!("Gate {}: {detail}.", gate.name));
+        gates::no_return(change, &gate);
     }
 }
 
@@ -198,6 +199,7 @@ pub(super) fn override_gate(change: &mut Change, command: &Command, name: &str) 
     let detail = format!("OVERRIDDEN by {by}: {reason}");
     state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: now };
     change.record(EventKind::GateOpened, Some(&by), format!("Gate {name}: {detail}"));
+    gates::no_return(change, &gate);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! A state on its way to the next one, and the moves that events share.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{
@@ -76,11 +77,11 @@ impl Change {
             key: format!("{}/{}/{}", rollout.target, rollout.id, rollout.event_seq),
             opened_at: now,
             rollout: rollout.id.clone(),
-            cause,
+            causes: BTreeSet::new(),
             acknowledged_by: None,
         };
         let incident = self.state.target.incident.get_or_insert_with(new);
-        incident.cause = incident.cause.max(cause);
+        incident.causes.insert(cause);
         let change = incident.change(IncidentStep::Trigger);
         self.notify_of(kind, severity, sentence, Some(change));
     }
@@ -101,7 +102,8 @@ impl Change {
 
     /// The cause is gone: the incident is over, if it is about nothing else.
     pub fn calm(&mut self, cause: IncidentCause, why: &str) {
-        if self.state.target.incident.as_ref().is_some_and(|incident| incident.cause == cause) {
+        let Some(incident) = self.state.target.incident.as_mut() else { return };
+        if incident.causes.remove(&cause) && incident.causes.is_empty() {
             let sentence = format!("Over: {why}");
             self.record(EventKind::Alert, None, sentence.clone());
             let change = self.resolve();
@@ -113,6 +115,18 @@ impl Change {
     pub fn resolve(&mut self) -> Option<IncidentChange> {
         let incident = self.state.target.incident.take()?;
         Some(incident.change(IncidentStep::Resolve))
+    }
+
+    /// As [`Change::resolve`], only where this rollout has opened it, and not while the service is not as it was
+    /// before another one.
+    pub fn resolve_own(&mut self) -> Option<IncidentChange> {
+        let id = &self.state.rollout.id;
+        let lasting = [IncidentCause::Failed, IncidentCause::NotVerified];
+        let own = |incident: &&Incident| {
+            incident.rollout == *id && !lasting.iter().any(|cause| incident.causes.contains(cause))
+        };
+        self.state.target.incident.as_ref().filter(own)?;
+        self.resolve()
     }
 
     /// Records and tells.
@@ -266,6 +280,7 @@ impl Change {
             (Ending::Cancelled { .. }, _) | (_, ReasonCode::Command) => Severity::Medium,
             _ => Severity::Critical,
         };
+        let cut_off = super::gates::running(&self.state.rollout);
         self.state.rollout.gates.close();
         self.set_phase(Phase::RollingBack { reason, ending });
         self.record(EventKind::RollbackStarted, by, sentence.clone());
@@ -273,6 +288,11 @@ impl Change {
             self.page_recorded(NoticeKind::RollbackStarted, severity, sentence, IncidentCause::Rollback);
         } else {
             self.notify(NoticeKind::RollbackStarted, severity, sentence);
+        }
+        for gate in cut_off {
+            let sentence =
+                format!("Gate {gate}: its program is cut off by the way back; look at what it did.");
+            self.page(NoticeKind::Gate, Severity::Critical, sentence, IncidentCause::Gate);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::change::Change;
 use super::{
-    Command, CommandKind, Ending, EventKind, Hold, Illegal, Phase, Reason, ReasonCode, approvals, gates,
+    Command, CommandKind, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, approvals,
+    gates,
 };
 use crate::core::gate::{Insisted, Occasion};
 use crate::core::policy::{Mode, Severity};
@@ -28,7 +29,9 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
         (CommandKind::Rollback, Phase::Scheduled) => {
             let reason = Reason::new(ReasonCode::Command, why.clone());
             change.end(Phase::Cancelled { reason, superseded_by: None });
-            change.record(EventKind::Cancelled, Some(by), format!("Cancelled before it began: {why}"));
+            let sentence = format!("Cancelled before it began: {why}");
+            change.record(EventKind::Cancelled, Some(by), sentence.clone());
+            change.notify(NoticeKind::Cancelled, Severity::Low, sentence);
         }
         (CommandKind::Acknowledge, _) => {
             if !change.acknowledge(by) {
@@ -151,7 +154,8 @@ fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Res
         Phase::Scheduled => {
             let sentence = format!("Cancelled before it began: rollout {newer} takes over.");
             change.end(Phase::Cancelled { reason, superseded_by: Some(newer) });
-            change.record(EventKind::Cancelled, None, sentence);
+            change.record(EventKind::Cancelled, None, sentence.clone());
+            change.notify(NoticeKind::Cancelled, Severity::Low, sentence);
         }
         Phase::Baking if has_all_traffic(change) => {
             let version = &change.state.rollout.version;
@@ -166,7 +170,8 @@ fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Res
             change.record(EventKind::RolledBack, None, sentence);
         }
         _ => {
-            change.roll_back(reason, Ending::Cancelled { superseded_by: Some(newer) }, Some("serin"));
+            // Not a person's word: past a point of no return it holds, and the newer one waits.
+            change.roll_back(reason, Ending::Cancelled { superseded_by: Some(newer) }, None);
         }
     }
     Ok(())

@@ -34,6 +34,9 @@ pub fn due(rollout: &Rollout) -> Vec<DueGate> {
     let during = rollout.gates.during.iter().map(|(name, state)| (Occasion::During, name, state));
     let wanted = pending.chain(during).filter_map(|(occasion, name, state)| {
         let gate = rollout.policy.gates.iter().find(|gate| gate.name == *name)?;
+        if gate.point_of_no_return && occasion != Occasion::During && !others_are_open(rollout, name) {
+            return None;
+        }
         let asks = match (&gate.check, &state.status) {
             (Check::Approval { .. }, _) | (_, GateStatus::Lost { .. }) => false,
             (_, GateStatus::Waiting { .. }) => true,
@@ -45,6 +48,16 @@ pub fn due(rollout: &Rollout) -> Vec<DueGate> {
         asks.then(|| DueGate { gate: gate.clone(), occasion, asked: state.asked })
     });
     wanted.collect()
+}
+
+/// Whether every other gate of the occasion says yes: what cannot be taken back is asked last.
+fn others_are_open(rollout: &Rollout, name: &str) -> bool {
+    let mut others = rollout.gates.states.iter().filter(|(other, _)| *other != name);
+    others.all(|(other, state)| {
+        let gate = rollout.policy.gates.iter().find(|gate| gate.name == *other);
+        // Two of them do not wait for each other.
+        gate.is_some_and(|gate| gate.point_of_no_return) || matches!(state.status, GateStatus::Open { .. })
+    })
 }
 
 /// Programs that had begun when the process ended: nobody knows how they ended.
@@ -89,7 +102,12 @@ pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
         _ => None,
     };
     let gates: Vec<Gate> = gates_of(&rollout.policy, occasion, from).into_iter().cloned().collect();
+    let is_shut = rollout.gates.during.values().any(is_closed);
     if gates.is_empty() {
+        if is_shut {
+            hold_during(change);
+            return false;
+        }
         pass(change, &gates);
         return true;
     }
@@ -103,6 +121,10 @@ pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
         .filter(|gate| !matches!(states.get(&gate.name).map(|s| &s.status), Some(GateStatus::Open { .. })))
         .collect();
     if closed.is_empty() {
+        if is_shut {
+            hold_during(change);
+            return false;
+        }
         pass(change, &gates);
         return true;
     }
@@ -153,7 +175,14 @@ fn begin(change: &mut Change, occasion: Occasion, gates: &[Gate]) {
     let sentence = format!("Before {before} must say yes: {}.", names.join(", "));
     let kept = &mut change.state.rollout.gates;
     kept.occasion = Some(occasion);
-    kept.states = gates.iter().map(|gate| (gate.name.clone(), fresh(gate))).collect();
+    let mut before = std::mem::take(&mut kept.states);
+    // Where a step is jumped over while its gates are asked: a program that was begun is not run again.
+    let mut state = |gate: &Gate| {
+        let known =
+            before.remove(&gate.name).filter(|_| gate.check.is_once() && gate.before != Before::EachStep);
+        known.unwrap_or_else(|| fresh(gate))
+    };
+    kept.states = gates.iter().map(|gate| (gate.name.clone(), state(gate))).collect();
     change.record(EventKind::GateDue, None, sentence);
 }
 
@@ -166,20 +195,29 @@ fn pass(change: &mut Change, gates: &[Gate]) {
     for gate in gates {
         kept.approvals.remove(&gate.name);
     }
-    if let Some(gate) = gates.iter().find(|gate| gate.point_of_no_return) {
-        change.state.rollout.gates.no_return = Some(gate.name.clone());
-        let sentence = format!(
-            "Past the point of no return ({}): from here on Serin does not roll back by itself; it holds and \
-             pages, and a person decides.",
-            gate.name
-        );
-        change.record(EventKind::GateOpened, None, sentence);
+    for gate in gates {
+        no_return(change, gate);
     }
     if !change.state.rollout.gates.during.values().any(is_closed) {
         change.unhold(Hold::Gate, "every gate has said yes.");
     }
     change.unhold(Hold::Window, "the window is open.");
     change.calm(IncidentCause::Gate, "the gates have said yes.");
+}
+
+/// From the yes of a point of no return on.
+pub(super) fn no_return(change: &mut Change, gate: &Gate) {
+    let passed = &mut change.state.rollout.gates.no_return;
+    if !gate.point_of_no_return || passed.is_some() {
+        return;
+    }
+    *passed = Some(gate.name.clone());
+    let sentence = format!(
+        "Past the point of no return ({}): from here on Serin does not roll back by itself; it holds and pages, and \
+         a person decides.",
+        gate.name
+    );
+    change.record(EventKind::GateOpened, None, sentence);
 }
 
 /// A gate that is asked all along and does not say yes.
@@ -205,7 +243,15 @@ pub(super) fn wait(change: &mut Change, elapsed: Duration) {
     let mut late = Vec::new();
     for (name, state) in &mut rollout.gates.states {
         let Some(gate) = rollout.policy.gates.iter().find(|gate| gate.name == *name) else { continue };
-        if matches!(state.status, GateStatus::Open { .. }) {
+        let has_spoken = match &state.status {
+            GateStatus::Open { .. } => true,
+            // A no, or a program of which nobody knows the end, is not a missing yes.
+            GateStatus::Refused { .. } | GateStatus::Lost { .. } | GateStatus::Running => {
+                gate.at_deadline == GateOutcome::GoOn
+            }
+            GateStatus::Waiting { .. } => false,
+        };
+        if has_spoken {
             continue;
         }
         state.waited += elapsed;
@@ -215,6 +261,11 @@ pub(super) fn wait(change: &mut Change, elapsed: Duration) {
         }
     }
     for (gate, waited) in late {
+        // An earlier one may have taken the release back.
+        let phase = &change.state.rollout.phase;
+        if matches!(phase, Phase::RollingBack { .. }) || phase.is_terminal() {
+            return;
+        }
         let detail = format!("it has not said yes within {}", time(waited));
         follow(change, &gate, gate.at_deadline, None, &detail);
     }
@@ -241,6 +292,7 @@ pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Res
             if !matches!(was, GateStatus::Open { .. }) {
                 state.status = GateStatus::Open { by: None, detail: detail.clone(), at: now };
                 change.record(EventKind::GateOpened, None, format!("Gate {name} says yes: {detail}"));
+                no_return(change, &gate);
             }
         }
         GateAnswer::No(detail) => refuse(change, &gate, None, &detail),
@@ -254,7 +306,8 @@ pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Res
             if state.faults >= most {
                 let detail = format!("{detail} ({} times in a row)", state.faults);
                 refuse(change, &gate, None, &detail);
-            } else {
+            } else if !(during && matches!(was, GateStatus::Refused { .. })) {
+                // What has said no does not say otherwise by not answering.
                 state.status = GateStatus::Waiting { detail };
             }
         }
@@ -313,8 +366,11 @@ fn follow(change: &mut Change, gate: &Gate, outcome: GateOutcome, by: Option<&st
             let now = change.now;
             let Some(state) = state_of(&mut change.state.rollout, gate) else { return };
             let detail = format!("WITHOUT ITS YES: {detail}; the policy says to go on");
-            state.status = GateStatus::Open { by: None, detail: detail.clone(), at: now };
+            // By the policy's word, which stands: it is not asked any more.
+            let word = Some("the policy".to_owned());
+            state.status = GateStatus::Open { by: word, detail: detail.clone(), at: now };
             change.record(EventKind::GateOpened, by, format!("Gate {}: {detail}.", gate.name));
+            no_return(change, gate);
         }
     }
 }

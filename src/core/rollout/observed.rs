@@ -136,6 +136,8 @@ pub(super) fn finish_way_back(change: &mut Change) {
     if ending == Ending::RolledBack && !never && change.state.rollout.policy.verify.is_some() {
         return verify(change, reason, &how);
     }
+    // What never got traffic, or was cancelled, says nothing of an incident that it has not opened itself.
+    let is_mine = ending == Ending::RolledBack && !never;
     let (phase, kind, notice) = match ending {
         Ending::RolledBack => {
             (Phase::RolledBack { reason: reason.clone() }, EventKind::RolledBack, NoticeKind::RolledBack)
@@ -149,7 +151,7 @@ pub(super) fn finish_way_back(change: &mut Change) {
     change.end(phase);
     let sentence = format!("The canary is at 0% and {how}. Cause: {}", reason.sentence);
     change.record(kind, None, sentence.clone());
-    let over = change.resolve();
+    let over = if is_mine { change.resolve() } else { change.resolve_own() };
     change.notify_of(notice, Severity::High, sentence, over);
 }
 

@@ -19,7 +19,8 @@ use crate::stats::special::ln;
 const WORSE: f64 = 5.0;
 
 /// Takes in one look.
-pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Assessment) {
+pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Assessment, elapsed: Duration) {
+    change.state.rollout.timers.unready += elapsed;
     let both_arms = tick.metrics.iter().find_map(|m| match (&m.canary, &m.baseline) {
         (Err(no @ NoData::BothArms(_)), _) | (_, Err(no @ NoData::BothArms(_))) => {
             Some(format!("metric {}: {no}.", m.metric))
@@ -32,10 +33,10 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     if !baseline_is_seen(change, tick) {
         return;
     }
-    let waited = change.state.rollout.timers.in_phase;
+    let waited = change.state.rollout.timers.unready;
     let health_known = assessment.guardrails.iter().all(|guardrail| {
         guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
-    }) || waited >= patience(&change.state.rollout);
+    }) || change.state.rollout.timers.in_phase >= patience(&change.state.rollout);
     // A proxy that was cut off in an earlier rollout must not block this one until it is forgotten.
     let at_rest = in_force(change)
         && (change.state.rollout.policy.mode == Mode::Observe
@@ -53,6 +54,8 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     {
         return refuse(change, sentence);
     }
+    // A gate may be waited for much longer: one bad look in that time is no refusal.
+    change.state.rollout.timers.unready = Duration::ZERO;
     if is_free(change) && gates::open(change, Occasion::Start) && may_go(change) {
         begin(change);
     }
@@ -80,7 +83,7 @@ fn begin(change: &mut Change) {
 
 /// Whether every metric shows the baseline. Holds, or refuses after the policy's limit, while one does not.
 fn baseline_is_seen(change: &mut Change, tick: &TickObservation) -> bool {
-    let waited = change.state.rollout.timers.in_phase;
+    let waited = change.state.rollout.timers.unready;
     let missing = tick.metrics.iter().find_map(|m| {
         let no = m.baseline.as_ref().err().filter(|no| **no != NoData::Waiting)?;
         Some(format!("metric {} shows nothing of the baseline: {no}", m.metric))
@@ -124,7 +127,7 @@ fn baseline_is_healthy(change: &mut Change, assessment: &Assessment) -> bool {
     let Some(broken) = broken else { return true };
     let rail = rollout.policy.guardrails.iter().find(|rail| rail.name == broken.name);
     let needed = patience(rollout) + rail.map_or(Duration::ZERO, |rail| rail.hold_for);
-    if rollout.timers.in_phase >= needed {
+    if rollout.timers.unready >= needed {
         let sentence = format!(
             "not begun: the running version already breaks the guardrail {}: {} A release that repairs it \
              needs a policy with `preflight: {{healthy_baseline: false}}`.",

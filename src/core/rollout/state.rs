@@ -317,6 +317,9 @@ pub struct Timers {
     pub unseen: Duration,
     /// While the canary was seen to get no request on the way back.
     pub quiet: Duration,
+    /// Since everything that preflight asks for was last as it should be.
+    #[serde(default)]
+    pub unready: Duration,
     /// Whether the canary had requests when it was last seen.
     #[serde(default)]
     pub is_busy: bool,

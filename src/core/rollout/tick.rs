@@ -34,7 +34,10 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     match change.state.rollout.phase {
         Phase::Preflight => {
             gates::wait(change, elapsed);
-            preflight::take(change, &tick, &assessment);
+            // A deadline may have ended it.
+            if change.state.rollout.phase == Phase::Preflight {
+                preflight::take(change, &tick, &assessment, elapsed);
+            }
         }
         Phase::RollingBack { .. } => observed::finish_way_back(change),
         Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),

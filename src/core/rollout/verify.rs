@@ -9,7 +9,7 @@ use super::change::{Change, time};
 use super::{EventKind, NoticeKind, Phase, Reason, Rollout};
 use crate::core::judge::words::{latency, percent};
 use crate::core::judge::{Assessment, MetricAssessment};
-use crate::core::metric::{Counts, TickObservation, Usage};
+use crate::core::metric::{Counts, Reading, TickObservation, Usage};
 use crate::core::policy::{Direction, Metric, Severity, Verify};
 use crate::core::target::IncidentCause;
 use crate::stats::histogram::{share_above, total};
@@ -21,6 +21,9 @@ pub struct Verification {
     pub counts: BTreeMap<String, [u64; 2]>,
     /// The time that they cover.
     pub over: Duration,
+    /// Looks that showed something of the service, whatever it was compared by.
+    #[serde(default)]
+    pub looks: u32,
 }
 
 /// What a metric of the service was before: its share and, of a latency, the bound that it is above of.
@@ -88,6 +91,15 @@ fn add(rollout: &mut Rollout, tick: &TickObservation, elapsed: Duration) {
     let known: Vec<(String, Before)> = references(rollout);
     let seen = &mut rollout.verification;
     seen.over += elapsed;
+    let shows = |reading: &Reading<Counts>| match reading {
+        Ok(Counts::Value { .. }) => true,
+        Ok(Counts::Rate { events, .. }) => *events > 0,
+        Ok(counts) => counts.requests().is_some_and(|requests| requests > 0),
+        Err(_) => false,
+    };
+    if tick.metrics.iter().any(|metric| metric.usage != Usage::Pending && shows(&metric.baseline)) {
+        seen.looks = seen.looks.saturating_add(1);
+    }
     for metric in tick.metrics.iter().filter(|metric| metric.usage != Usage::Pending) {
         let Some((_, before)) = known.iter().find(|(name, _)| *name == metric.metric) else { continue };
         let [bad, all] = match (&metric.baseline, before.bound_seconds) {
@@ -119,6 +131,9 @@ fn missing(rollout: &Rollout, verify: &Verify, assessment: &Assessment) -> Optio
     let broken = assessment.guardrails.iter().find(|guardrail| guardrail.baseline_healthy == Some(false));
     if let Some(guardrail) = broken {
         return Some(format!("the guardrail {} is broken", guardrail.name));
+    }
+    if rollout.verification.looks == 0 {
+        return Some("nothing is seen of the service".to_owned());
     }
     for (name, before) in references(rollout) {
         let Some(metric) = metrics.iter().find(|metric| metric.name == name) else { continue };

@@ -68,6 +68,23 @@ macro_rules! work {
     }};
 }
 
+impl SqliteStore {
+    /// Gives up notices that cannot be read, so that the others go on. If that cannot be written down, it
+    /// is done at the next look.
+    async fn bury(&self, unreadable: &[outbox::Unreadable]) {
+        if unreadable.is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_burial(unreadable).await {
+            tracing::warn!(%error, "notices that cannot be read could not be given up");
+        }
+    }
+
+    async fn write_burial(&self, unreadable: &[outbox::Unreadable]) -> Result<(), StoreError> {
+        work!(self, write, outbox::bury(unreadable))
+    }
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
@@ -164,7 +181,9 @@ impl Store for SqliteStore {
         limit: usize,
         without: &[String],
     ) -> Result<Vec<OutboxEntry>, StoreError> {
-        work!(self, read, outbox::due(now, limit, without))
+        let (due, unreadable) = work!(self, read, outbox::due(now, limit, without))?;
+        self.bury(&unreadable).await;
+        Ok(due)
     }
 
     async fn outbox_group(
@@ -173,7 +192,9 @@ impl Store for SqliteStore {
         due: Timestamp,
         limit: usize,
     ) -> Result<OutboxGroup, StoreError> {
-        work!(self, read, outbox::group(queue, due, limit))
+        let (group, unreadable) = work!(self, read, outbox::group(queue, due, limit))?;
+        self.bury(&unreadable).await;
+        Ok(group)
     }
 
     async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
@@ -184,9 +205,10 @@ impl Store for SqliteStore {
         &self,
         queue: &str,
         due: Timestamp,
+        last: i64,
         delivery: &Delivery,
     ) -> Result<(), StoreError> {
-        work!(self, write, outbox::settle_group(queue, due, delivery))
+        work!(self, write, outbox::settle_group(queue, due, last, delivery))
     }
 
     async fn outbox_begin(&self, id: i64) -> Result<(), StoreError> {

@@ -4,6 +4,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, limit, unsigned};
+use crate::core::policy::Severity;
+use crate::core::rollout::{Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::ports::{
     Delivery, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord, OutboxState, Outgoing,
@@ -13,6 +15,9 @@ use crate::ports::{
 /// New entries are due at once where nothing else is said. Their notice's time says nothing here: after
 /// the wall clock was set back it would lie in the future.
 const AT_ONCE: Timestamp = Timestamp(0);
+
+/// An entry that cannot be read: its number, and why.
+pub(super) type Unreadable = (i64, String);
 
 /// Puts a notice in, unless the queue has had one with its key.
 pub(super) async fn add(connection: &mut SqliteConnection, outgoing: &Outgoing) -> Result<(), StoreError> {
@@ -32,14 +37,15 @@ pub(super) async fn add(connection: &mut SqliteConnection, outgoing: &Outgoing) 
     Ok(())
 }
 
-/// For each queue the oldest entries that are not delivered, up to the first that is not due.
+/// For each queue the oldest entries that are not delivered, up to the first that is not due, and those
+/// of them that cannot be read.
 pub(super) async fn due(
     connection: &mut SqliteConnection,
     now: Timestamp,
     most: usize,
     without: &[String],
-) -> Result<Vec<OutboxEntry>, StoreError> {
-    let mut entries = Vec::new();
+) -> Result<(Vec<OutboxEntry>, Vec<Unreadable>), StoreError> {
+    let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
     // From queue to queue by the index, so that a long queue is not read to find the next one.
     let mut after = None;
     while let Some(queue) = next_queue(connection, after.as_deref()).await? {
@@ -58,12 +64,15 @@ pub(super) async fn due(
                 if row.try_get::<i64, _>("due")? > now.0 {
                     break;
                 }
-                entries.push(read(row)?);
+                match read(row) {
+                    Ok(entry) => entries.push(entry),
+                    Err(error) => unreadable.push((row.try_get("id")?, error.to_string())),
+                }
             }
         }
         after = Some(queue);
     }
-    Ok(entries)
+    Ok((entries, unreadable))
 }
 
 async fn next_queue(
@@ -82,13 +91,14 @@ async fn next_queue(
     Ok(query.fetch_optional(connection).await?)
 }
 
-/// The entries of a queue that are due at one time: the newest ones, and how many there are.
+/// The entries of a queue that are due at one time: the newest ones, and how many there are; and those of
+/// the newest that cannot be read.
 pub(super) async fn group(
     connection: &mut SqliteConnection,
     queue: &str,
     due: Timestamp,
     most: usize,
-) -> Result<OutboxGroup, StoreError> {
+) -> Result<(OutboxGroup, Vec<Unreadable>), StoreError> {
     let (count, first): (i64, Option<i64>) = sqlx::query_as(
         "SELECT count(*), min(id) FROM outbox WHERE state = 'pending' AND channel = ? AND due = ?",
     )
@@ -105,13 +115,32 @@ pub(super) async fn group(
     .bind(limit(most))
     .fetch_all(connection)
     .await?;
-    let mut newest = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    newest.reverse();
-    Ok(OutboxGroup {
+    let (mut newest, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows.iter().rev() {
+        match read(row) {
+            Ok(entry) => newest.push(entry),
+            Err(error) => unreadable.push((row.try_get("id")?, error.to_string())),
+        }
+    }
+    let count = unsigned(count, || "a count of the outbox".to_owned())?;
+    let group = OutboxGroup {
         first: first.unwrap_or_default(),
-        count: unsigned(count, || "a count of the outbox".to_owned())?,
+        count: count.saturating_sub(unreadable.len() as u64),
         newest,
-    })
+    };
+    Ok((group, unreadable))
+}
+
+/// Gives up entries that cannot be read.
+pub(super) async fn bury(
+    connection: &mut SqliteConnection,
+    unreadable: &[Unreadable],
+) -> Result<(), StoreError> {
+    for (id, why) in unreadable {
+        tracing::error!(id, %why, "a notice was given up, for it cannot be read");
+        settle(&mut *connection, *id, &Delivery::Dead { detail: why.clone() }).await?;
+    }
+    Ok(())
 }
 
 /// How a delivery is written: state, due, detail.
@@ -146,23 +175,25 @@ pub(super) async fn settle(
     state_of(connection, id).await.map(|_| ())
 }
 
-/// The same for all entries of a queue that are due at one time.
+/// The same for the entries of a queue that are due at one time, up to the number `last`.
 pub(super) async fn settle_group(
     connection: &mut SqliteConnection,
     queue: &str,
     at: Timestamp,
+    last: i64,
     delivery: &Delivery,
 ) -> Result<(), StoreError> {
     let (state, due, detail) = written(delivery);
     sqlx::query(
         "UPDATE outbox SET state = ?3, due = coalesce(?4, due), detail = ?5, attempts = attempts + 1 \
-         WHERE channel = ?1 AND due = ?2 AND state = 'pending'",
+         WHERE channel = ?1 AND due = ?2 AND id <= ?6 AND state = 'pending'",
     )
     .bind(queue)
     .bind(at.0)
     .bind(state)
     .bind(due)
     .bind(detail)
+    .bind(last)
     .execute(connection)
     .await?;
     Ok(())
@@ -270,9 +301,23 @@ fn read(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
     })
 }
 
+/// Stands in lists for an entry that cannot be read.
+fn placeholder(row: &SqliteRow, error: &StoreError) -> Result<OutboxEntry, StoreError> {
+    let since = Timestamp(row.try_get("since")?);
+    let sentence = format!("This notice cannot be read: {error}");
+    Ok(OutboxEntry {
+        id: row.try_get("id")?,
+        channel: row.try_get("channel")?,
+        notice: Notice::new(row.try_get("key")?, NoticeKind::Alert, Severity::Low, since, sentence),
+        attempts: 0,
+        due: Timestamp(row.try_get("due")?),
+        since,
+    })
+}
+
 fn record(row: &SqliteRow) -> Result<OutboxRecord, StoreError> {
     let state: String = row.try_get("state")?;
-    let entry = read(row)?;
+    let entry = read(row).or_else(|error| placeholder(row, &error))?;
     let state = OutboxState::ALL.into_iter().find(|known| known.name() == state);
     let id = entry.id;
     Ok(OutboxRecord {

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::*;
 use crate::core::policy::Severity;
 use crate::core::rollout::{Notice, NoticeKind};
-use crate::ports::Outgoing;
+use crate::ports::{OutboxState, Outgoing};
 
 /// A store that owns the target `checkout`, and its folder.
 async fn store() -> (SqliteStore, tempfile::TempDir) {
@@ -98,6 +98,20 @@ async fn a_read_only_database_is_read_and_not_written() {
     assert_eq!(Some(store.target("checkout").await.unwrap()), commit.target);
     on_writer(&store, "PRAGMA query_only = OFF").await;
     store.commit(&commit).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_notice_that_cannot_be_read_is_given_up_and_the_others_go_on() {
+    let (store, _folder) = store().await;
+    store.commit(&commit(&store, 3).await).await.unwrap();
+    on_writer(&store, "UPDATE outbox SET body = X'00' WHERE key = 'r1/1'").await;
+    let due = store.outbox_due(Timestamp(0), 9, &[]).await.unwrap();
+    let keys: Vec<_> = due.iter().map(|entry| entry.notice.key.as_str()).collect();
+    assert_eq!(keys, ["r1/0", "r1/2"]);
+    let dead = OutboxFilter { state: OutboxState::Dead, after: None, limit: 9 };
+    let dead = store.outbox_list(dead).await.unwrap();
+    assert_eq!((dead.len(), dead[0].entry.notice.key.as_str()), (1, "r1/1"));
+    assert!(dead[0].detail.as_deref().unwrap().contains("cannot be read"), "{dead:?}");
 }
 
 #[tokio::test]

@@ -54,6 +54,20 @@ async fn pagerduty_gets_changes_and_nothing_of_the_rest() {
 }
 
 #[tokio::test]
+async fn pagerduty_gets_the_end_of_an_incident_and_the_rollback_as_a_change() {
+    let (folder, at) = (tempfile::tempdir().unwrap(), Pagerduty::start().await);
+    let channel = channel(&cases::pagerduty(at.url(), folder.path(), DEADLINE));
+    channel.deliver(&incident(7, NoticeKind::RollbackStarted, IncidentStep::Trigger)).await.unwrap();
+    channel.deliver(&incident(9, NoticeKind::RolledBack, IncidentStep::Resolve)).await.unwrap();
+    assert_eq!(at.incidents()["checkout/r1/7"].stage, Stage::Resolved);
+    let changes = at.changes();
+    assert_eq!((changes.len(), at.desk.came()), (1, 3));
+    assert_eq!(changes[0]["payload"]["custom_details"]["kind"], "rolled_back");
+    assert!(changes[0]["links"][2]["href"].as_str().unwrap().ends_with("#charts"), "{}", changes[0]);
+    assert_eq!(at.desk.complaints(), [""; 0]);
+}
+
+#[tokio::test]
 async fn pagerduty_refuses_a_wrong_key_for_good() {
     let (folder, at) = (tempfile::tempdir().unwrap(), Pagerduty::start().await);
     let config = cases::pagerduty(at.url(), folder.path(), DEADLINE);

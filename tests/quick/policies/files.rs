@@ -69,6 +69,8 @@ fn a_rollback_for_what_comes_by_chance_is_dubious() {
     assert!(told.contains("3 bad requests of 100 are enough to roll back"), "{told}");
     assert!(told.contains("at least 250"), "{told}");
     assert_eq!(with(250, "2%", "roll_back"), None);
+    assert!(with(71, "7%", "roll_back").expect("4.97").contains("at least 72"));
+    assert_eq!(with(72, "7%", "roll_back"), None);
     assert_eq!(with(100, "5%", "roll_back"), None);
     assert_eq!(with(100, "2%", "alert"), None);
 }

@@ -326,3 +326,19 @@ export interface AuditLine {
   result: string;
   status: number;
 }
+
+/** A notice for one channel that was given up, or is on its way. */
+export interface OutboxEntry {
+  id: number;
+  channel: string;
+  queue: string;
+  state: "dead" | "pending" | "running";
+  key: string;
+  kind: string;
+  rollout: string;
+  target: string;
+  sentence: string;
+  attempts: number;
+  since: string;
+  detail?: string | null;
+}

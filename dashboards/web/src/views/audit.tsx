@@ -43,7 +43,8 @@ export function AuditView() {
                       <Moment at={line.at} date />
                     </td>
                     <th scope="row">
-                      {line.by ?? <span class="faint">nobody</span>} <span class="faint small">by {line.via}</span>
+                      {line.by ?? <span class="faint">nobody</span>}{" "}
+                      {line.via !== "none" && <span class="faint small">by {line.via}</span>}
                     </th>
                     <td>{line.action}</td>
                     <td class="subject">{line.subject || "–"}</td>

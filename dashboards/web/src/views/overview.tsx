@@ -8,6 +8,7 @@ import { useAddress } from "../lib/router";
 import { follow } from "../lib/stream";
 import type { Counts, Overview, Row } from "../lib/types";
 import { Trouble, useTitle, Waiting } from "../ui/parts";
+import { Undelivered } from "./notices-line";
 import { Filters, fits, readFilters } from "./overview-filters";
 import { OverviewRow, type Received } from "./overview-row";
 
@@ -90,6 +91,7 @@ export function OverviewView() {
   return (
     <>
       <h1 class="hidden">Overview</h1>
+      <Undelivered />
       <Tiles counts={counts} />
       <Filters filters={filters} rows={all} />
       {error !== null && <Trouble error={error} retry={() => void read()} />}

@@ -14,18 +14,21 @@ export interface Paged<T> {
   reload: () => void;
 }
 
-/** What `path` (with its query) lists, as many pages of it as were asked for. */
-export function usePaged<T>(path: string): Paged<T> {
+/**
+ * What `path` (with its query) lists, as many pages of it as were asked for. `side` is how its next page is asked
+ * for: `before` where the newest come first, `after` where the oldest do.
+ */
+export function usePaged<T>(path: string, side: "before" | "after" = "before"): Paged<T> {
   const [state, setState] = useState<{ path: string; items: T[]; next: string | null } | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState(false);
   const stop = useRef(new AbortController());
-  const read = (before: string | null, known: T[]): void => {
+  const read = (from: string | null, known: T[]): void => {
     stop.current.abort();
     const mine = new AbortController();
     stop.current = mine;
     setBusy(true);
-    const query = before === null ? "" : `${path.includes("?") ? "&" : "?"}before=${encodeURIComponent(before)}`;
+    const query = from === null ? "" : `${path.includes("?") ? "&" : "?"}${side}=${encodeURIComponent(from)}`;
     get<Page<T>>(path + query, mine.signal).then(
       (page) => {
         setState({ path, items: [...known, ...page.items], next: page.next ?? null });
