@@ -6,7 +6,7 @@ use std::path::Path;
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Rollout, RolloutId};
 use serin::core::target::Target;
-use serin::ports::{Commit, Outgoing, Store, StoreError};
+use serin::ports::{Commit, OutboxFilter, OutboxState, Outgoing, Store, StoreError};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
@@ -209,7 +209,12 @@ async fn a_damaged_body_is_named() {
     corrupt(store.command("k1").await, "command k1: ");
     corrupt(store.pending(std::slice::from_ref(id)).await, "command k1: ");
     run(&path, "UPDATE outbox SET body = '{}' WHERE id = 2").await;
-    corrupt(store.outbox_due(at(0), 9, &[]).await, "outbox entry 2: missing field");
+    // A notice that cannot be read keeps no other one waiting.
+    assert_eq!(store.outbox_due(at(0), 9, &[]).await.unwrap().len(), 3);
+    let dead = OutboxFilter { state: OutboxState::Dead, after: None, limit: 9 };
+    let dead = store.outbox_list(dead).await.unwrap();
+    let detail = dead[0].detail.clone().unwrap();
+    assert!(dead.len() == 1 && detail.contains("outbox entry 2: missing field"), "{dead:?}");
     run(&path, "UPDATE cursors SET body = x'a1'").await;
     corrupt(store.load(id).await, "the cursor of metric errors of rollout r1: ");
     run(&path, "DELETE FROM cursors").await;
