@@ -90,7 +90,7 @@ async fn follow(api: &Api, principal: &Principal, alert: &Alert) -> Result<Optio
     if !principal.sees(target) {
         return Ok(None);
     }
-    let Some(id) = active(&api, target).await? else { return Ok(None) };
+    let Some(id) = active(api, target).await? else { return Ok(None) };
     let rollout = api.handle.store().rollout(&id).await?;
     principal.allow(Permission::Operate, target)?;
     let name = alert.labels.get("alertname").map_or("an alert", String::as_str);
