@@ -331,8 +331,8 @@ pub(super) async fn command(
             let expected = expected.0.unwrap_or_default();
             return Err(Problem::revision_changed(&rollout.id.0, expected, rollout.event_seq));
         }
-        // The engine does not look at rollouts that are at their end.
-        None if rollout.phase.is_terminal() => return Err(at_its_end(&rollout, &command.kind)),
+        // The engine looks at rollouts that are at their end for what they have left behind alone.
+        None if rollout.phase.is_terminal() && command.kind != CommandKind::Acknowledge => return Err(at_its_end(&rollout, &command.kind)),
         None => api.handle.command(&rollout.id, command.clone()).await?,
     };
     if entry.rollout != rollout.id || entry.command.kind != command.kind {

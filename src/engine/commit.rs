@@ -209,10 +209,7 @@ impl Engine {
 
     /// Everybody who is told, and the hooks that are set off.
     fn told(&self, state: &State, notice: &Notice) -> Vec<Outgoing> {
-        let mut notice = notice.clone();
-        if let Some(spec) = self.parts.handle.targets().get(&notice.target) {
-            notice.environment.clone_from(&spec.environment);
-        }
+        let mut notice = self.in_environment(notice);
         notice.message = self.parts.words.own(&state.rollout.policy.messages, &notice);
         let mut outbox = self.channels_of(&notice);
         let hooks = super::outbox::queues(&state.rollout, &notice);
@@ -301,14 +298,23 @@ impl Engine {
             (Err(_), None) => return Ok(()),
             (Ok(outcome), command) => {
                 let mut commit = self.commit_of(&state, &outcome, BTreeMap::new());
-                commit.target = None;
+                // Of the target nothing is theirs but the incident that they have left.
+                let incident = outcome.state.target.incident;
+                let changed = incident != state.target.incident;
+                commit.target = changed.then(|| Target { incident, ..slot.target.clone() });
                 commit.commands.extend(command.map(|key| (key, Ok(()))));
                 commit
             }
         };
         match self.store().commit(&commit).await {
-            Ok(()) => self.parts.handle.changed(id),
+            Ok(()) => {
+                self.parts.handle.changed(id);
+                if let Some(target) = commit.target {
+                    slot.target = Target { revision: target.revision + 1, ..target };
+                }
+            }
             Err(error) => {
+                slot.outdated |= commit.target.is_some() && matches!(error, StoreError::Conflict(_));
                 tracing::warn!(%error, "a command could not be carried out yet");
                 slot.asked = true;
             }

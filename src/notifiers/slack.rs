@@ -144,6 +144,9 @@ struct Thread {
     ts: String,
     /// The notice that was said last, so that a second try does not say it twice.
     said: String,
+    /// When the newest of them came up: the first message does not go back to what was before.
+    #[serde(default)]
+    newest: i64,
 }
 
 struct Api {
@@ -169,7 +172,13 @@ impl Notifier for Api {
                 Err(error) if is_gone(&error) => return self.begin(notice, &key).await,
                 other => other?,
             };
-            self.keep(&key, &Thread { said: notice.key.clone(), ..thread.clone() }, notice).await;
+            let newest = thread.newest.max(notice.at.0);
+            let said = Thread { said: notice.key.clone(), newest, ..thread.clone() };
+            self.keep(&key, &said, notice).await;
+        }
+        if notice.at.0 < thread.newest {
+            // It has waited for the end of quiet hours.
+            return Ok(());
         }
         match self.update(notice, &thread).await {
             Err(error) if is_gone(&error) => Ok(()),
@@ -210,7 +219,8 @@ impl Api {
         let told = self.call("chat.postMessage", &body).await?;
         match (told["channel"].as_str(), told["ts"].as_str()) {
             (Some(channel), Some(ts)) => {
-                Ok(Thread { channel: channel.to_owned(), ts: ts.to_owned(), said: notice.key.clone() })
+                let (channel, ts) = (channel.to_owned(), ts.to_owned());
+                Ok(Thread { channel, ts, said: notice.key.clone(), newest: notice.at.0 })
             }
             _ => Err(NotifyError::again("the receiver's answer names no message")),
         }

@@ -14,7 +14,7 @@ use serin::core::rollout::{
     Action, CommandKind, Ending, Event, EventKind, Hold, IncidentStep, Notice, NoticeKind, Phase, RolloutId,
     State, Tick, due_gates, running_gates, transition,
 };
-use serin::core::target::{IncidentCause, ObservedSplit, Split, Weight};
+use serin::core::target::{Incident, IncidentCause, ObservedSplit, Split, Weight};
 
 use crate::testkit::builders::{
     at, command, error_guardrail, percent, policy, proportion, rollout, secs, target,
@@ -469,6 +469,27 @@ fn two_deadlines_at_once_are_one_rollback() {
 }
 
 #[test]
+fn a_rollout_that_never_began_says_nothing_of_another_ones_incident() {
+    let sure = Gate {
+        on_refusal: GateOutcome::RollBack,
+        ..gate("sure", Before::Start, approval(&[("lead", 1)], true))
+    };
+    let mut told = Told::begin(with(vec![sure]));
+    told.state.target.incident = Some(Incident {
+        key: "shop/r0/9".to_owned(),
+        opened_at: at(0.0),
+        rollout: RolloutId("r0".to_owned()),
+        causes: [IncidentCause::NotVerified].into(),
+        acknowledged_by: None,
+    });
+    told.until(|state| state.rollout.gates.occasion == Some(Occasion::Start));
+    told.command("lena", no("sure", &["lead"])).expect("a no");
+    told.until(|state| state.rollout.phase.is_terminal());
+    assert_eq!(told.state.rollout.phase.name(), "cancelled");
+    assert!(told.state.target.incident.is_some(), "the service is still not as it was");
+}
+
+#[test]
 fn going_on_without_a_yes_is_not_going_on_against_a_no() {
     let sure = Gate {
         deadline: Some(secs(30)),
@@ -593,7 +614,11 @@ fn a_service_that_does_not_come_back_escalates() {
     let last = told.notices.last().expect("a notice");
     assert_eq!(last.kind, NoticeKind::NotVerified);
     assert!(last.sentence.contains("errors 1%, before 0.1%"), "{}", last.sentence);
-    // The next release that succeeds ends it.
+    // The next release that succeeds ends it; who looks at it says so before.
+    assert!(told.command("lena", CommandKind::Pause).is_err(), "the release is over");
+    told.command("lena", CommandKind::Acknowledge).expect("taken over");
+    assert_eq!(told.incidents().last().map(|(step, _)| *step), Some(IncidentStep::Acknowledge));
+    assert!(told.command("otto", CommandKind::Acknowledge).is_err(), "somebody has it");
 }
 
 #[test]

@@ -171,9 +171,17 @@ impl Engine {
         self.store().outbox_settle(entry.id, &Delivery::Dead { detail: LOST.to_owned() }).await
     }
 
+    /// With the environment of its target, which routes may ask for.
+    pub(in crate::engine) fn in_environment(&self, notice: &Notice) -> Notice {
+        let spec = self.parts.handle.targets().get(&notice.target);
+        let environment = spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
+        Notice { environment, ..notice.clone() }
+    }
+
     /// Where a notice goes, channel by channel.
     pub(in crate::engine) fn channels_of(&self, notice: &Notice) -> Vec<Outgoing> {
-        let routes = self.parts.routing.routes(notice, self.clock().wall());
+        let notice = self.in_environment(notice);
+        let routes = self.parts.routing.routes(&notice, self.clock().wall());
         let known = routes.into_iter().filter(|route| self.parts.notifiers.contains_key(&route.channel));
         known.map(|route| Outgoing { queue: route.queue, notice: notice.clone(), due: route.due }).collect()
     }

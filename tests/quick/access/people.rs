@@ -294,6 +294,20 @@ async fn alerts_pause_or_take_back_the_rollouts_of_their_target_once() {
 }
 
 #[tokio::test]
+async fn an_alert_is_no_person_past_the_point_of_no_return() {
+    let world = world();
+    let olga = world.token("alertmanager", Role::Operator, &["*"]);
+    world.store.change(|data| {
+        let rollout = &mut data.rollouts.get_mut(&RolloutId(CHECKOUT.into())).unwrap().rollout;
+        rollout.gates.no_return = Some("migrated".to_owned());
+    });
+    let body = webhook(vec![alert("firing", "checkout", "critical")]);
+    assert_eq!(world.post("/api/v1/hooks/alertmanager", &olga, &body).await.status, 200);
+    let kinds: Vec<CommandKind> = inbox(&world).await.into_iter().map(|entry| entry.command.kind).collect();
+    assert_eq!(kinds, [CommandKind::Pause]);
+}
+
+#[tokio::test]
 async fn alerts_in_another_form_or_by_the_wrong_caller_are_refused() {
     let world = world();
     let olga = world.token("olga", Role::Operator, &["*"]);

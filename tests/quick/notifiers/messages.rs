@@ -1,5 +1,7 @@
 //! Channels that show messages to people.
 
+use std::time::Duration;
+
 use serin::core::rollout::NoticeKind;
 
 use super::{cases, channel, channel_with};
@@ -29,6 +31,12 @@ async fn slack_has_a_thread_for_a_rollout_whose_head_is_the_newest_state() {
     assert_eq!(said[1].thread.as_deref(), Some(&*head.ts));
     assert_eq!(said[2].thread.as_deref(), Some(&*head.ts));
     assert_eq!(said[3].thread, None);
+    // What has waited for the end of quiet hours is said, and the head stays as new as it is.
+    let mut late = full_notice(5, NoticeKind::Step);
+    late.at = late.at.minus(Duration::from_secs(3600));
+    channel.deliver(&late).await.unwrap();
+    let said = at.messages();
+    assert_eq!((said.len(), said[0].updates), (5, 2));
     assert_eq!(at.desk.complaints(), [""; 0]);
 }
 
