@@ -332,7 +332,9 @@ pub(super) async fn command(
             return Err(Problem::revision_changed(&rollout.id.0, expected, rollout.event_seq));
         }
         // The engine looks at rollouts that are at their end for what they have left behind alone.
-        None if rollout.phase.is_terminal() && command.kind != CommandKind::Acknowledge => return Err(at_its_end(&rollout, &command.kind)),
+        None if rollout.phase.is_terminal() && command.kind != CommandKind::Acknowledge => {
+            return Err(at_its_end(&rollout, &command.kind));
+        }
         None => api.handle.command(&rollout.id, command.clone()).await?,
     };
     if entry.rollout != rollout.id || entry.command.kind != command.kind {

@@ -26,7 +26,9 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
     // What a release leaves behind for a person may outlast it.
     let left = change.state.target.incident.as_ref().is_some_and(|incident| incident.rollout == rollout.id);
     match (&command.kind, rollout.phase.clone()) {
-        (kind, phase) if phase.is_terminal() && !(left && *kind == CommandKind::Acknowledge) => return Err(illegal),
+        (kind, phase) if phase.is_terminal() && !(left && *kind == CommandKind::Acknowledge) => {
+            return Err(illegal);
+        }
         (CommandKind::Supersede { by: newer }, phase) => supersede(change, newer.clone(), &phase)?,
         (CommandKind::Rollback, Phase::Scheduled) => {
             let reason = Reason::new(ReasonCode::Command, why.clone());

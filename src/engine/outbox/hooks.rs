@@ -174,7 +174,8 @@ impl Engine {
     /// With the environment of its target, which routes may ask for.
     pub(in crate::engine) fn in_environment(&self, notice: &Notice) -> Notice {
         let spec = self.parts.handle.targets().get(&notice.target);
-        let environment = spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
+        let environment =
+            spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
         Notice { environment, ..notice.clone() }
     }
 
