@@ -12,7 +12,7 @@ use crate::core::rollout::{
 };
 use crate::core::target::{Incident, Target, Weight};
 use crate::core::time::Timestamp;
-use crate::ports::{Commit, Died, InboxEntry, Outgoing, RolloutFilter, StoreError};
+use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
 use crate::telemetry;
 
 /// A way back that is carried out though the store has not taken it.
@@ -122,7 +122,7 @@ impl Engine {
         let mut commit = Commit { target: Some(target.clone()), ..Commit::default() };
         if let Some(incident) = over {
             let notice = resolved(&target, &incident, self.clock().wall());
-            commit.outbox = self.channels_of(&notice);
+            commit.outbox = self.outbox.channels_of(&notice);
         }
         self.pass("before_commit")?;
         match self.store().commit(&commit).await {
@@ -201,20 +201,10 @@ impl Engine {
                     commit.observation = Some((tick.clone(), assessment));
                 }
                 Action::Record(record) => commit.events.push(record.clone()),
-                Action::Notify(notice) => commit.outbox.extend(self.told(state, notice)),
+                Action::Notify(notice) => commit.outbox.extend(self.outbox.told(&state.rollout, notice)),
             }
         }
         commit
-    }
-
-    /// Everybody who is told, and the hooks that are set off.
-    fn told(&self, state: &State, notice: &Notice) -> Vec<Outgoing> {
-        let mut notice = self.in_environment(notice);
-        notice.message = self.parts.words.own(&state.rollout.policy.messages, &notice);
-        let mut outbox = self.channels_of(&notice);
-        let hooks = super::outbox::queues(&state.rollout, &notice);
-        outbox.extend(hooks.into_iter().map(|queue| Outgoing::at_once(queue, notice.clone())));
-        outbox
     }
 
     /// Writes down that a command was refused; other events that mean nothing are dropped.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub use handle::{Handle, StartError, StartRequest};
-pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, backoff};
+pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 
 use crate::core::routing::Routing;
 use crate::messages::Words;
@@ -109,7 +109,7 @@ impl Default for Options {
 pub struct Engine {
     parts: Parts,
     slots: BTreeMap<String, Arc<Mutex<Slot>>>,
-    unsettled: outbox::Unsettled,
+    outbox: Arc<Outbox>,
 }
 
 impl Engine {
@@ -122,7 +122,8 @@ impl Engine {
         let handle = parts.handle.clone();
         let names: Vec<String> = handle.targets().keys().cloned().collect();
         let targets = handle.store().own_targets(&names).await?;
-        let mut engine = Engine { parts, slots: BTreeMap::new(), unsettled: outbox::Unsettled::default() };
+        let outbox = Arc::new(Outbox::new(&parts));
+        let mut engine = Engine { parts, slots: BTreeMap::new(), outbox };
         for mut target in targets {
             let Some(spec) = handle.targets().get(&target.name) else { continue };
             target.has_baseline = spec.baseline.is_some();
@@ -168,6 +169,14 @@ impl Engine {
             self.step(&mut *slot.lock().await).await?;
         }
         Ok(())
+    }
+
+    /// Delivers what is due ([`Outbox::dispatch`]).
+    ///
+    /// # Errors
+    /// [`Died`] if a failpoint says so.
+    pub async fn dispatch_outbox(&self) -> Result<bool, Died> {
+        self.outbox.dispatch().await
     }
 
     /// When the next target is due, by the monotonic clock.

@@ -2,9 +2,8 @@
 //! has the queues `CHANNEL`, `CHANNEL#digest` and `CHANNEL#quiet`, and is worked on by one task: one that
 //! hangs holds up nobody else. Hooks are queues of their own, `hook/NAME`.
 
+mod address;
 mod hooks;
-
-pub(super) use hooks::queues;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +14,14 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
-use crate::core::routing::{DIGEST, channel_of};
+use super::{Handle, Parts};
+use crate::core::routing::{DIGEST, Routing, channel_of};
 use crate::core::time::Timestamp;
-use crate::ports::{Delivery, Died, Digest, Notifier, NotifyError, OutboxEntry, StoreError};
+use crate::messages::Words;
+use crate::ports::{
+    Clock, Delivery, Died, Digest, Failpoints, Gatekeeper, Notifier, NotifyError, OutboxEntry, Store,
+    StoreError,
+};
 use crate::telemetry;
 
 /// Entries of a queue that are taken at once.
@@ -36,16 +39,53 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often it is counted.
 const COUNT: Duration = Duration::from_secs(2);
 
-/// Deliveries that could not be written down, by entry: they are not made again.
-pub(super) type Unsettled = Mutex<BTreeMap<i64, Delivery>>;
+/// What is told, and who is told it. It stands beside the engine: it changes no target and no rollout.
+pub struct Outbox {
+    handle: Handle,
+    notifiers: BTreeMap<String, Arc<dyn Notifier>>,
+    routing: Routing,
+    words: Words,
+    gatekeeper: Arc<dyn Gatekeeper>,
+    failpoints: Arc<dyn Failpoints>,
+    /// For each call to a notifier that names no time of its own.
+    call_deadline: Duration,
+    /// Deliveries that could not be written down, by entry: they are not made again.
+    unsettled: Mutex<BTreeMap<i64, Delivery>>,
+}
 
-impl Engine {
+impl Outbox {
+    /// An outbox with these parts.
+    pub fn new(parts: &Parts) -> Outbox {
+        Outbox {
+            handle: parts.handle.clone(),
+            notifiers: parts.notifiers.clone(),
+            routing: parts.routing.clone(),
+            words: parts.words.clone(),
+            gatekeeper: parts.gatekeeper.clone(),
+            failpoints: parts.failpoints.clone(),
+            call_deadline: parts.options.call_deadline,
+            unsettled: Mutex::default(),
+        }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.handle.store()
+    }
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        self.handle.clock()
+    }
+
+    fn pass(&self, name: &'static str) -> Result<(), Died> {
+        self.failpoints.pass(name)
+    }
+
     /// Delivers what is due, channel by channel, and waits for all. True if something was delivered or
-    /// given up. [`Engine::run`] does the same without waiting; tests call this.
+    /// given up. [`Outbox::run`] does the same without waiting; tests call this.
     ///
     /// # Errors
     /// [`Died`] if a failpoint says so.
-    pub async fn dispatch_outbox(&self) -> Result<bool, Died> {
+    pub async fn dispatch(&self) -> Result<bool, Died> {
         let channels = self.due_by_channel(&[]).await;
         let done = join_all(channels.into_values().map(|entries| self.dispatch_channel(entries))).await;
         let mut any = false;
@@ -56,7 +96,10 @@ impl Engine {
     }
 
     /// Delivers until `shutdown`; what is on its way then is finished.
-    pub(super) async fn run_outbox(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
+    ///
+    /// # Errors
+    /// [`Died`] if a failpoint says so.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {
         let mut tasks: JoinSet<Result<bool, Died>> = JoinSet::new();
         let mut busy: Vec<(Id, String)> = Vec::new();
         let mut next_count = self.clock().monotonic();
@@ -85,13 +128,13 @@ impl Engine {
             }
             let names: Vec<String> = busy.iter().map(|(_, channel)| channel.clone()).collect();
             for (channel, entries) in self.due_by_channel(&names).await {
-                let engine = self.clone();
-                let task = tasks.spawn(async move { engine.dispatch_channel(entries).await });
+                let outbox = self.clone();
+                let task = tasks.spawn(async move { outbox.dispatch_channel(entries).await });
                 busy.push((task.id(), channel));
             }
             if self.clock().monotonic() >= next_count {
                 next_count = self.clock().monotonic() + COUNT;
-                self.count_outbox().await;
+                self.count().await;
             }
         }
         while let Some(done) = tasks.join_next().await {
@@ -102,7 +145,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn count_outbox(&self) {
+    async fn count(&self) {
         if let Ok(counts) = self.store().outbox_counts(self.clock().wall()).await {
             let age = counts.oldest.map_or(Duration::ZERO, |oldest| self.clock().wall().since(oldest));
             telemetry::outbox(counts.pending, counts.dead, age.as_secs_f64());
@@ -196,7 +239,7 @@ impl Engine {
             notices: group.newest.into_iter().map(|entry| entry.notice).collect(),
             more,
         };
-        let delivery = match self.parts.notifiers.get(channel) {
+        let delivery = match self.notifiers.get(channel) {
             None => gone(),
             Some(notifier) => {
                 self.pass("before_deliver")?;
@@ -220,7 +263,7 @@ impl Engine {
         if let Some(name) = entry.channel.strip_prefix(hooks::PREFIX) {
             return self.deliver_hook(entry, name).await;
         }
-        let Some(notifier) = self.parts.notifiers.get(channel_of(&entry.channel)) else {
+        let Some(notifier) = self.notifiers.get(channel_of(&entry.channel)) else {
             return Ok(Some(gone()));
         };
         self.pass("before_deliver")?;
@@ -232,7 +275,7 @@ impl Engine {
 
     /// How long a delivery may take. The channel's own deadline comes first, for it says more.
     fn patience(&self, notifier: &dyn Notifier) -> Duration {
-        let usual = self.parts.options.call_deadline;
+        let usual = self.call_deadline;
         let longest = notifier.longest();
         if longest.is_zero() { usual } else { usual.max(longest + Duration::from_secs(1)) }
     }

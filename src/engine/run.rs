@@ -37,7 +37,7 @@ impl Engine {
             tasks.spawn(engine.run_target(name, poke, bound.clone(), shutdown.clone()));
         }
         tasks.spawn(self.clone().run_refresh(pokes, shutdown.clone()));
-        tasks.spawn(self.clone().run_outbox(shutdown.clone()));
+        tasks.spawn(self.outbox.clone().run(shutdown.clone()));
         tasks.spawn(self.clone().run_prune(shutdown.clone()));
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::Engine;
-use crate::core::gate::{Hook, HookAction, HookPoint};
+use super::Outbox;
+use crate::core::gate::{Hook, HookAction};
 use crate::core::policy::Severity;
-use crate::core::rollout::{IncidentStep, Notice, NoticeKind, Rollout, RolloutId};
+use crate::core::rollout::{IncidentStep, Notice, NoticeKind, RolloutId};
 use crate::core::target::{Incident, IncidentCause};
-use crate::ports::{
-    Commit, Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, Outgoing, StoreError,
-};
+use crate::ports::{Commit, Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
 
 /// What the names of hooks' queues begin with.
 pub(super) const PREFIX: &str = "hook/";
@@ -23,27 +21,7 @@ const TRIES: u32 = 5;
 /// What is known of a command that was begun before the process ended.
 const LOST: &str = "began, outcome unknown; not run again";
 
-/// The queues of the hooks that a notice sets off.
-pub(in crate::engine) fn queues(rollout: &Rollout, notice: &Notice) -> Vec<String> {
-    let Some(point) = point(notice.kind) else { return Vec::new() };
-    let hooks = rollout.policy.hooks.iter().filter(|hook| hook.on.contains(&point));
-    hooks.map(|hook| format!("{PREFIX}{}", hook.name)).collect()
-}
-
-fn point(kind: NoticeKind) -> Option<HookPoint> {
-    Some(match kind {
-        NoticeKind::Started => HookPoint::Started,
-        NoticeKind::Step => HookPoint::Step,
-        NoticeKind::Promoted => HookPoint::Promoted,
-        NoticeKind::Succeeded => HookPoint::Succeeded,
-        NoticeKind::RolledBack => HookPoint::RolledBack,
-        NoticeKind::Cancelled => HookPoint::Cancelled,
-        NoticeKind::Failed => HookPoint::Failed,
-        _ => return None,
-    })
-}
-
-impl Engine {
+impl Outbox {
     /// What became of a hook; `None` if the store did not let it begin.
     pub(super) async fn deliver_hook(
         &self,
@@ -128,13 +106,11 @@ impl Engine {
     }
 
     async fn run_hook(&self, hook: &Hook, notice: &Notice, time: Duration) -> Result<(), NotifyError> {
-        timeout(time + MARGIN, self.parts.gatekeeper.run(hook, notice))
-            .await
-            .unwrap_or_else(|_| Err(super::late()))
+        timeout(time + MARGIN, self.gatekeeper.run(hook, notice)).await.unwrap_or_else(|_| Err(super::late()))
     }
 
     /// Commands that an earlier process has begun are given up, and somebody is told.
-    pub(in crate::engine) async fn tell_lost(&self) {
+    pub(super) async fn tell_lost(&self) {
         loop {
             let filter = OutboxFilter { state: OutboxState::Running, after: None, limit: super::BATCH };
             let running = match self.store().outbox_list(filter).await {
@@ -169,21 +145,5 @@ impl Engine {
             Err(error) => return Err(error),
         }
         self.store().outbox_settle(entry.id, &Delivery::Dead { detail: LOST.to_owned() }).await
-    }
-
-    /// With the environment of its target, which routes may ask for.
-    pub(in crate::engine) fn in_environment(&self, notice: &Notice) -> Notice {
-        let spec = self.parts.handle.targets().get(&notice.target);
-        let environment =
-            spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
-        Notice { environment, ..notice.clone() }
-    }
-
-    /// Where a notice goes, channel by channel.
-    pub(in crate::engine) fn channels_of(&self, notice: &Notice) -> Vec<Outgoing> {
-        let notice = self.in_environment(notice);
-        let routes = self.parts.routing.routes(&notice, self.clock().wall());
-        let known = routes.into_iter().filter(|route| self.parts.notifiers.contains_key(&route.channel));
-        known.map(|route| Outgoing { queue: route.queue, notice: notice.clone(), due: route.due }).collect()
     }
 }
