@@ -27,7 +27,8 @@ pub(super) async fn list(State(api): State<Api>, params: Params) -> Result<Json<
     let now = api.handle.clock().wall();
     let ordered = api.handle.store().freezes(false, MOST).await?;
     let is_ahead = |freeze: &&Freeze| freeze.until.is_none_or(|until| now < until);
-    let planned = api.handle.planned_freezes().iter().filter(is_ahead);
+    let all_planned = api.handle.planned_freezes();
+    let planned = all_planned.iter().filter(is_ahead);
     let items = planned.chain(&ordered).map(|freeze| FreezeView::new(freeze, now)).collect();
     Ok(Json(Page { items, next: None }))
 }

@@ -24,10 +24,11 @@ pub(super) async fn list(
     params.finish()?;
     let stored: BTreeMap<String, Target> =
         api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
+    let declared = api.handle.targets();
     let items = stored
         .values()
         .filter(|target| principal.sees(&target.name))
-        .map(|target| TargetView::new(target, api.handle.targets().get(&target.name)))
+        .map(|target| TargetView::new(target, declared.get(&target.name).map(AsRef::as_ref)))
         .collect();
     Ok(Json(Page { items, next: None }))
 }
@@ -47,7 +48,7 @@ pub(super) async fn show(
         return Err(StoreError::NotFound(format!("target {}", name.0)).into());
     }
     let target = api.handle.store().target(&name.0).await?;
-    Ok(Json(TargetView::new(&target, api.handle.targets().get(&target.name))))
+    Ok(Json(TargetView::new(&target, api.handle.targets().get(&target.name).map(AsRef::as_ref))))
 }
 
 /// `GET /policies`: all of them, by name.
@@ -58,7 +59,10 @@ pub(super) async fn policies(
     params: Params,
 ) -> Result<Json<Page<PolicyView>>, Problem> {
     params.finish()?;
-    Ok(Json(Page { items: api.handle.policies().values().map(PolicyView::new).collect(), next: None }))
+    Ok(Json(Page {
+        items: api.handle.policies().values().map(|policy| PolicyView::new(policy)).collect(),
+        next: None,
+    }))
 }
 
 /// `GET /policies/{name}`.

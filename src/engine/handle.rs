@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
+
+use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
 
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
@@ -30,8 +32,7 @@ pub struct Handle {
 struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    policies: BTreeMap<String, Policy>,
-    targets: BTreeMap<String, TargetSpec>,
+    catalogue: watch::Sender<Arc<Catalogue>>,
     wake: Notify,
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
@@ -39,7 +40,7 @@ struct Inner {
     freezes: RwLock<Vec<Freeze>>,
     /// Whether the ordered freezes were ever read.
     knows_freezes: AtomicBool,
-    planned: OnceLock<Vec<Freeze>>,
+    planned: RwLock<Arc<Vec<Freeze>>>,
 }
 
 /// A new rollout, as asked for.
@@ -67,10 +68,10 @@ pub struct StartRequest {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// No such target.
-    #[error("there is no target `{0}`; the configuration has: {1}")]
+    #[error("there is no target `{0}`; the targets are: {1}")]
     UnknownTarget(String, String),
     /// No such policy.
-    #[error("there is no policy `{0}`; the configuration has: {1}")]
+    #[error("there is no policy `{0}`; the policies are: {1}")]
     UnknownPolicy(String, String),
     /// The version's text cannot be used.
     #[error("the version {0:?} must be 1 to 200 printable characters")]
@@ -84,26 +85,31 @@ pub enum StartError {
 }
 
 impl Handle {
-    /// A handle over these parts; the engine is given the same one.
+    /// A handle over these parts; the engine is given the same one. The policies and targets are those of the
+    /// configuration: [`Handle::declare`] changes what there is.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         policies: BTreeMap<String, Policy>,
         targets: BTreeMap<String, TargetSpec>,
     ) -> Handle {
+        let origin = "the configuration";
+        let items = policies.into_values().map(|policy| Item::Policy(Arc::new(policy)));
+        let items = items.chain(targets.into_values().map(|spec| Item::Target(Arc::new(spec))));
+        let declared = items.map(|item| Declaration::Good { item, origin: origin.to_owned() }).collect();
+        let catalogue = Catalogue::default().apply(Source::File, Declared::Whole(declared));
         Handle {
             inner: Arc::new(Inner {
                 store,
                 clock,
-                policies,
-                targets,
+                catalogue: watch::channel(Arc::new(catalogue)).0,
                 wake: Notify::new(),
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
                 freezes: RwLock::default(),
                 knows_freezes: AtomicBool::new(false),
-                planned: OnceLock::new(),
+                planned: RwLock::default(),
             }),
         }
     }
@@ -118,14 +124,41 @@ impl Handle {
         &self.inner.clock
     }
 
-    /// The configured policies by name.
-    pub fn policies(&self) -> &BTreeMap<String, Policy> {
-        &self.inner.policies
+    /// What there is now, and whenever it changes.
+    pub fn catalogue(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.inner.catalogue.subscribe()
     }
 
-    /// The configured targets by name.
-    pub fn targets(&self) -> &BTreeMap<String, TargetSpec> {
-        &self.inner.targets
+    /// What there is now.
+    pub fn declared(&self) -> Arc<Catalogue> {
+        self.inner.catalogue.borrow().clone()
+    }
+
+    /// The policies that there are now, by name.
+    pub fn policies(&self) -> Arc<BTreeMap<String, Arc<Policy>>> {
+        self.inner.catalogue.borrow().policies().clone()
+    }
+
+    /// The targets that there are now, by name.
+    pub fn targets(&self) -> Arc<BTreeMap<String, Arc<TargetSpec>>> {
+        self.inner.catalogue.borrow().targets().clone()
+    }
+
+    /// Takes in what a source declares; those who watch the catalogue hear of it if it changes anything. Gives
+    /// what differs from before.
+    pub fn declare(&self, source: Source, declared: Declared) -> Changes {
+        let mut changes = Changes::default();
+        self.inner.catalogue.send_if_modified(|catalogue| {
+            let next = catalogue.apply(source, declared);
+            changes = Changes::between(catalogue, &next);
+            let modified = next.version() != catalogue.version();
+            *catalogue = Arc::new(next);
+            modified
+        });
+        if !changes.is_empty() {
+            self.inner.wake.notify_one();
+        }
+        changes
     }
 
     /// True when the stored state is loaded and the store can be written to.
@@ -161,14 +194,15 @@ impl Handle {
         self.inner.changes.subscribe()
     }
 
-    /// Set once at the start: the freezes that stand in the configuration. They are not stored.
+    /// Sets the freezes that stand in the configuration. They are not stored.
     pub fn plan_freezes(&self, planned: Vec<Freeze>) {
-        let _ = self.inner.planned.set(planned);
+        *self.inner.planned.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planned);
+        self.inner.wake.notify_one();
     }
 
     /// The freezes that stand in the configuration.
-    pub fn planned_freezes(&self) -> &[Freeze] {
-        self.inner.planned.get().map(Vec::as_slice).unwrap_or_default()
+    pub fn planned_freezes(&self) -> Arc<Vec<Freeze>> {
+        self.inner.planned.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads which freezes hold. A store that cannot be read leaves those that were known.
@@ -187,7 +221,8 @@ impl Handle {
     /// Why a target is frozen, if it is.
     pub fn frozen(&self, target: &str, now: Timestamp) -> Option<String> {
         let freezes = self.inner.freezes.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all = freezes.iter().chain(self.planned_freezes());
+        let planned = self.planned_freezes();
+        let mut all = freezes.iter().chain(planned.iter());
         all.find(|freeze| freeze.holds(target, now)).map(Freeze::sentence)
     }
 
@@ -209,12 +244,13 @@ impl Handle {
     pub async fn start(&self, request: StartRequest) -> Result<Rollout, StartError> {
         let names =
             |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let Some(spec) = self.inner.targets.get(&request.target) else {
-            let known = names(self.inner.targets.keys().collect());
+        let declared = self.declared();
+        let Some(spec) = declared.targets().get(&request.target) else {
+            let known = names(declared.targets().keys().collect());
             return Err(StartError::UnknownTarget(request.target, known));
         };
-        let Some(policy) = self.inner.policies.get(&request.policy) else {
-            let known = names(self.inner.policies.keys().collect());
+        let Some(policy) = declared.policies().get(&request.policy) else {
+            let known = names(declared.policies().keys().collect());
             return Err(StartError::UnknownPolicy(request.policy, known));
         };
         let length = request.version.chars().count();
@@ -239,7 +275,7 @@ impl Handle {
             target: request.target,
             version: request.version,
             kind: request.kind,
-            policy: policy.clone(),
+            policy: Policy::clone(policy),
             method: METHOD,
             created_at: now,
             created_by: request.by.clone(),

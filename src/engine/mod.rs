@@ -4,6 +4,7 @@
 //! with one exception: a way back that could not be stored is carried out all the same and stored when
 //! the store is back (invariant 14).
 
+mod catalogue;
 mod collect;
 mod commit;
 mod gates;
@@ -19,10 +20,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
+pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Name, Owner, Source};
 pub use handle::{Handle, StartError, StartRequest};
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 
 use crate::core::routing::Routing;
+use crate::core::target::TargetSpec;
 use crate::messages::Words;
 use crate::ports::{
     Clock, Died, Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, Store, StoreError,
@@ -125,7 +128,7 @@ impl Engine {
         let outbox = Arc::new(Outbox::new(&parts));
         let mut engine = Engine { parts, slots: BTreeMap::new(), outbox };
         for mut target in targets {
-            let Some(spec) = handle.targets().get(&target.name) else { continue };
+            let Some(spec) = handle.targets().get(&target.name).cloned() else { continue };
             target.has_baseline = spec.baseline.is_some();
             target.drain = engine.parts.options.drain;
             if target.stable_version.is_none() {
@@ -133,7 +136,7 @@ impl Engine {
             }
             let name = target.name.clone();
             let active = engine.load_active(&target).await?;
-            let slot = Slot::new(spec.clone(), target, active, handle.clock().monotonic());
+            let slot = Slot::new(TargetSpec::clone(&spec), target, active, handle.clock().monotonic());
             engine.slots.insert(name, Arc::new(Mutex::new(slot)));
         }
         engine.hand_over().await;

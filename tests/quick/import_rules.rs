@@ -62,7 +62,21 @@ const PLAIN_PORTS: &[&str] = &["Retention"];
 
 /// Of the engine, these rooms see the handle only.
 const HANDLE_ONLY: &[&str] = &["api", "cli"];
-const HANDLE: &[&str] = &["handle", "Handle", "StartError", "StartRequest"];
+const HANDLE: &[&str] = &[
+    "handle",
+    "Handle",
+    "StartError",
+    "StartRequest",
+    "Catalogue",
+    "Changes",
+    "Declaration",
+    "Declared",
+    "Fault",
+    "Item",
+    "Name",
+    "Owner",
+    "Source",
+];
 
 /// What the pure rooms may not name, however it is reached.
 const PURE: &[&str] = &["core", "stats"];

@@ -28,7 +28,7 @@ impl Outbox {
 
     /// With the environment of its target, which routes may ask for.
     fn in_environment(&self, notice: &Notice) -> Notice {
-        let spec = self.handle.targets().get(&notice.target);
+        let spec = self.handle.targets().get(&notice.target).cloned();
         let environment =
             spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
         Notice { environment, ..notice.clone() }
