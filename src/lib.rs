@@ -14,6 +14,7 @@ pub mod gates;
 pub mod messages;
 pub mod montecarlo;
 pub mod notifiers;
+pub mod outbound;
 pub mod ports;
 pub mod providers;
 pub mod routers;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
@@ -14,9 +15,15 @@ use crate::api::problem::Problem;
 use crate::api::views::gates::FreezeView;
 use crate::api::views::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
 use crate::core::metric::TickObservation;
+use crate::outbound::answer::{Fault, whole};
+use crate::outbound::client::Builder;
 
 /// Longest answer that is read, in bytes.
 const LONGEST: usize = 64 * 1024 * 1024;
+/// For each call.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// For its connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a call gave nothing.
 #[derive(Debug, Error)]
@@ -123,11 +130,7 @@ impl Client {
         if !matches!(server.scheme(), "http" | "https") || server.cannot_be_a_base() {
             return Err(ClientError::Address(server.clone()));
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(20))
-            .redirect(reqwest::redirect::Policy::none());
+        let mut builder = Builder::new(DEADLINE).connect_within(CONNECT_WITHIN);
         let local = match server.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
@@ -135,11 +138,9 @@ impl Client {
             None => false,
         };
         if let Some(ca) = ca {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(ca).ok().filter(|found| !found.is_empty()).ok_or_else(
-                    || ClientError::Credentials("the file of --ca holds no certificate in PEM".to_owned()),
-                )?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder
+                .authorities(ca)
+                .map_err(|error| ClientError::Credentials(format!("the file of --ca: {error}")))?;
         }
         if token.is_some() && server.scheme() == "http" && !local {
             complain(
@@ -148,7 +149,7 @@ impl Client {
         }
         if local {
             // A proxy for the world cannot reach this machine's own loopback.
-            builder = builder.no_proxy();
+            builder = builder.without_proxy();
         }
         let http = builder
             .build()
@@ -167,24 +168,18 @@ impl Client {
         url
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ClientError> {
-        let unreachable = |error: reqwest::Error| ClientError::Unreachable {
-            server: self.server.clone(),
-            detail: causes(&error.without_url()),
+    async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Bytes), ClientError> {
+        let failed = |fault: Fault| match fault {
+            Fault::TooLarge(most) => self.strange(format!("it is longer than {most} bytes")),
+            fault => ClientError::Unreachable { server: self.server.clone(), detail: fault.to_string() },
         };
         let request = match &self.token {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,
         };
-        let mut answer = request.send().await.map_err(unreachable)?;
+        let answer = request.send().await.map_err(|error| failed(error.into()))?;
         let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > LONGEST {
-                return Err(self.strange(format!("it is longer than {LONGEST} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = whole(answer, LONGEST).await.map_err(failed)?;
         if status.is_success() {
             return Ok((status, body));
         }
@@ -209,7 +204,7 @@ impl Client {
     pub async fn report(&self, id: &str, form: &str) -> Result<String, ClientError> {
         let query = [("form", form.to_owned())];
         let (_, body) = self.send(self.http.get(self.url(&["rollouts", id, "report"], &query))).await?;
-        String::from_utf8(body).map_err(|e| self.strange(e.to_string()))
+        String::from_utf8(body.to_vec()).map_err(|e| self.strange(e.to_string()))
     }
 
     async fn get<T: DeserializeOwned>(
@@ -302,21 +297,6 @@ impl Client {
     pub async fn policy(&self, name: &str) -> Result<PolicyView, ClientError> {
         self.get(&["policies", name], &[]).await
     }
-}
-
-/// An error with what caused it, since the outermost sentence alone says little.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -229,7 +229,7 @@ pub(super) fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
 pub(super) fn headers(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, SecretSource>> {
     let entries = field.entries("a mapping of header names to `{env: NAME}` or `{file: PATH}`")?;
     let read = entries.into_iter().map(|(name, value)| {
-        let good = reqwest::header::HeaderName::try_from(name).is_ok();
+        let good = crate::outbound::headers::name(name).is_ok();
         if !good {
             let message = format!("`{}` is not the name of a header", shorten(name));
             value.problem(message, "a name such as X-Scope-OrgID");

@@ -12,7 +12,7 @@ use crate::core::gate::{
     AlertsCheck, ApprovalRule, Check, CommandCheck, HealthCheck, SecretName, WebhookCheck, WebhookForm,
 };
 use crate::core::policy::{Breach, GuardrailLimit};
-use crate::gates::net;
+use crate::outbound::guard;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -129,7 +129,7 @@ pub(super) fn receiver(fields: &Fields<'_>) -> Option<Receiver> {
 /// A URL whose host, where it is written as an address, may be called.
 fn url(field: &Field<'_>, allow_private: Option<bool>) -> Option<String> {
     let text = http_url(field, true)?;
-    let refusal = url::Url::parse(&text).ok().and_then(|url| net::refusal_of_url(&url, allow_private?));
+    let refusal = url::Url::parse(&text).ok().and_then(|url| guard::refusal_of_url(&url, allow_private?));
     if let Some(refusal) = refusal {
         field.problem(refusal, "the address of the receiver that is meant");
         return None;
@@ -185,7 +185,7 @@ fn headers(field: &Field<'_>) -> Option<BTreeMap<String, SecretName>> {
         return None;
     }
     let read = entries.into_iter().map(|(name, value)| {
-        let good = reqwest::header::HeaderName::try_from(name).is_ok();
+        let good = crate::outbound::headers::name(name).is_ok();
         if !good {
             let message = format!("`{}` is not the name of a header", shorten(name));
             value.problem(message, "a name such as X-Token");

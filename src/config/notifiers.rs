@@ -285,7 +285,8 @@ fn statuspage(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
 /// Private addresses are the operator's own.
 fn receiver(field: &Field<'_>, may_have_query: bool) -> Option<String> {
     let text = http_url(field, may_have_query)?;
-    let refusal = url::Url::parse(&text).ok().and_then(|url| crate::gates::net::refusal_of_url(&url, true));
+    let refusal =
+        url::Url::parse(&text).ok().and_then(|url| crate::outbound::guard::refusal_of_url(&url, true));
     if let Some(refusal) = refusal {
         field.problem(refusal, "the address of the receiver that is meant");
         return None;

@@ -14,6 +14,7 @@ use super::webhook::detail;
 use crate::core::counter::quote;
 use crate::core::gate::{AlertsCheck, GateAnswer};
 use crate::core::policy::{MatchOp, Matcher};
+use crate::outbound::guard::Guarded;
 use crate::ports::{GateRequest, MetricsProvider};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +23,7 @@ const MAX_BYTES: usize = 4 << 20;
 const NAMED: usize = 5;
 
 pub(super) async fn ask(
+    guarded: &Guarded,
     check: &AlertsCheck,
     request: &GateRequest,
     provider: Option<&dyn MetricsProvider>,
@@ -29,7 +31,7 @@ pub(super) async fn ask(
     let matchers: Vec<Matcher> =
         check.matchers.iter().map(|matcher| filled(matcher, &request.target)).collect();
     match &check.alertmanager {
-        Some(base) => match firing(base, &matchers).await {
+        Some(base) => match firing(guarded, base, &matchers).await {
             Ok(names) => said(names.len(), &names, Duration::ZERO),
             Err(why) => GateAnswer::Fault(why),
         },
@@ -80,7 +82,7 @@ struct Alert {
 }
 
 /// The names of active alerts that are neither silenced nor inhibited.
-async fn firing(base: &str, matchers: &[Matcher]) -> Result<Vec<String>, String> {
+async fn firing(guarded: &Guarded, base: &str, matchers: &[Matcher]) -> Result<Vec<String>, String> {
     let base = format!("{}/api/v2/alerts", base.trim_end_matches('/'));
     let mut url = Url::parse(&base).map_err(|error| format!("Alertmanager's URL cannot be read: {error}"))?;
     url.query_pairs_mut()
@@ -90,17 +92,20 @@ async fn firing(base: &str, matchers: &[Matcher]) -> Result<Vec<String>, String>
         .extend_pairs(matchers.iter().map(|matcher| {
             ("filter", format!("{}{}{}", matcher.label, sign(matcher.op), quote(&matcher.value)))
         }));
-    let answer = call(Call {
-        method: Method::GET,
-        url: url.as_str(),
-        // An Alertmanager is usually near.
-        allow_private: true,
-        secrets: &BTreeMap::new(),
-        headers: vec![("accept", "application/json".to_owned())],
-        body: Vec::new(),
-        timeout: TIMEOUT,
-        max_bytes: MAX_BYTES,
-    })
+    let answer = call(
+        guarded,
+        Call {
+            method: Method::GET,
+            url: url.as_str(),
+            // An Alertmanager is usually near.
+            allow_private: true,
+            secrets: &BTreeMap::new(),
+            headers: vec![("accept", "application/json".to_owned())],
+            body: Vec::new(),
+            timeout: TIMEOUT,
+            max_bytes: MAX_BYTES,
+        },
+    )
     .await?;
     if answer.status != 200 {
         return Err(format!("Alertmanager: {}", detail(&answer)));

@@ -1,18 +1,18 @@
-//! One call over HTTP: to an allowed address, with no redirect followed, within its time, its answer
-//! bounded.
+//! One call over HTTP: to an allowed address, within its time, its answer bounded.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Url;
 
-use super::net;
 use crate::core::gate::SecretName;
+use crate::outbound::answer::{Fault, retry_after, whole};
+use crate::outbound::guard::Guarded;
+use crate::outbound::headers;
 use crate::secrets::SecretSource;
 
 /// Of an answer at most so much is read.
@@ -38,7 +38,7 @@ pub(super) struct Answer {
     pub status: u16,
     /// Whether the answer says that it is JSON.
     pub is_json: bool,
-    /// What `Retry-After` asks for, in seconds.
+    /// What `Retry-After` asks for.
     pub retry_after: Option<Duration>,
     pub body: Bytes,
 }
@@ -47,87 +47,37 @@ pub(super) struct Answer {
 ///
 /// # Errors
 /// A sentence that says why there is no answer.
-pub(super) async fn call(call: Call<'_>) -> Result<Answer, String> {
+pub(super) async fn call(guarded: &Guarded, call: Call<'_>) -> Result<Answer, String> {
     let timeout = call.timeout;
-    match tokio::time::timeout(timeout, made(call)).await {
+    match tokio::time::timeout(timeout, made(guarded, call)).await {
         Ok(answer) => answer,
         Err(_) => Err(format!("there was no whole answer within {timeout:?}")),
     }
 }
 
-async fn made(call: Call<'_>) -> Result<Answer, String> {
+async fn made(guarded: &Guarded, call: Call<'_>) -> Result<Answer, String> {
     let url = Url::parse(call.url).map_err(|error| format!("the URL cannot be read: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the URL begins with neither http:// nor https://".to_owned());
     }
-    let mut headers = HeaderMap::new();
+    let mut sent = HeaderMap::new();
     for (name, value) in &call.headers {
         let value =
             HeaderValue::from_str(value).map_err(|_| format!("the header {name} cannot be written"))?;
-        headers.insert(HeaderName::from_static(name), value);
+        sent.insert(HeaderName::from_static(name), value);
     }
     for (name, source) in call.secrets {
-        headers.insert(header_name(name)?, header_value(name, &secret(source).await?)?);
+        sent.insert(headers::name(name)?, headers::secret(name, "", &secret(source).await?)?);
     }
-    let addresses = net::addresses(&url, call.allow_private).await?;
-    let mut builder = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(call.timeout)
-        .pool_max_idle_per_host(0);
-    if let Some(name) = url.domain() {
-        builder = builder.resolve_to_addrs(name, &addresses);
-    }
-    let client = builder.build().map_err(|error| format!("the call cannot be made: {error}"))?;
-    let sent = client.request(call.method, url).headers(headers).body(call.body).send().await;
-    let answer = sent.map_err(|error| reason(&error))?;
+    let told = |fault: Fault| fault.to_string();
+    let client = guarded.client(&url, call.allow_private).await.map_err(told)?;
+    let request = client.request(call.method, url).timeout(call.timeout).headers(sent).body(call.body);
+    let answer = request.send().await.map_err(|error| told(Fault::from(&error)))?;
     let status = answer.status().as_u16();
-    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_json = header("content-type").is_some_and(|kind| kind.to_ascii_lowercase().contains("json"));
-    let retry_after =
-        header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    Ok(Answer { status, is_json, retry_after, body: body(answer, call.max_bytes).await? })
-}
-
-async fn body(mut answer: Response, most: usize) -> Result<Bytes, String> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| reason(&error))? {
-        if body.len() + chunk.len() > most {
-            return Err(format!("the answer has more than {most} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-/// Why a call failed. The URL is left out: its query may hold a secret.
-fn reason(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "there was no answer in time"
-    } else if error.is_connect() {
-        "no connection"
-    } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
-    } else {
-        "the call failed"
-    };
-    let mut cause: Option<&dyn Error> = error.source();
-    while let Some(inner) = cause.and_then(Error::source) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| kind.to_owned(), |cause| format!("{kind}: {cause}"))
-}
-
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    HeaderName::try_from(name).map_err(|_| format!("{name:?} is not the name of a header"))
-}
-
-/// Says which value is wrong, never what it is.
-fn header_value(name: &str, secret: &SecretString) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(secret.expose_secret())
-        .map_err(|_| format!("the secret for {name} has characters that a header cannot have"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    let kind = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let is_json = kind.is_some_and(|kind| kind.to_ascii_lowercase().contains("json"));
+    let retry_after = retry_after(answer.headers());
+    Ok(Answer { status, is_json, retry_after, body: whole(answer, call.max_bytes).await.map_err(told)? })
 }
 
 /// Reads a secret now.

@@ -4,25 +4,30 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::call::{Call, MAX_BYTES, call};
-use super::text::{escape, fill, head, placeholders};
+use super::text::{fill, head, placeholders};
 use super::webhook::detail;
 use crate::core::gate::{GateAnswer, HealthCheck};
+use crate::outbound::guard::Guarded;
+use crate::outbound::sign::escape;
 use crate::ports::GateRequest;
 
-pub(super) async fn ask(check: &HealthCheck, request: &GateRequest) -> GateAnswer {
+pub(super) async fn ask(guarded: &Guarded, check: &HealthCheck, request: &GateRequest) -> GateAnswer {
     let values = placeholders(request);
     let escaped = values.clone().map(|(name, value)| (name, escape(&value)));
     let url = fill(&check.url, &escaped);
-    let made = call(Call {
-        method: Method::GET,
-        url: &url,
-        allow_private: check.allow_private,
-        secrets: &check.headers,
-        headers: vec![("accept", "application/json, text/plain, */*".to_owned())],
-        body: Vec::new(),
-        timeout: check.timeout,
-        max_bytes: MAX_BYTES,
-    });
+    let made = call(
+        guarded,
+        Call {
+            method: Method::GET,
+            url: &url,
+            allow_private: check.allow_private,
+            secrets: &check.headers,
+            headers: vec![("accept", "application/json, text/plain, */*".to_owned())],
+            body: Vec::new(),
+            timeout: check.timeout,
+            max_bytes: MAX_BYTES,
+        },
+    );
     let answer = match made.await {
         Ok(answer) => answer,
         Err(why) => return GateAnswer::Fault(why),

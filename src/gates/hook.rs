@@ -1,51 +1,49 @@
 //! Hooks: a call that is repeated until it has succeeded, or a program that is run once.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::call::{Call, MAX_BYTES, call, secret};
 use super::command::{self, Ended};
 use super::template::render;
-use super::text::{signature, weight};
-use super::webhook::{CLOUD_EVENT, detail};
+use super::text::weight;
+use super::webhook::{CLOUD_EVENT, detail, signed};
 use crate::core::gate::{Hook, HookAction};
 use crate::core::rollout::Notice;
+use crate::outbound::guard::Guarded;
 use crate::ports::NotifyError;
 
-/// A receiver may ask for at most so much time.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-
-pub(super) async fn run(hook: &Hook, notice: &Notice) -> Result<(), NotifyError> {
+pub(super) async fn run(guarded: &Guarded, hook: &Hook, notice: &Notice) -> Result<(), NotifyError> {
     match &hook.action {
-        HookAction::Webhook { url, allow_private, body, headers, secret: signed, timeout } => {
+        HookAction::Webhook { url, allow_private, body, headers, secret: key, timeout } => {
             let (body, kind) = content(hook, body.as_deref(), notice)?;
             let mut plain = vec![
                 ("content-type", kind.to_owned()),
                 ("idempotency-key", format!("{}/{}", notice.key, hook.name)),
             ];
-            if let Some(name) = signed {
+            if let Some(name) = key {
                 let key = secret(name).await.map_err(NotifyError::again)?;
-                plain.push(("x-serin-signature", signature(&key, &body).map_err(NotifyError::never)?));
+                plain.push(("x-serin-signature", signed(&key, &body).map_err(NotifyError::never)?));
             }
-            let made = call(Call {
-                method: Method::POST,
-                url,
-                allow_private: *allow_private,
-                secrets: headers,
-                headers: plain,
-                body,
-                timeout: *timeout,
-                max_bytes: MAX_BYTES,
-            });
+            let made = call(
+                guarded,
+                Call {
+                    method: Method::POST,
+                    url,
+                    allow_private: *allow_private,
+                    secrets: headers,
+                    headers: plain,
+                    body,
+                    timeout: *timeout,
+                    max_bytes: MAX_BYTES,
+                },
+            );
             let answer = made.await.map_err(NotifyError::again)?;
             let said = detail(&answer);
             match answer.status {
                 200..=299 => Ok(()),
                 408 | 425 | 429 | 500..=599 => {
-                    let after = answer.retry_after.map(|after| after.min(LONGEST_WAIT));
-                    Err(NotifyError { retry: true, detail: said, after })
+                    Err(NotifyError { retry: true, detail: said, after: answer.retry_after })
                 }
                 _ => Err(NotifyError::never(said)),
             }

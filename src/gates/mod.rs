@@ -7,7 +7,6 @@ mod command;
 mod health;
 mod hook;
 mod metric;
-pub mod net;
 mod output;
 mod slo;
 mod template;
@@ -23,6 +22,7 @@ use async_trait::async_trait;
 
 use crate::core::gate::{Check, GateAnswer, Hook};
 use crate::core::rollout::Notice;
+use crate::outbound::guard::Guarded;
 use crate::ports::{GateRequest, Gatekeeper, MetricsProvider, NotifyError};
 
 pub use template::check_template;
@@ -30,12 +30,13 @@ pub use template::check_template;
 /// Asks gates' checks and runs hooks.
 pub struct Gates {
     providers: BTreeMap<String, Arc<dyn MetricsProvider>>,
+    guarded: Guarded,
 }
 
 impl Gates {
     /// `providers` by their configured names: those that measure the targets.
     pub fn new(providers: BTreeMap<String, Arc<dyn MetricsProvider>>) -> Gates {
-        Gates { providers }
+        Gates { providers, guarded: Guarded::default() }
     }
 }
 
@@ -46,10 +47,10 @@ impl Gatekeeper for Gates {
         let answer = match &request.gate.check {
             // Persons come to Serin; Serin asks nobody.
             Check::Approval { .. } => GateAnswer::NotYet("persons have not approved".to_owned()),
-            Check::Webhook(check) => webhook::ask(check, request).await,
+            Check::Webhook(check) => webhook::ask(&self.guarded, check, request).await,
             Check::Command(check) => command::ask(check, request).await,
-            Check::Health(check) => health::ask(check, request).await,
-            Check::Alerts(check) => alerts::ask(check, request, provider).await,
+            Check::Health(check) => health::ask(&self.guarded, check, request).await,
+            Check::Alerts(check) => alerts::ask(&self.guarded, check, request, provider).await,
             Check::Window { calendar, refuse } => window::ask(calendar, *refuse, request.now),
             Check::Metric { query, limit, breach, held_for } => {
                 metric::ask(query, (*limit, *breach), *held_for, request, provider).await
@@ -63,6 +64,6 @@ impl Gatekeeper for Gates {
     }
 
     async fn run(&self, hook: &Hook, notice: &Notice) -> Result<(), NotifyError> {
-        hook::run(hook, notice).await
+        hook::run(&self.guarded, hook, notice).await
     }
 }

@@ -1,8 +1,4 @@
-//! Small texts: placeholders, signatures, and what is shown of what came back.
-
-use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
+//! Small texts: placeholders, and what is shown of what came back.
 
 use crate::core::target::Weight;
 use crate::ports::GateRequest;
@@ -48,38 +44,6 @@ pub(super) fn fill(text: &str, values: &[(&str, String)]) -> String {
     filled
 }
 
-/// For a part of a URL: everything but letters, digits and `-._~` is escaped.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte))
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
-/// `sha256=` and the HMAC-SHA256 of `body` in hexadecimal digits.
-///
-/// # Errors
-/// Never: a key may have any length.
-pub(super) fn signature(secret: &SecretString, body: &[u8]) -> Result<String, String> {
-    let key = secret.expose_secret().as_bytes();
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key).map_err(|error| format!("the key cannot be used: {error}"))?;
-    mac.update(body);
-    let digest = mac.finalize().into_bytes();
-    Ok(format!("sha256={}", hexadecimal(&digest)))
-}
-
-/// Two digits a byte.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// The head of something that came from outside, in one line.
 pub(super) fn head(text: &str) -> String {
     const MOST: usize = 300;
@@ -101,14 +65,6 @@ mod tests {
             fill("--v={version} {target}/{other} {{version} {", &values),
             "--v={target} shop/{other} {{target} {"
         );
-        assert_eq!(escape("1.0/../a b%é"), "1.0%2F..%2Fa%20b%25%C3%A9");
-    }
-
-    #[test]
-    fn signatures_are_those_of_the_standard() {
-        // RFC 4231, test case 2.
-        let signed = signature(&"Jefe".to_owned().into(), b"what do ya want for nothing?").unwrap();
-        assert_eq!(signed, "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     #[test]

@@ -7,21 +7,24 @@
 //! form.
 
 use reqwest::Method;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::call::{Answer, Call, MAX_BYTES, call, secret};
-use super::text::{head, hexadecimal, signature};
+use super::text::head;
 use crate::core::gate::{GateAnswer, Occasion, WebhookCheck, WebhookForm};
 use crate::core::target::Weight;
+use crate::outbound::guard::Guarded;
+use crate::outbound::sign::{hexadecimal, signature};
 use crate::ports::GateRequest;
 
 /// Media type of a CloudEvents envelope.
 pub(super) const CLOUD_EVENT: &str = "application/cloudevents+json";
 
-pub(super) async fn ask(check: &WebhookCheck, request: &GateRequest) -> GateAnswer {
-    match post(check, request).await {
+pub(super) async fn ask(guarded: &Guarded, check: &WebhookCheck, request: &GateRequest) -> GateAnswer {
+    match post(guarded, check, request).await {
         Err(why) => GateAnswer::Fault(why),
         Ok(answer) => match check.form {
             WebhookForm::Serin => of_serin(&answer),
@@ -30,7 +33,7 @@ pub(super) async fn ask(check: &WebhookCheck, request: &GateRequest) -> GateAnsw
     }
 }
 
-async fn post(check: &WebhookCheck, request: &GateRequest) -> Result<Answer, String> {
+async fn post(guarded: &Guarded, check: &WebhookCheck, request: &GateRequest) -> Result<Answer, String> {
     let (body, kind) = match check.form {
         WebhookForm::Serin => (envelope(check, request), CLOUD_EVENT),
         WebhookForm::Flagger => (flagger(check, request), "application/json"),
@@ -38,19 +41,27 @@ async fn post(check: &WebhookCheck, request: &GateRequest) -> Result<Answer, Str
     let body = body.to_string().into_bytes();
     let mut headers = vec![("content-type", kind.to_owned()), ("idempotency-key", request.key.clone())];
     if let Some(name) = &check.secret {
-        headers.push(("x-serin-signature", signature(&secret(name).await?, &body)?));
+        headers.push(("x-serin-signature", signed(&secret(name).await?, &body)?));
     }
-    call(Call {
-        method: Method::POST,
-        url: &check.url,
-        allow_private: check.allow_private,
-        secrets: &check.headers,
-        headers,
-        body,
-        timeout: check.timeout,
-        max_bytes: MAX_BYTES,
-    })
+    call(
+        guarded,
+        Call {
+            method: Method::POST,
+            url: &check.url,
+            allow_private: check.allow_private,
+            secrets: &check.headers,
+            headers,
+            body,
+            timeout: check.timeout,
+            max_bytes: MAX_BYTES,
+        },
+    )
     .await
+}
+
+/// `sha256=` and the body's signature.
+pub(super) fn signed(key: &SecretString, body: &[u8]) -> Result<String, String> {
+    Ok(format!("sha256={}", signature(key, &[body])?))
 }
 
 fn envelope(check: &WebhookCheck, request: &GateRequest) -> Value {

@@ -10,13 +10,15 @@ use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::{Kept, NotifierBuildError, http, mail_text, secret, text};
 use crate::core::rollout::Notice;
 use crate::core::time::Timestamp;
 use crate::messages::Words;
+use crate::outbound::redact::Secrets;
+use crate::outbound::sign::hexadecimal;
 use crate::ports::{Clock, Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -84,7 +86,7 @@ impl EmailConfig {
         Ok(Arc::new(Email {
             transport: builder.build(),
             config: self.clone(),
-            secrets,
+            secrets: Secrets::new(&secrets),
             words: words.clone(),
             kept,
             clock,
@@ -106,7 +108,7 @@ impl EmailConfig {
 struct Email {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     config: EmailConfig,
-    secrets: Vec<SecretString>,
+    secrets: Secrets,
     words: Arc<Words>,
     kept: Kept,
     clock: Arc<dyn Clock>,
@@ -135,7 +137,7 @@ impl Notifier for Email {
 impl Email {
     /// `<HASH@DOMAIN>`: the same for a notice, whenever it is sent.
     fn id(&self, key: &str) -> String {
-        let hash = text::hex(&Sha256::digest(key));
+        let hash = hexadecimal(&Sha256::digest(key));
         format!("<serin.{}@{}>", &hash[..32], self.config.from.email.domain())
     }
 

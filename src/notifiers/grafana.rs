@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use secrecy::ExposeSecret;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 use super::http::Http;
@@ -13,6 +12,7 @@ use super::{Kept, NotifierBuildError, secret, text};
 use crate::core::rollout::{IncidentStep, Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::messages::Words;
+use crate::outbound::headers;
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -45,9 +45,7 @@ impl GrafanaConfig {
         kept: Kept,
     ) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
         let token = secret("token", &self.token)?;
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| NotifierBuildError("token: the secret is not one line of text".to_owned()))?;
-        header.set_sensitive(true);
+        let header = headers::secret("token", "Bearer ", &token).map_err(NotifierBuildError)?;
         let http = Http::new(self.deadline, HeaderMap::from_iter([(AUTHORIZATION, header)]), vec![token])?;
         let url = format!("{}/api/annotations", self.url.trim_end_matches('/'));
         Ok(Arc::new(Grafana { http, url, config: self.clone(), words: words.clone(), kept }))

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use secrecy::ExposeSecret;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::{Value, json};
 
 use super::http::Http;
@@ -13,6 +12,7 @@ use super::{NotifierBuildError, secret, text};
 use crate::core::policy::Severity;
 use crate::core::rollout::{IncidentStep, Notice};
 use crate::messages::Words;
+use crate::outbound::headers;
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -46,9 +46,7 @@ impl OpsgenieConfig {
     /// If the key cannot be read.
     pub fn build(&self, words: &Arc<Words>) -> Result<Arc<dyn Notifier>, NotifierBuildError> {
         let key = secret("api_key", &self.api_key)?;
-        let mut header = HeaderValue::from_str(&format!("GenieKey {}", key.expose_secret()))
-            .map_err(|_| NotifierBuildError("api_key: the secret is not one line of text".to_owned()))?;
-        header.set_sensitive(true);
+        let header = headers::secret("api_key", "GenieKey ", &key).map_err(NotifierBuildError)?;
         let http = Http::new(self.deadline, HeaderMap::from_iter([(AUTHORIZATION, header)]), vec![key])?;
         let base = url::Url::parse(&self.url).map_err(|error| NotifierBuildError(format!("url: {error}")))?;
         Ok(Arc::new(Opsgenie { http, base, tags: self.tags.clone(), words: words.clone() }))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::slack_text::{blocks, fallback};
 use super::{Kept, NotifierBuildError, secret, secret_url, text};
 use crate::core::rollout::Notice;
 use crate::messages::Words;
+use crate::outbound::headers;
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -84,11 +85,9 @@ impl SlackConfig {
             }
             SlackWay::Api { url, token, channel } => {
                 let token = secret("token", token)?;
-                let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                    .map_err(|_| NotifierBuildError("token: the secret is not one line".to_owned()))?;
-                header.set_sensitive(true);
-                let headers = HeaderMap::from_iter([(AUTHORIZATION, header)]);
-                let http = Http::new(self.deadline, headers, vec![token])?;
+                let header = headers::secret("token", "Bearer ", &token).map_err(NotifierBuildError)?;
+                let all = HeaderMap::from_iter([(AUTHORIZATION, header)]);
+                let http = Http::new(self.deadline, all, vec![token])?;
                 let base = url.trim_end_matches('/').to_owned();
                 Ok(Arc::new(Api { http, base, channel: channel.clone(), words, kept }))
             }

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::core::policy::Severity;
 use crate::core::rollout::{Figure, Notice};
+use crate::outbound::sign::hexadecimal;
 
 /// The head of a text, at most `most` characters, with a mark where something is cut off.
 pub(super) fn cut(text: &str, most: usize) -> String {
@@ -24,12 +25,11 @@ pub(super) fn line(text: &str, most: usize) -> String {
 
 /// A key within `most` characters: itself, or its hash where it is longer.
 pub(super) fn key_within(key: &str, most: usize) -> String {
-    if key.chars().count() <= most { key.to_owned() } else { format!("serin/{}", hex(&Sha256::digest(key))) }
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    if key.chars().count() <= most {
+        key.to_owned()
+    } else {
+        format!("serin/{}", hexadecimal(&Sha256::digest(key)))
+    }
 }
 
 /// A figure as a line: `errors: worse, canary 2.7%, baseline 0.4%, ratio 6.9 (3.1 to 15)`.

@@ -10,17 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hmac::{Hmac, KeyInit, Mac};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::http::Http;
-use super::{Address, NotifierBuildError, secret, text};
+use super::{Address, NotifierBuildError, secret};
 use crate::core::rollout::Notice;
 use crate::core::time::Timestamp;
 use crate::messages::Words;
+use crate::outbound::{headers, sign};
 use crate::ports::{Clock, Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
@@ -74,18 +73,15 @@ impl WebhookConfig {
 pub(super) fn read_headers(
     sources: &BTreeMap<String, SecretSource>,
 ) -> Result<(HeaderMap, Vec<SecretString>), NotifierBuildError> {
-    let mut headers = HeaderMap::new();
+    let mut all = HeaderMap::new();
     let mut secrets = Vec::new();
     for (name, source) in sources {
         let value = secret(&format!("header {name}"), source)?;
-        let error = |detail: String| NotifierBuildError(format!("header {name}: {detail}"));
-        let header = HeaderName::try_from(name).map_err(|e| error(e.to_string()))?;
-        let mut line = HeaderValue::from_str(value.expose_secret()).map_err(|e| error(e.to_string()))?;
-        line.set_sensitive(true);
-        headers.insert(header, line);
+        let line = headers::secret(name, "", &value).map_err(NotifierBuildError)?;
+        all.insert(headers::name(name).map_err(NotifierBuildError)?, line);
         secrets.push(value);
     }
-    Ok((headers, secrets))
+    Ok((all, secrets))
 }
 
 struct Webhook {
@@ -149,12 +145,9 @@ impl Webhook {
 /// `t=SECONDS,v1=HEX`.
 fn signature(key: &SecretString, now: Timestamp, body: &[u8]) -> Result<String, NotifyError> {
     let seconds = now.0.div_euclid(1000);
-    // HMAC takes keys of any length; the error cannot come.
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose_secret().as_bytes())
-        .map_err(|_| NotifyError::never("the secret cannot sign"))?;
-    mac.update(format!("{seconds}.").as_bytes());
-    mac.update(body);
-    Ok(format!("t={seconds},v1={}", text::hex(&mac.finalize().into_bytes())))
+    let signed =
+        sign::signature(key, &[format!("{seconds}.").as_bytes(), body]).map_err(NotifyError::never)?;
+    Ok(format!("t={seconds},v1={signed}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Sources of metrics: one file a backend.
 
-mod http;
 mod look;
 mod pair;
 pub mod prometheus;
@@ -10,6 +9,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::core::metric::NoData;
+use crate::outbound::answer::Fault;
 use crate::ports::MetricsProvider;
 
 /// The configuration of a provider; its variant names the backend.
@@ -37,5 +38,14 @@ impl ProviderConfig {
             ProviderConfig::Prometheus(config) => config.build(),
             ProviderConfig::Scrape(config) => config.build(),
         }
+    }
+}
+
+/// Why a call gave no data.
+fn no_data(fault: Fault) -> NoData {
+    match fault {
+        Fault::Timeout => NoData::Timeout,
+        Fault::TooLarge(_) => NoData::TooLarge(fault.to_string()),
+        Fault::Refused(why) | Fault::Lost(why) => NoData::Unreachable(why),
     }
 }

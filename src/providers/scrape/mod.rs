@@ -22,10 +22,13 @@ use reqwest::header::ACCEPT;
 use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Origin, process_start, selectors};
-use super::{ProviderBuildError, http, pair};
+use super::{ProviderBuildError, no_data, pair};
 use crate::core::counter::{Sample, SeriesId};
 use crate::core::metric::{NoData, ValueObservation};
 use crate::core::policy::{MatchOp, Matcher};
+use crate::outbound::answer::whole;
+use crate::outbound::client::Builder;
+use crate::outbound::redact;
 use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, MetricsProvider, ValueRequest};
 use page::PageSample;
 
@@ -49,12 +52,9 @@ impl ScrapeConfig {
     /// # Errors
     /// If the client cannot be built.
     pub fn build(&self) -> Result<Arc<dyn MetricsProvider>, ProviderBuildError> {
-        let client = reqwest::Client::builder()
-            .timeout(self.deadline)
-            .connect_timeout(self.deadline)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| ProviderBuildError(format!("the client for metrics pages: {error}")))?;
+        let client = Builder::new(self.deadline).build();
+        let client =
+            client.map_err(|error| ProviderBuildError(format!("the client for metrics pages: {error}")))?;
         Ok(Arc::new(Scrape { client, config: self.clone() }))
     }
 }
@@ -117,11 +117,11 @@ impl Scrape {
 
     async fn read_page(&self, url: &str, names: &BTreeSet<String>) -> Result<Vec<PageSample>, NoData> {
         let request = self.client.get(url).header(ACCEPT, "text/plain;version=0.0.4");
-        let response = request.send().await.map_err(|error| http::reason(&error))?;
+        let response = request.send().await.map_err(|error| no_data(error.into()))?;
         if !response.status().is_success() {
             return Err(NoData::Status(response.status().as_u16()));
         }
-        let body = http::body(response, self.config.max_bytes).await?;
+        let body = whole(response, self.config.max_bytes).await.map_err(no_data)?;
         let text = std::str::from_utf8(&body).map_err(|error| NoData::Malformed(error.to_string()))?;
         page::parse(text, |name| names.contains(name)).map_err(NoData::Malformed)
     }
@@ -178,28 +178,18 @@ fn look(
         }
     }
     Ok(match unread.first() {
-        Some((url, reason)) if unread.len() == arm.endpoints.iter().collect::<BTreeSet<_>>().len() => Err(
-            NoData::Unreachable(format!("no metrics page of the arm can be read; {}: {reason}", shown(url))),
-        ),
+        Some((url, reason)) if unread.len() == arm.endpoints.iter().collect::<BTreeSet<_>>().len() => {
+            Err(NoData::Unreachable(format!(
+                "no metrics page of the arm can be read; {}: {reason}",
+                redact::url(url)
+            )))
+        }
         _ => Ok(look),
     })
 }
 
 fn has_labels(sample: &PageSample, labels: &BTreeMap<String, String>) -> bool {
     labels.iter().all(|(label, value)| sample.labels.get(label).map_or("", String::as_str) == value)
-}
-
-/// A URL without user and password.
-fn shown(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut url) => {
-            // Both fail only for URLs that have no host, and so no password either.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-            url.to_string()
-        }
-        Err(_) => "an unreadable URL".to_owned(),
-    }
 }
 
 /// A matcher as PromQL has it: a label that is not there has the empty value, expressions are anchored.

@@ -13,6 +13,8 @@ use super::super::identity::wrong;
 use super::super::{OidcConfig, lock};
 use crate::api::problem::Problem;
 use crate::config::is_safe_url;
+use crate::outbound::answer::{Fault, whole};
+use crate::outbound::client::Builder;
 use crate::ports::Clock;
 
 /// Keys older than this are fetched again at the next use.
@@ -74,23 +76,15 @@ impl State {
 
 impl Keys {
     pub(super) fn new(config: &OidcConfig) -> Result<Keys, String> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("serin/", env!("CARGO_PKG_VERSION")))
-            .timeout(DEADLINE)
-            .redirect(reqwest::redirect::Policy::none());
+        let mut builder = Builder::new(DEADLINE);
         if config.issuer.starts_with("http://") {
             // Only on this machine, where no proxy for the world leads to.
-            builder = builder.no_proxy();
+            builder = builder.without_proxy();
         }
         if let Some(path) = &config.ca_file {
-            let pem = std::fs::read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|found| !found.is_empty())
-                .ok_or_else(|| format!("ca_file {} holds no certificate in PEM", path.display()))?;
-            builder = builder.tls_certs_merge(certificates);
+            builder = builder.authorities_of(path).map_err(|error| format!("ca_file {error}"))?;
         }
-        let http = builder.build().map_err(|error| format!("the client cannot be made: {error}"))?;
+        let http = builder.build().map_err(|error| error.to_string())?;
         let state = Mutex::default();
         Ok(Keys { issuer: config.issuer.clone(), http, state, fetching: tokio::sync::Mutex::new(()) })
     }
@@ -187,21 +181,16 @@ impl Keys {
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, String> {
-        let failed = |error: reqwest::Error| match error.is_timeout() {
-            true => format!("{url} did not answer within {} s", DEADLINE.as_secs()),
-            false => format!("{url} cannot be reached: {}", innermost(&error)),
+        let failed = |fault: Fault| match fault {
+            Fault::Timeout => format!("{url} did not answer within {} s", DEADLINE.as_secs()),
+            Fault::TooLarge(most) => format!("{url} answered with more than {most} bytes"),
+            Fault::Refused(why) | Fault::Lost(why) => format!("{url} cannot be reached: {why}"),
         };
-        let mut answer = self.http.get(url).send().await.map_err(failed)?;
+        let answer = self.http.get(url).send().await.map_err(|error| failed(error.into()))?;
         if answer.status() != StatusCode::OK {
             return Err(format!("{url} answered with status {}", answer.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > LARGEST {
-                return Err(format!("{url} answered with more than {LARGEST} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = whole(answer, LARGEST).await.map_err(failed)?;
         serde_json::from_slice(&body)
             .map_err(|error| format!("{url} did not answer as an issuer does: {error}"))
     }
@@ -228,14 +217,6 @@ fn key(value: Value) -> Option<Key> {
     }
     let decoding = DecodingKey::from_jwk(&jwk).ok()?;
     Some(Key { kid: jwk.common.key_id, algorithm, key: Arc::new(decoding) })
-}
-
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 fn shown(text: &str) -> String {

@@ -1,12 +1,22 @@
 //! Which addresses may be called. Policies are written by people who need not be those who run Serin: a
 //! policy must not make the daemon read what only its own machine can reach.
 //!
-//! A name is resolved once for a call, every one of its addresses must be allowed, and the call goes to
-//! these addresses: another answer of the name's server in between changes nothing.
+//! The client resolves a name once for a call by [`Guard`], every one of its addresses must be allowed, and
+//! the call goes to these addresses: another answer of the name's server in between changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
+use reqwest::Client;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::OnceCell;
 use url::{Host, Url};
+
+use super::answer::{Fault, Refused};
+use super::client::Builder;
+
+/// For a call that has no deadline of its own.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Addresses at which clouds give out credentials. They are never called.
 const METADATA_4: [Ipv4Addr; 6] = [
@@ -52,26 +62,58 @@ pub fn refusal_of_url(url: &Url, allow_private: bool) -> Option<String> {
     }
 }
 
-/// The addresses of a URL's host, all of them allowed.
-///
-/// # Errors
-/// A sentence, if the name is not known or one of its addresses is not allowed.
-pub(super) async fn addresses(url: &Url, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
-    let port = url.port_or_known_default().ok_or("the URL has no port")?;
-    let found: Vec<SocketAddr> = match url.host().ok_or("the URL has no host")? {
-        Host::Ipv4(address) => vec![SocketAddr::from((address, port))],
-        Host::Ipv6(address) => vec![SocketAddr::from((address, port))],
-        Host::Domain(name) => {
-            let looked_up = tokio::net::lookup_host((name, port)).await;
-            looked_up.map_err(|error| format!("the name {name} cannot be resolved: {error}"))?.collect()
-        }
-    };
-    if found.is_empty() {
-        return Err("the name has no address".to_owned());
+/// Resolves names to addresses that may be called: one that may not refuses the name.
+#[derive(Clone, Copy)]
+pub struct Guard {
+    allow_private: bool,
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let name = name.as_str();
+            // The port is the URL's; the client puts it in.
+            let looked_up = tokio::net::lookup_host((name, 0)).await;
+            let found: Vec<SocketAddr> = looked_up
+                .map_err(|error| Refused(format!("the name {name} cannot be resolved: {error}")))?
+                .collect();
+            if found.is_empty() {
+                return Err(Refused("the name has no address".to_owned()).into());
+            }
+            match found.iter().find_map(|address| refusal(address.ip(), allow_private)) {
+                Some(refusal) => Err(Refused(refusal).into()),
+                None => Ok(Box::new(found.into_iter()) as Addrs),
+            }
+        })
     }
-    match found.iter().find_map(|address| refusal(address.ip(), allow_private)) {
-        Some(refusal) => Err(refusal),
-        None => Ok(found),
+}
+
+/// The clients for addresses that policies name; each is built once, when it is first needed. They use no
+/// proxy, which would resolve names by itself.
+#[derive(Default)]
+pub struct Guarded {
+    public: OnceCell<Client>,
+    near: OnceCell<Client>,
+}
+
+impl Guarded {
+    /// The client for a URL.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] if the URL names an address that may not be called, [`Fault::Lost`] if the client
+    /// cannot be built.
+    pub async fn client(&self, url: &Url, allow_private: bool) -> Result<&Client, Fault> {
+        // Addresses are not resolved, so the resolver does not see them.
+        if let Some(refusal) = refusal_of_url(url, allow_private) {
+            return Err(Fault::Refused(refusal));
+        }
+        let cell = if allow_private { &self.near } else { &self.public };
+        let build = || async {
+            let builder = Builder::new(LONGEST).without_proxy().resolved_by(Guard { allow_private });
+            builder.build().map_err(|error| Fault::Lost(error.to_string()))
+        };
+        cell.get_or_try_init(build).await
     }
 }
 
@@ -162,6 +204,27 @@ mod tests {
         for address in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
             assert_eq!(refusal(address.parse().unwrap(), false), None, "{address}");
         }
+    }
+
+    #[tokio::test]
+    async fn clients_are_built_once_and_refuse_what_is_written_as_an_address() {
+        let guarded = Guarded::default();
+        let url = |text: &str| Url::parse(text).unwrap();
+        let first: *const Client = guarded.client(&url("https://one.example"), false).await.unwrap();
+        let second: *const Client = guarded.client(&url("https://two.example"), false).await.unwrap();
+        assert_eq!(first, second);
+        let near: *const Client = guarded.client(&url("http://127.0.0.1"), true).await.unwrap();
+        assert_ne!(first, near);
+        let refused = guarded.client(&url("http://127.0.0.1"), false).await.unwrap_err();
+        assert!(matches!(&refused, Fault::Refused(why) if why.contains("loopback")), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_to_allowed_addresses_only() {
+        let resolve = |allow_private| Guard { allow_private }.resolve("localhost".parse().unwrap());
+        assert!(resolve(true).await.is_ok_and(|mut found| found.all(|address| address.ip().is_loopback())));
+        let refused = resolve(false).await.err().unwrap();
+        assert!(refused.downcast_ref::<Refused>().is_some_and(|why| why.0.contains("loopback")), "{refused}");
     }
 
     #[test]
