@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Api;
 use super::problem::{FieldError, Problem};
 use crate::core::time::Timestamp;
+use crate::core::words::parse_duration;
 
 /// Points in time that are taken as Unix milliseconds: of the years 1 to 9999.
 pub(super) const MILLISECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_000;
@@ -327,11 +328,7 @@ impl Params {
     /// A duration up to `longest`, such as `90s`, `30m`, `24h` or `7d`, where it is there.
     pub(super) fn duration(&mut self, name: &'static str, longest: Duration) -> Option<Duration> {
         let text = self.text(name)?;
-        let unit = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)]
-            .into_iter()
-            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u64>().ok()?, seconds)));
-        let duration =
-            unit.and_then(|(number, seconds)| number.checked_mul(seconds)).map(Duration::from_secs);
+        let duration = parse_duration(&text).ok();
         if duration.is_none_or(|duration| duration > longest) {
             let days = longest.as_secs() / 86_400;
             let detail = format!(

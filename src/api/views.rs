@@ -15,7 +15,6 @@ mod series;
 pub mod shapes;
 #[doc(hidden)]
 pub mod vocabulary;
-pub mod words;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::views::gates::{GateView, GatesView};
-use super::views::words::{duration, list};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{LimitOutcome, Step};
 use crate::core::rollout::{Hold, Phase, Rollout, Stage};
 use crate::core::target::{Proxies, Target};
+use crate::core::words::{duration, list};
 
 /// What a rollout waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

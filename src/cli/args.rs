@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::trial::{PlanArgs, SimulateArgs};
 use crate::core::access::Role;
+use crate::core::words::parse_duration;
 
 /// Judges a new version against the running one on live metrics, and moves traffic by what it finds.
 #[derive(Clone, Debug, Parser)]
@@ -477,22 +478,11 @@ pub struct CommandArgs {
     pub idempotency_key: Option<String>,
 }
 
-/// Reads `30s`, `5m`, `1h` or `2d`.
+/// Reads `30s`, `5m`, `1h30m` or `2d`: a time from a second to a year.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time; write a whole number and a unit, such as 30s, 5m or 1h");
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    match number.checked_mul(seconds) {
-        Some(seconds) if (1..=31_536_000).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-        _ => Err(format!("{text:?} must be between 1s and 365d")),
-    }
+    let time = parse_duration(text).map_err(|(what, expected)| format!("{what}; write {expected}"))?;
+    let is_usable = (Duration::from_secs(1)..=Duration::from_secs(31_536_000)).contains(&time);
+    if is_usable { Ok(time) } else { Err(format!("{text:?} must be between 1s and 365d")) }
 }
 
 #[cfg(test)]
@@ -510,7 +500,7 @@ mod tests {
     fn durations() {
         assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         for text in ["", "5", "m", "-5m", "5 m", "1.5h", "0s", "99999999999999999999d", "400d", "5ms", "5é"]
         {
             assert!(duration(text).is_err(), "{text}");

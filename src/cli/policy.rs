@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{Client, ClientError, Exit, Global, Output, PolicyCommand, complain, print, print_json, text};
-use crate::api::views::words::duration;
 use crate::api::views::{PolicyView, StepPlanView};
 use crate::config::{self, PolicyFile};
 use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
+use crate::core::words::seconds;
 
 pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit, ClientError> {
     match command {
@@ -131,10 +131,6 @@ fn show(view: &PolicyView, output: Output) {
         Output::Json => print_json(view, true),
         Output::Text => print(&in_words(view)),
     }
-}
-
-fn seconds(seconds: f64) -> String {
-    duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 fn outcome(outcome: LimitOutcome) -> &'static str {

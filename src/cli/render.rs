@@ -1,14 +1,10 @@
 //! A rollout as a picture in a terminal: where it is, what the figures say, and what it waits for.
 
-use std::time::Duration;
-
-use super::text::{
-    Line, Style, bar, evidence, latency, odds, ratio, share_with_interval, thousands, weight, wrap,
-};
-use crate::api::views::words::duration;
+use super::text::{Line, Style, bar, evidence, latency, odds, ratio, share_with_interval, weight, wrap};
 use crate::api::views::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView};
 use crate::core::judge::{GuardrailStatus, Verdict};
 use crate::core::policy::Mode;
+use crate::core::words::{count, seconds};
 
 /// Where the text after a label begins.
 const COLUMN: usize = 12;
@@ -71,10 +67,6 @@ fn state_style(state: &str) -> Style {
         "rolling_back" | "rolled_back" | "failed" => Style::Bad,
         _ => Style::Strong,
     }
-}
-
-fn seconds(seconds: f64) -> String {
-    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 struct Picture {
@@ -224,7 +216,7 @@ impl Picture {
         let own = arm.rate.map(|rate| format!("{rate:.4} per unit")).or(arm.value.map(|v| format!("{v:.4}")));
         self.push(match own {
             Some(own) => line.with(Style::Plain, own),
-            None => line.with(Style::Faint, format!("{} requests", thousands(arm.requests))),
+            None => line.with(Style::Faint, format!("{} requests", count(arm.requests))),
         });
     }
 

@@ -1,6 +1,7 @@
 //! Figures and lines as they stand in a terminal.
 
 use crate::api::views::{EvidenceView, RatioView};
+use crate::core::words::count;
 
 /// Text from elsewhere without anything that would move a terminal's cursor or turn its writing
 /// around.
@@ -13,19 +14,6 @@ pub fn clean(text: &str) -> String {
             c => c,
         })
         .collect()
-}
-
-/// A whole number with separators: `36,140`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A share to the precision that matters, without its sign: `1.14`, `12.3`, `100`.
@@ -94,7 +82,7 @@ pub fn odds(e: f64) -> String {
         format!("1:{}", e.floor())
     } else if e < 1e9 {
         let unit = 10_f64.powi(e.log10().floor() as i32 - 1);
-        format!("1:{}", thousands(((e / unit).floor() * unit) as u64))
+        format!("1:{}", count(((e / unit).floor() * unit) as u64))
     } else {
         format!("1:10^{}", e.log10().floor())
     }
@@ -298,10 +286,6 @@ mod tests {
 
     #[test]
     fn figures() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_000), "1,000");
-        assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
         assert_eq!(share_with_interval(1.138, Some([1.031, 1.262])), "1.14% [1.03 – 1.26]");
         assert_eq!(share_with_interval(0.0, Some([0.0, 0.021])), "0% [0 – 0.021]");
         assert_eq!(weight(12.5), "12.5%");

@@ -6,16 +6,15 @@ mod shapes;
 mod simulate;
 
 use std::path::Path;
-use std::time::Duration;
 
 pub use args::{PlanArgs, SimulateArgs};
 pub(super) use plan::plan;
 pub(super) use simulate::simulate;
 
 use super::{Exit, complain};
-use crate::api::views::words::duration;
 use crate::config;
 use crate::core::policy::Policy;
+use crate::core::words::seconds;
 use crate::montecarlo::Share;
 
 /// Reads the policy, or says what is wrong with it.
@@ -34,10 +33,6 @@ fn refuse(problems: &[String]) -> Exit {
         complain(problem);
     }
     Exit::Usage
-}
-
-fn seconds(seconds: f64) -> String {
-    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// A time that not all runs have.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::problem::{Mark, Report};
 use super::values;
 use super::yaml::{Kind, Node};
+use crate::core::words;
 
 /// A node with its path and the report that its problems go to.
 #[derive(Clone)]
@@ -231,8 +232,8 @@ impl<'a> Field<'a> {
     /// `30s`, `5m`, `1h30m`, `500ms`.
     pub(super) fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let (text, _) = self.scalar("a duration such as 30s, 5m, 1h30m or 500ms")?;
-        let value = self.told(values::duration(text))?;
-        let show = values::show_duration;
+        let value = self.told(words::parse_duration(text))?;
+        let show = words::show_duration;
         let expected = format!("a duration from {} to {}", show(*range.start()), show(*range.end()));
         self.within(value, &range, |v| show(*v), expected)
     }

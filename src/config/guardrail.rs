@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::policy::{Breach, Guardrail, GuardrailAction, GuardrailLimit, Severity, Signal};
+use crate::core::words;
 
 use super::decode::{Field, Fields, shorten, suggest};
 use super::metric::Known;
@@ -114,7 +115,7 @@ fn warn_after(
     }
     let (hold_for, shortest) = (hold_for?, interval.unwrap_or(Duration::from_secs(1)));
     if hold_for <= shortest {
-        let show = values::show_duration;
+        let show = words::show_duration;
         let message = format!("`for` is {}, so there is no time between warning and acting", show(hold_for));
         class.problem(message, format!("`for` longer than the interval of {}", show(shortest)));
         return None;
@@ -270,7 +271,7 @@ fn difference_value(field: &Field<'_>, unit: Unit, breach: Breach) -> Option<f64
     };
     let size = match unit {
         Unit::Share => field.told(values::ratio(size))?,
-        Unit::Time => field.told(values::duration(size))?.as_secs_f64(),
+        Unit::Time => field.told(words::parse_duration(size))?.as_secs_f64(),
         Unit::Number => field.told(values::number(size).ok_or_else(|| {
             (format!("`{}` is not a number", shorten(text)), "a number such as 1.5".to_owned())
         }))?,

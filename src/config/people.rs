@@ -7,6 +7,7 @@ use super::adapters::http_url;
 use super::decode::{Field, all, suggest};
 use crate::core::policy::{Preflight, Verify};
 use crate::core::rollout::NoticeKind;
+use crate::core::words;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ pub(super) fn verify(field: &Field<'_>) -> Option<Verify> {
         && hold_for >= within
     {
         let at = fields.get("hold_for").unwrap_or_else(|| field.clone());
-        let show = super::values::show_duration;
+        let show = words::show_duration;
         at.problem(
             format!("{} leaves no time within {}", show(hold_for), show(within)),
             "a `hold_for` that is less than `within`",

@@ -10,6 +10,7 @@ use crate::core::policy::{
     Step, TrafficShare,
 };
 use crate::core::target::Weight;
+use crate::core::words;
 
 use super::decode::{Field, Fields, all};
 use super::metric::{self, Known};
@@ -280,7 +281,7 @@ fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>) -> Option<StepRes
         .and_then(|f| f.duration(interval..=MONTH));
     let max = fields.maybe("max", |field| {
         let max = field.duration(SECOND..=MONTH)?;
-        let show = values::show_duration;
+        let show = words::show_duration;
         if let Some(min) = min
             && max < min
         {

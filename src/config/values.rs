@@ -1,65 +1,6 @@
-//! Durations and ratios as people write them.
-
-use std::time::Duration;
+//! Ratios and numbers as people write them.
 
 use crate::core::target::Weight;
-
-/// Reads `500ms`, `30s`, `5m`, `1h30m`, `2d`: whole numbers with units, the larger unit first.
-///
-/// # Errors
-/// What is wrong, and what would be right.
-pub(super) fn duration(text: &str) -> Result<Duration, (String, String)> {
-    const UNITS: [(&str, u64); 5] =
-        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    let wrong = |what: String| Err((what, "a duration such as 30s, 5m, 1h30m or 500ms".to_owned()));
-    if text.starts_with('-') {
-        return wrong(format!("`{text}` is negative"));
-    }
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err((format!("`{text}` has no unit"), format!("{text}s, {text}m or another unit")));
-    }
-    let mut rest = text;
-    let mut next_unit = 0;
-    let mut total_ms = 0u64;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let Some(index) = UNITS.iter().position(|(name, _)| *name == unit) else {
-            return wrong(format!("`{text}` is not a duration"));
-        };
-        if digits == 0 || index < next_unit {
-            return wrong(format!("`{text}` is not a duration"));
-        }
-        next_unit = index + 1;
-        let part = number.parse::<u64>().ok().and_then(|n| n.checked_mul(UNITS[index].1));
-        match part.and_then(|part| total_ms.checked_add(part)) {
-            Some(total) => total_ms = total,
-            None => return wrong(format!("`{text}` is too long")),
-        }
-        rest = &rest[digits + letters..];
-    }
-    if next_unit == 0 {
-        return wrong("the duration is empty".to_owned());
-    }
-    Ok(Duration::from_millis(total_ms))
-}
-
-/// Writes a duration as [`duration`] reads it.
-pub(super) fn show_duration(duration: Duration) -> String {
-    let mut ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if ms == 0 {
-        return "0s".to_owned();
-    }
-    let mut text = String::new();
-    for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        if ms >= size {
-            text.push_str(&format!("{}{unit}", ms / size));
-            ms %= size;
-        }
-    }
-    text
-}
 
 /// Reads `5%` or `0.05`. A number without `%` must be below 1: `5` could mean 5% or 500%.
 ///
@@ -116,39 +57,6 @@ fn is_decimal(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, ms) in [
-            ("500ms", 500),
-            ("30s", 30_000),
-            ("5m", 300_000),
-            ("1h30m", 5_400_000),
-            ("2d", 172_800_000),
-            ("0s", 0),
-            ("1m500ms", 60_500),
-        ] {
-            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
-            assert_eq!(duration(&show_duration(Duration::from_millis(ms))).unwrap().as_millis(), ms.into());
-        }
-        for (text, says) in [
-            ("-5m", "negative"),
-            ("30", "no unit"),
-            ("", "empty"),
-            ("5 m", "not a duration"),
-            ("1.5h", "not a duration"),
-            ("30m1h", "not a duration"),
-            ("1m1m", "not a duration"),
-            ("m", "not a duration"),
-            ("5q", "not a duration"),
-            ("5ü", "not a duration"),
-            ("99999999999999999999d", "too long"),
-            ("999999999999999d", "too long"),
-        ] {
-            let (message, _) = duration(text).unwrap_err();
-            assert!(message.contains(says), "{text}: {message}");
-        }
-    }
 
     #[test]
     fn ratios() {

@@ -8,7 +8,8 @@ use crate::core::policy::{
 use crate::core::target::Weight;
 
 use super::problem::{Mark, Problem, Report};
-use super::values::{show_duration, show_ratio};
+use super::values::show_ratio;
+use crate::core::words::show_duration;
 
 /// What is dubious in a valid policy. The problems have no line, and the policy's name as their file.
 pub fn policy_warnings(policy: &Policy) -> Vec<Problem> {

@@ -16,3 +16,4 @@ pub mod rollout;
 pub mod routing;
 pub mod target;
 pub mod time;
+pub mod words;

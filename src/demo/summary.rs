@@ -3,6 +3,7 @@
 use super::load::LoadCounts;
 use super::scenario::{Release, Scenario, check};
 use crate::core::rollout::{EventKind, EventRecord, Phase, Rollout};
+use crate::core::words::count;
 
 /// Everything that the demo knows at its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,16 +82,16 @@ impl Report {
         let answers = self.traffic.answers();
         let mut sentence = format!(
             "{} requests were answered in {:.0} s ({:.0} per second)",
-            thousands(answers),
+            count(answers),
             self.seconds,
             answers as f64 / self.seconds.max(0.001)
         );
         let failed = self.traffic.sent.saturating_sub(answers);
         if failed > 0 {
-            sentence.push_str(&format!("; {} got no answer", thousands(failed)));
+            sentence.push_str(&format!("; {} got no answer", count(failed)));
         }
         if self.traffic.shed > 0 {
-            let shed = thousands(self.traffic.shed);
+            let shed = count(self.traffic.shed);
             sentence.push_str(&format!("; {shed} more were not sent because this machine was too busy"));
         }
         sentence.push('.');
@@ -127,16 +128,13 @@ fn exposure(report: &ReleaseReport) -> String {
     let all = requests + report.stable.requests;
     let share = if all > 0 { 100.0 * requests as f64 / all as f64 } else { 0.0 };
     let version = report.release.version;
-    let mut sentence = format!(
-        "{version} got {} of {} requests meanwhile ({share:.1}%)",
-        thousands(requests),
-        thousands(all)
-    );
+    let mut sentence =
+        format!("{version} got {} of {} requests meanwhile ({share:.1}%)", count(requests), count(all));
     if matches!(report.rollout.phase, Phase::RolledBack { .. }) && report.stable.requests > 0 {
         let expected = requests as f64 * report.stable.errors as f64 / report.stable.requests as f64;
         sentence.push_str(&format!(
             "; {} of them failed, where the running version would have failed about {expected:.0}",
-            thousands(errors)
+            count(errors)
         ));
     }
     sentence.push('.');
@@ -193,29 +191,9 @@ impl Page {
     }
 }
 
-/// `12,345`
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_commas() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
-    }
 
     #[test]
     fn paragraphs_are_wrapped_under_their_label() {

@@ -9,6 +9,7 @@ use crate::core::policy::Severity;
 use crate::core::rollout::{Figure, IncidentChange, IncidentStep, Notice, NoticeKind, ReasonCode};
 use crate::core::target::Weight;
 use crate::core::time::Timestamp;
+use crate::core::words;
 
 /// The fields of templates, with those inside them.
 pub const FIELDS: &[(&str, &[&str])] = &[
@@ -92,7 +93,7 @@ impl<'a> Fields<'a> {
         Fields {
             at: notice.at.to_string(),
             begins_at: notice.begins_at.map(|at| at.to_string()),
-            begins_in: notice.begins_at.map(|at| words(at.since(notice.at))),
+            begins_in: notice.begins_at.map(|at| in_words(at.since(notice.at))),
             environment: notice.environment.as_deref(),
             figures: notice.figures.iter().map(figure).collect(),
             incident: notice.incident.as_ref().map(|incident| IncidentFields {
@@ -133,18 +134,13 @@ fn figure(figure: &Figure) -> FigureFields<'_> {
 }
 
 /// `24 h`, `1 h 30 min`, `15 min`, `40 s`.
-fn words(duration: Duration) -> String {
+fn in_words(duration: Duration) -> String {
     // Whole minutes above one: an announcement that comes a second late is still "15 min".
     let seconds = duration.as_secs();
     if seconds < 60 {
         return format!("{seconds} s");
     }
-    let minutes = (seconds + 30) / 60;
-    match (minutes / 60, minutes % 60) {
-        (0, minutes) => format!("{minutes} min"),
-        (hours, 0) => format!("{hours} h"),
-        (hours, minutes) => format!("{hours} h {minutes} min"),
-    }
+    words::duration(Duration::from_secs((seconds + 30) / 60 * 60))
 }
 
 /// A notice that has everything, for trying templates and channels.

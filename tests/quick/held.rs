@@ -705,7 +705,7 @@ fn a_rollout_that_begins_later_is_announced_once_for_each_time() {
     told.seconds = 2700.0;
     told.take(Event::Announce(secs(900)));
     let texts: Vec<&str> = told.notices.iter().map(|notice| notice.sentence.as_str()).collect();
-    assert!(texts[0].starts_with("In 60 min") && texts[1].starts_with("In 15 min"), "{texts:?}");
+    assert!(texts[0].starts_with("In 1 h") && texts[1].starts_with("In 15 min"), "{texts:?}");
     told.seconds = 3600.0;
     told.take(Event::Begin);
     assert_eq!(told.state.rollout.phase, Phase::Preflight);

@@ -306,7 +306,7 @@ fn a_way_back_waits_until_the_canary_was_quiet_for_the_drain_time() {
 fn a_canary_that_is_silent_or_counts_other_requests_does_not_keep_its_target_for_ever() {
     for (reading, words) in [
         (Err(NoData::Empty), "silent"),
-        (proportion(2, 0), "after 90 s its own metrics still count requests"),
+        (proportion(2, 0), "after 1 min 30 s its own metrics still count requests"),
     ] {
         let mut now = state("rolling_back");
         now.target.drain = secs(30);

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::markdown::{lasted, moment, word};
+use super::markdown::{moment, word};
 use crate::api::views::{AssessmentView, EventView, ReportView};
+use crate::core::words::seconds;
 
 /// The look of the pages that the daemon writes itself.
 pub(in crate::api) const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
@@ -74,7 +75,7 @@ pub(super) fn report(view: &ReportView) -> String {
     if let Some(ended) = &rollout.ended_at {
         facts.push(("Ended", format!("{} UTC", moment(ended))));
     }
-    facts.push(("Lasted", lasted(view.duration_seconds)));
+    facts.push(("Lasted", seconds(view.duration_seconds)));
     for (name, fact) in facts {
         let _ = write!(body, "<li>{name}: {fact}</li>");
     }
@@ -84,7 +85,7 @@ pub(super) fn report(view: &ReportView) -> String {
             step.index.to_string(),
             format!("{}%", step.weight_percent),
             moment(&step.from),
-            lasted(step.seconds),
+            seconds(step.seconds),
             safe(&step.outcome),
             step.sentence.as_deref().map(safe).unwrap_or_default(),
         ]

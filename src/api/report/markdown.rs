@@ -1,11 +1,10 @@
 //! Reports in Markdown.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use crate::api::views::words::duration;
 use crate::api::views::{AssessmentView, EventView, ReportView};
 use crate::core::rollout::EventKind;
+use crate::core::words::seconds;
 
 /// Text from outside that shows as it is: no markup, no HTML, no line breaks.
 pub(super) fn plain(text: &str) -> String {
@@ -24,10 +23,6 @@ pub(super) fn plain(text: &str) -> String {
         }
     }
     safe
-}
-
-pub(super) fn lasted(seconds: f64) -> String {
-    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// `2026-03-01 10:00:04`
@@ -65,7 +60,7 @@ pub(super) fn report(view: &ReportView) -> String {
     if let Some(ended) = &rollout.ended_at {
         facts.push(("Ended", format!("{} UTC", moment(ended))));
     }
-    facts.push(("Lasted", lasted(view.duration_seconds)));
+    facts.push(("Lasted", seconds(view.duration_seconds)));
     for (name, fact) in facts {
         let _ = writeln!(text, "- {name}: {fact}");
     }
@@ -78,7 +73,7 @@ pub(super) fn report(view: &ReportView) -> String {
                 step.index.to_string(),
                 format!("{}%", step.weight_percent),
                 moment(&step.from),
-                lasted(step.seconds),
+                seconds(step.seconds),
                 step.outcome.clone(),
                 step.sentence.as_deref().map(plain).unwrap_or_default(),
             ]
@@ -158,7 +153,7 @@ pub(super) fn post_mortem(view: &ReportView) -> String {
         plain(&rollout.created_by),
         moment(&rollout.created_at),
         view.verdict,
-        lasted(view.duration_seconds)
+        seconds(view.duration_seconds)
     );
     text.push_str("## Impact\n\n");
     impact(&mut text, view);
@@ -172,8 +167,8 @@ pub(super) fn post_mortem(view: &ReportView) -> String {
         ("from the canary's first traffic to the decision to go back", first, decided),
         ("from the decision until the canary was seen without requests", decided, over),
     ] {
-        if let Some(seconds) = between(from, to) {
-            let _ = writeln!(text, "- {name}: {}", lasted(seconds));
+        if let Some(between) = between(from, to) {
+            let _ = writeln!(text, "- {name}: {}", seconds(between));
         }
     }
     text.push_str(

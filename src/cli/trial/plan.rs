@@ -1,8 +1,9 @@
 //! `serin plan`.
 
-use super::{PlanArgs, percent, policy, refuse, seconds, time};
-use crate::cli::text::{self, thousands};
+use super::{PlanArgs, percent, policy, refuse, time};
+use crate::cli::text;
 use crate::cli::{Exit, Output, print, print_json};
+use crate::core::words::{count, seconds};
 use crate::montecarlo;
 use crate::montecarlo::plan::{MetricPlan, Plan, Question, StepPlan};
 
@@ -39,7 +40,7 @@ fn in_words(plan: &Plan) -> String {
         text::latency(plan.latency_median_seconds),
         plan.latency_sigma,
         plan.dispersion,
-        thousands(plan.runs),
+        count(plan.runs),
         plan.seed,
     );
     for step in &plan.steps {

@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 
 use super::shapes::called;
-use super::{SimulateArgs, interval, percent, policy, refuse, seconds, time};
-use crate::cli::text::{self, thousands};
+use super::{SimulateArgs, interval, percent, policy, refuse, time};
+use crate::cli::text;
 use crate::cli::{Exit, Output, print, print_json};
 use crate::core::policy::Policy;
+use crate::core::words::{count, seconds};
 use crate::montecarlo::traffic::{Traffic, Truth};
 use crate::montecarlo::{Share, Summary, rollouts};
 
@@ -101,7 +102,7 @@ impl Progress {
         if self.shown && (done.is_multiple_of(steps) || done == self.of) {
             let full = (done * CELLS / self.of) as usize;
             let bar = format!("{}{}", "█".repeat(full), "░".repeat(CELLS as usize - full));
-            let (done, of) = (thousands(done), thousands(self.of));
+            let (done, of) = (count(done), count(self.of));
             let _ = write!(std::io::stderr().lock(), "\r{bar} {done} of {of} runs");
         }
     }
@@ -118,7 +119,7 @@ fn in_words(args: &SimulateArgs, policy: &Policy, traffic: &Traffic, summary: &S
         "{}@{}, {} runs, seed {}\n",
         text::clean(&policy.name),
         text::clean(&policy.version),
-        thousands(summary.runs),
+        count(summary.runs),
         args.runs.seed
     );
     text.push_str(&world(args, policy, traffic));
@@ -170,7 +171,7 @@ fn world(args: &SimulateArgs, policy: &Policy, traffic: &Traffic) -> String {
 
 fn rows(summary: &Summary) -> Vec<Vec<String>> {
     let row = |name: &str, share: &Share| {
-        vec![name.to_owned(), thousands(share.count), percent(share.share), interval(share)]
+        vec![name.to_owned(), count(share.count), percent(share.share), interval(share)]
     };
     let mut rows = vec![vec!["Outcome".into(), "runs".into(), "share".into(), "95% interval".into()]];
     rows.push(row("Rolled back by the tests, falsely", &summary.false_by_tests));
@@ -214,12 +215,12 @@ fn sentence(policy: &Policy, summary: &Summary) -> String {
         return format!(
             "The tests rolled back {} of {} harmless versions ({}, with 95% confidence between {} and {}); \
              {kept}. Guardrails, which are promised nothing, rolled back {}.",
-            thousands(alarms.count),
-            thousands(summary.runs),
+            count(alarms.count),
+            count(summary.runs),
             percent(alarms.share),
             percent(alarms.low),
             percent(alarms.high),
-            thousands(summary.false_by_guardrails.count),
+            count(summary.false_by_guardrails.count),
         );
     }
     let found = Share::new(summary.found_by_tests.count + summary.found_by_guardrails.count, summary.runs);
@@ -230,8 +231,8 @@ fn sentence(policy: &Policy, summary: &Summary) -> String {
     format!(
         "The regression was found in {} of {} runs ({}), {soon}. Times are to the end of the window that \
          showed it; a running daemon looks {} later.",
-        thousands(found.count),
-        thousands(summary.runs),
+        count(found.count),
+        count(summary.runs),
         percent(found.share),
         seconds(policy.analysis.lag.as_secs_f64()),
     )

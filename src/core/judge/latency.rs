@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::count;
 use crate::core::metric::{Counts, Reading};
+use crate::core::words::count;
 use crate::stats::histogram::{Threshold, quantile_interval, thresholds, total};
 
 /// So many requests of the baseline tell an exceedance of 0.05%.

@@ -20,7 +20,6 @@ mod stream;
 mod tests_support;
 mod trailing;
 mod watch;
-pub(in crate::core) mod words;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
 pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};

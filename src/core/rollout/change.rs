@@ -1,7 +1,6 @@
 //! A state on its way to the next one, and the moves that events share.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::{
     Action, Compared, Ending, EventKind, EventRecord, Hold, IncidentChange, IncidentStep, Notice, NoticeKind,
@@ -11,6 +10,7 @@ use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Incident, IncidentCause, Split, Weight};
 use crate::core::time::Timestamp;
+pub(super) use crate::core::words::duration as time;
 
 /// A state on its way to the next one.
 pub(super) struct Change {
@@ -337,18 +337,5 @@ impl Change {
         self.record(EventKind::Succeeded, by, sentence.clone());
         let over = self.resolve();
         self.notify_of(NoticeKind::Succeeded, Severity::Low, sentence, over);
-    }
-}
-
-/// A duration for people: `90 s`, `30 min`, `1 h 30 min`.
-pub(super) fn time(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 if duration > Duration::ZERO => format!("{} ms", duration.as_millis()),
-        0..=119 => format!("{seconds} s"),
-        120..=7199 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
-        120..=7199 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ if seconds % 3600 < 60 => format!("{} h", seconds / 3600),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }

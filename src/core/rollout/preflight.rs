@@ -8,10 +8,10 @@ use super::tick::{in_force, is_free, may_go};
 use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout, gates};
 use crate::core::gate::Occasion;
 use crate::core::judge::Assessment;
-use crate::core::judge::words::{percent, significant};
 use crate::core::metric::{MetricObservation, NoData, TickObservation, Usage};
 use crate::core::policy::{GuardrailAction, LimitOutcome, Metric, MetricSource, Mode, Severity, Step};
 use crate::core::target::{Split, Weight};
+use crate::core::words::{percent, significant};
 use crate::stats::proportion::{HARM, Margin, Pair};
 use crate::stats::special::ln;
 

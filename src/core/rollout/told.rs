@@ -1,10 +1,10 @@
 //! What is told: a notice with its figures, from the state that it is about.
 
 use super::{Figure, Notice, NoticeKind, Phase, State};
-use crate::core::judge::words::{latency, percent, significant};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{Metric, MetricSource, Severity};
 use crate::core::time::Timestamp;
+use crate::core::words::{latency, percent, significant};
 
 /// A notice about the event that was recorded last.
 pub(super) fn notice(

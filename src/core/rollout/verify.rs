@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
 use super::{EventKind, NoticeKind, Phase, Reason, Rollout};
-use crate::core::judge::words::{latency, percent};
 use crate::core::judge::{Assessment, MetricAssessment};
 use crate::core::metric::{Counts, Reading, TickObservation, Usage};
 use crate::core::policy::{Direction, Metric, Severity, Verify};
 use crate::core::target::IncidentCause;
+use crate::core::words::{latency, percent};
 use crate::stats::histogram::{share_above, total};
 
 /// What the service has shown since the last time that it was looked at as a whole.

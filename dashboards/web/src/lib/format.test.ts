@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as format from "./format";
 
-// The cases of src/api/views/words.rs and src/cli/text.rs: page and terminal write the same.
+// The cases of src/core/words.rs and src/cli/text.rs: page and terminal write the same.
 
 test("durations", () => {
   const cases: [number, string][] = [
@@ -15,6 +15,7 @@ test("durations", () => {
     [1120, "18 min 40 s"],
     [3600, "1 h"],
     [3900, "1 h 5 min"],
+    [86_400, "24 h"],
     [183_600, "2 d 3 h"],
   ];
   for (const [seconds, text] of cases) expect(format.duration(seconds)).toBe(text);

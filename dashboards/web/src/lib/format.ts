@@ -1,5 +1,5 @@
 // Figures as people read them. The terminal (`serin watch`) writes them in exactly the same form: see
-// src/cli/text.rs and src/api/views/words.rs.
+// src/cli/text.rs and src/core/words.rs.
 
 /** A ratio of the canary to the baseline with its interval; `null` where it is not bounded or known. */
 export interface Ratio {
@@ -8,7 +8,7 @@ export interface Ratio {
   high: number | null;
 }
 
-/** A duration in at most two units: `0.4 s`, `45 s`, `3 min 20 s`, `1 h 5 min`, `2 d 3 h`. */
+/** A duration in at most two units: `0.4 s`, `45 s`, `3 min 20 s`, `24 h`, `1 h 5 min`, `2 d 3 h`. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) seconds = 0;
   if (seconds > 0 && seconds < 0.95) return `${seconds.toFixed(1)} s`;
@@ -17,7 +17,7 @@ export function duration(seconds: number): string {
     small === 0 ? `${big} ${bigName}` : `${big} ${bigName} ${small} ${smallName}`;
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return two(Math.floor(whole / 60), "min", whole % 60, "s");
-  if (whole < 86_400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
+  if (whole < 172_800) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
   return two(Math.floor(whole / 86_400), "d", Math.floor((whole % 86_400) / 3600), "h");
 }
 

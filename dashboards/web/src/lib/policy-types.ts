@@ -1,4 +1,4 @@
-// Policies and plans, as the daemon answers with them: src/api/views/plan.rs and src/montecarlo/plan.rs.
+// Policies and plans, as the daemon answers with them: src/contract/plan.rs and src/montecarlo/plan.rs.
 
 import type { StepPlan } from "./types";
 

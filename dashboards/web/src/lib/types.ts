@@ -1,4 +1,4 @@
-// What the daemon answers with under /api/v1. The same types in Rust: src/api/views.rs and below.
+// What the daemon answers with under /api/v1. The same types in Rust: src/contract.rs and below.
 
 import type { Ratio } from "./format";
 
