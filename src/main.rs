@@ -2,15 +2,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod failpoints;
-mod wire;
-mod wire_demo;
-mod wire_notify;
-mod wire_token;
+mod program;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use program::{demo, notify, serve, token};
 use serin::cli::{Cli, Command, NotifyCommand};
 
 fn main() -> ExitCode {
@@ -24,11 +21,11 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match cli.command {
-            Command::Serve(args) => wire::serve(&args.config).await,
-            Command::Demo(args) => wire_demo::run(&args).await,
-            Command::Token(command) => wire_token::run(command, cli.global.output).await,
+            Command::Serve(args) => serve::serve(&args.config).await,
+            Command::Demo(args) => demo::run(&args).await,
+            Command::Token(command) => token::run(command, cli.global.output).await,
             Command::Notify(NotifyCommand::Test { channel, config }) => {
-                wire_notify::test(&config, &channel, cli.global.output).await
+                notify::test(&config, &channel, cli.global.output).await
             }
             Command::Client(command) => serin::cli::run(command, &cli.global).await,
         }

@@ -1,4 +1,7 @@
-//! Secrets come from the environment or from files, never from the configuration itself.
+//! Secrets come from the environment or from files, never from the configuration itself; and Serin's own
+//! tokens.
+
+pub mod tokens;
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@
 //! found out from a bearer credential or the session's cookie, and what changes something is written
 //! into the audit log.
 
+mod address;
 mod audit;
 pub(super) mod gate;
 pub(in crate::api) mod handlers;
@@ -13,7 +14,6 @@ pub(super) mod rules;
 pub(in crate::api) mod session;
 mod stay;
 mod throttle;
-pub mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

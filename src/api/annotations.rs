@@ -9,8 +9,8 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::Params;
 use super::problem::Problem;
-use super::views::AnnotationView;
-use super::views::bodies::Moment;
+use crate::contract::AnnotationView;
+use crate::contract::bodies::Moment;
 use crate::core::rollout::{EventKind, Rollout};
 use crate::ports::RolloutFilter;
 

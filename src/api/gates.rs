@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::report::PAGE_POLICY;
 use super::report::html::{page, safe};
 use super::rollouts::{answered, known};
-use super::views::gates::{LinkBody, LinkView};
+use crate::contract::gates::{LinkBody, LinkView};
 use crate::core::gate::{Check, Gate};
 use crate::core::rollout::{Command, CommandKind, Rollout, RolloutId};
 

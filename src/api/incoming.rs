@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use super::Api;
 use super::access::{Permission, Principal};
 use super::problem::Problem;
-use super::views::gates::{IncomingItem, IncomingView};
 use crate::config::IncomingAction;
+use crate::contract::gates::{IncomingItem, IncomingView};
 use crate::core::rollout::{Command, CommandKind, RolloutId};
 use crate::ports::StoreError;
 

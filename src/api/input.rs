@@ -11,11 +11,9 @@ use serde_json::{Map, Value};
 
 use super::Api;
 use super::problem::{FieldError, Problem};
+use crate::contract::bodies::MILLISECONDS;
 use crate::core::time::Timestamp;
 use crate::core::words::parse_duration;
-
-/// Points in time that are taken as Unix milliseconds: of the years 1 to 9999.
-pub(super) const MILLISECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_000;
 
 /// The largest body of a route, where it is not the usual one.
 #[derive(Clone, Copy)]

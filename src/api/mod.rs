@@ -47,8 +47,6 @@ mod series;
 mod stream;
 mod targets;
 mod tls;
-pub mod views;
-mod waiting;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
 use super::problem::Problem;
 use super::report::PAGE_POLICY;
 use super::report::html::{page, safe, table};
-use super::views::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
+use crate::contract::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
 
 /// The API under `/api/v1`, and the health checks beside it.
 #[derive(OpenApi)]
@@ -64,7 +64,7 @@ use super::views::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
         document,
         docs,
     ),
-    components(schemas(Problem, super::views::OverviewRow, Moment, PhaseWord, ReportForm, SeriesForm)),
+    components(schemas(Problem, crate::contract::OverviewRow, Moment, PhaseWord, ReportForm, SeriesForm)),
     modifiers(&Problems),
     tags(
         (name = "rollouts", description = "Releases: start, watch, command, and what was recorded of them"),

@@ -8,7 +8,7 @@ use super::Api;
 use super::access::Principal;
 use super::input::{Name, Params};
 use super::problem::Problem;
-use super::views::{OutboxView, Page};
+use crate::contract::{OutboxView, Page};
 use crate::ports::{OutboxFilter, OutboxState, StoreError};
 
 /// `GET /outbox`: notices that were given up, or are on their way, oldest first.

@@ -4,52 +4,14 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+pub use crate::contract::problem::{FieldError, Problem};
 use crate::engine::StartError;
 use crate::ports::StoreError;
-
-/// What went wrong. `code` is stable; `detail` is for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Problem {
-    /// `urn:serin:problem:CODE`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What kind of problem, in a few words.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// What is wrong here, and what would be right.
-    pub detail: String,
-    /// The stable code.
-    pub code: String,
-    /// The rollout that it is about, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<String>,
-    /// The first field or parameter that is wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
-    /// All fields that are wrong.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
-    /// When to try again, as the header `Retry-After` has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_seconds: Option<u32>,
-}
 
 /// The code of the problem that a response is, for what stands around the handlers.
 #[derive(Clone, Debug)]
 pub(super) struct Code(pub(super) String);
-
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FieldError {
-    /// Its name.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub detail: String,
-}
 
 impl Problem {
     /// A problem with a stable code.

@@ -17,7 +17,7 @@ use super::Api;
 use super::access::{Permission, Principal};
 use super::input::{Name, Params};
 use super::problem::Problem;
-use super::views::bodies::{Moment, SeriesForm, SeriesOrRows};
+use crate::contract::bodies::{Moment, SeriesForm, SeriesOrRows};
 use crate::core::rollout::{Rollout, RolloutId};
 use crate::ports::{Store, StoreError};
 

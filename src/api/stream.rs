@@ -29,7 +29,7 @@ use super::Api;
 use super::access::{Permission, Principal, Stay};
 use super::input::{Name, Params};
 use super::problem::{FieldError, Problem};
-use super::views::RolloutView;
+use crate::contract::RolloutView;
 use crate::core::rollout::{Rollout, RolloutId};
 use crate::ports::{RolloutFilter, StoreError};
 

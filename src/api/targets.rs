@@ -9,7 +9,7 @@ use super::Api;
 use super::access::Principal;
 use super::input::{Name, Params};
 use super::problem::Problem;
-use super::views::{Page, PolicyView, TargetView};
+use crate::contract::{Page, PolicyView, TargetView};
 use crate::core::target::Target;
 use crate::ports::StoreError;
 

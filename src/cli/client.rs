@@ -11,9 +11,9 @@ use thiserror::Error;
 use url::Url;
 
 use super::{Exit, Global, complain};
-use crate::api::problem::Problem;
-use crate::api::views::gates::FreezeView;
-use crate::api::views::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
+use crate::contract::gates::FreezeView;
+use crate::contract::problem::Problem;
+use crate::contract::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
 use crate::core::metric::TickObservation;
 use crate::outbound::answer::{Fault, whole};
 use crate::outbound::client::Builder;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::FreezeCommand;
 use super::text::{clean, table};
 use super::{Client, ClientError, Exit, Global, Output, print, print_json, rollout};
-use crate::api::views::gates::FreezeView;
+use crate::contract::gates::FreezeView;
 
 pub(super) async fn run(command: FreezeCommand, global: &Global) -> Result<Exit, ClientError> {
     let client = Client::of(global)?;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Client, ClientError, Exit, Global, Output, PolicyCommand, complain, print, print_json, text};
-use crate::api::views::{PolicyView, StepPlanView};
 use crate::config::{self, PolicyFile};
+use crate::contract::{PolicyView, StepPlanView};
 use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
 use crate::core::words::seconds;
 

@@ -1,7 +1,7 @@
 //! A rollout as a picture in a terminal: where it is, what the figures say, and what it waits for.
 
 use super::text::{Line, Style, bar, evidence, latency, odds, ratio, share_with_interval, weight, wrap};
-use crate::api::views::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView};
+use crate::contract::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView};
 use crate::core::judge::{GuardrailStatus, Verdict};
 use crate::core::policy::Mode;
 use crate::core::words::{count, seconds};

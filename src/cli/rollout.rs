@@ -10,7 +10,7 @@ use super::{
     Client, ClientError, Exit, Global, Output, RolloutCommand, complain, print, print_json, record, render,
     watch,
 };
-use crate::api::views::RolloutView;
+use crate::contract::RolloutView;
 
 pub(super) async fn run(command: RolloutCommand, global: &Global) -> Result<Exit, ClientError> {
     let client = Client::of(global)?;

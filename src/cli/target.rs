@@ -2,7 +2,7 @@
 
 use super::text::{table, weight};
 use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, print_json};
-use crate::api::views::TargetView;
+use crate::contract::TargetView;
 
 pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit, ClientError> {
     let client = Client::of(global)?;

@@ -1,6 +1,6 @@
 //! Figures and lines as they stand in a terminal.
 
-use crate::api::views::{EvidenceView, RatioView};
+use crate::contract::{EvidenceView, RatioView};
 use crate::core::words::count;
 
 /// Text from elsewhere without anything that would move a terminal's cursor or turn its writing

@@ -6,10 +6,10 @@ use secrecy::ExposeSecret;
 
 use super::text::table;
 use super::{Exit, Output, TokenCommand, complain, print, print_json};
-use crate::api::access::tokens;
-use crate::api::views::access::{NewTokenView, TokenView};
+use crate::contract::access::{NewTokenView, TokenView};
 use crate::core::access::{AuditRecord, Role, Scope, TokenRecord, is_token_name};
 use crate::ports::{Clock, Store, StoreError};
+use crate::secrets::tokens;
 
 /// Carries out a command on the store that the configuration names. Errors go to standard error.
 pub async fn token(command: TokenCommand, output: Output, store: &dyn Store, clock: &dyn Clock) -> Exit {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::text::{clean, ratio, weight, wrap};
 use super::{Client, ClientError, Exit, Output, complain, print, print_json, render};
-use crate::api::views::{EventView, RolloutView};
+use crate::contract::{EventView, RolloutView};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);

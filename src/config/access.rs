@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::core::access::{Grant, Role, Scope};
 
-use super::adapters::http_url;
-use super::daemon::file_path;
 use super::decode::{Field, Fields, all, shorten};
+use super::readers::{file_path, http_url};
 
 /// How callers say who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,11 +11,9 @@ use crate::providers::scrape::ScrapeConfig;
 use crate::routers::RouterConfig;
 use crate::routers::envoy::EnvoyConfig;
 use crate::routers::haproxy::{HaproxyConfig, KeptSessions};
-use crate::secrets::SecretSource;
 
-use super::daemon::file_path;
 use super::decode::{Field, Fields, shorten};
-use super::metric::{check_label, matched_value};
+use super::readers::{SECRET, deadline, file_path, headers, http_url, labels, secret, socket_address};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -145,97 +143,4 @@ pub(super) fn check_addresses(
         }
         taken.push((address, format!("routers.{name}.listen")));
     }
-}
-
-/// `127.0.0.1:7423`, `[::1]:7423`.
-pub(super) fn socket_address(field: &Field<'_>) -> Option<SocketAddr> {
-    const EXPECTED: &str = "an IP address with a port, such as 127.0.0.1:7423 or [::1]:7423";
-    let text = field.raw(EXPECTED)?;
-    let told = text
-        .parse()
-        .map_err(|_| (format!("`{}` is not an address to listen on", shorten(text)), EXPECTED.to_owned()));
-    field.told(told)
-}
-
-/// For each call of an adapter.
-pub(super) fn deadline(fields: &Fields<'_>, usual: Duration) -> Option<Duration> {
-    fields.or("deadline", usual, |f| f.duration(SECOND / 10..=300 * SECOND))
-}
-
-/// Labels and their values.
-pub(super) fn labels(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
-    let entries = field.entries("a mapping of labels to values")?;
-    let read = entries.into_iter().map(|(label, value)| {
-        let good = check_label(&value, label);
-        let value = matched_value(&value);
-        good.then_some(label.to_owned()).zip(value)
-    });
-    super::decode::all(read).map(|labels| labels.into_iter().collect())
-}
-
-/// An `http` or `https` URL without a password. Its text is not repeated in problems: it may hold one.
-pub(super) fn http_url(field: &Field<'_>, may_have_query: bool) -> Option<String> {
-    const EXPECTED: &str = "a URL such as http://127.0.0.1:9090";
-    let text = field.raw(EXPECTED)?;
-    let problem = match url::Url::parse(text) {
-        Err(error) => format!("this is not a URL: {error}"),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "this is not an http or https URL".to_owned(),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "the URL holds a user or password; secrets do not belong into the configuration".to_owned()
-        }
-        Ok(url) if url.fragment().is_some() || (!may_have_query && url.query().is_some()) => {
-            "the URL has a query or fragment".to_owned()
-        }
-        Ok(_) => return Some(text.to_owned()),
-    };
-    field.problem(problem, EXPECTED);
-    None
-}
-
-pub(super) const SECRET: &str = "`{env: NAME}` for an environment variable, or `{file: PATH}`";
-
-/// `{env: NAME}` or `{file: PATH}`. A secret that stands here is refused and not repeated.
-pub(super) fn secret(field: &Field<'_>, base: &Path) -> Option<SecretSource> {
-    if field.is_scalar() {
-        field.problem("a secret must not stand in the configuration itself", SECRET);
-        return None;
-    }
-    let fields = field.fields(SECRET)?;
-    let env = fields.get("env");
-    let file = fields.get("file");
-    fields.close();
-    match (env, file) {
-        (Some(field), None) => {
-            let name = field.raw("the name of an environment variable")?;
-            let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-            if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') || name.len() > 200 {
-                field.problem(
-                    "this is not the name of an environment variable",
-                    "a name such as PROMETHEUS_TOKEN; the secret itself belongs into the variable",
-                );
-                return None;
-            }
-            Some(SecretSource::Env(name.to_owned()))
-        }
-        (None, Some(field)) => file_path(&field, base).map(SecretSource::File),
-        _ => {
-            field.problem("it must say where the secret is", SECRET);
-            None
-        }
-    }
-}
-
-/// Headers whose values are secrets.
-pub(super) fn headers(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, SecretSource>> {
-    let entries = field.entries("a mapping of header names to `{env: NAME}` or `{file: PATH}`")?;
-    let read = entries.into_iter().map(|(name, value)| {
-        let good = crate::outbound::headers::name(name).is_ok();
-        if !good {
-            let message = format!("`{}` is not the name of a header", shorten(name));
-            value.problem(message, "a name such as X-Scope-OrgID");
-        }
-        let value = secret(&value, base);
-        good.then(|| name.to_owned()).zip(value)
-    });
-    super::decode::all(read).map(|headers| headers.into_iter().collect())
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::adapters::http_url;
 use super::decode::{Field, Fields, all, shorten, suggest};
-use super::metric;
+use super::readers::http_url;
+use super::selectors;
 use super::window;
 use crate::core::gate::{
     AlertsCheck, ApprovalRule, Check, CommandCheck, HealthCheck, SecretName, WebhookCheck, WebhookForm,
@@ -298,7 +298,7 @@ fn alerts(field: &Field<'_>) -> Option<Check> {
     // Without labels every alert of the whole Prometheus would hold the release.
     let matchers = fields
         .need("match", "labels of the alerts, such as `{service: \"{target}\"}`")
-        .and_then(|f| metric::matchers(&f));
+        .and_then(|f| selectors::matchers(&f));
     let quiet_for = fields.or("quiet_for", Duration::ZERO, |f| {
         if fields.get("alertmanager").is_some() {
             f.problem("an Alertmanager keeps no past, so `quiet_for` has no effect", "one of the two");

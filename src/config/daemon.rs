@@ -17,10 +17,12 @@ use crate::providers::ProviderConfig;
 use crate::routers::RouterConfig;
 
 use super::access::{Authentication, TlsConfig};
-use super::decode::{Field, Fields};
+use super::decode::Field;
 use super::problem::{Problems, Report};
+use super::readers::{by_name, file_path, named, plain};
+use super::reading::read_file;
 use super::teams::{self, Incoming};
-use super::{access, adapters, files, freezes, notifiers, routing, targets, yaml};
+use super::{access, adapters, files, freezes, notifiers, readers, routing, targets, yaml};
 use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -124,7 +126,7 @@ impl Config {
 /// All problems of the file and of its policies.
 pub fn load_config(path: impl AsRef<Path>) -> Result<Config, Problems> {
     let path = path.as_ref();
-    let bytes = files::read_file(path)?;
+    let bytes = read_file(path)?;
     parse_config(path, &bytes)
 }
 
@@ -143,7 +145,7 @@ pub fn parse_config(path: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     let fields = root.fields("a mapping with `store`, `policies`, `providers`, `routers` and `targets`")?;
     let listen =
-        fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| adapters::socket_address(&f));
+        fields.or("listen", SocketAddr::from(([127, 0, 0, 1], 7423)), |f| readers::socket_address(&f));
     let authentication = fields.maybe("authentication", |f| access::authentication(&f, base));
     let tls = fields.maybe("tls", |f| access::tls(&f, base));
     let cors_origins = fields.or("cors", Vec::new(), |f| access::cors(&f));
@@ -175,7 +177,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         let fields = f.fields("a mapping with `secret`")?;
         let secret = fields
             .need("secret", "`{env: NAME}` or `{file: PATH}` with at least 32 characters")
-            .and_then(|f| adapters::secret(&f, base));
+            .and_then(|f| readers::secret(&f, base));
         fields.close();
         secret
     });
@@ -227,11 +229,6 @@ fn check_reach(root: &Field<'_>, listen: SocketAddr) {
     }
 }
 
-/// A path; a relative one starts at `base`.
-pub(super) fn file_path(field: &Field<'_>, base: &Path) -> Option<PathBuf> {
-    field.line(4000).map(|path| base.join(path))
-}
-
 fn policies(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, Policy>> {
     let items = field.list(1000, "a list of policy files or directories")?;
     if items.is_empty() {
@@ -253,33 +250,6 @@ fn policies(field: &Field<'_>, base: &Path) -> Option<BTreeMap<String, Policy>> 
         }
     }
     good.then_some(read)
-}
-
-/// Things by name; one that has problems is there without its value, so that others may refer to it.
-pub(super) type Named<T> = BTreeMap<String, Option<T>>;
-
-fn plain<T>(named: Named<T>) -> BTreeMap<String, T> {
-    // Where a value is missing its problem is told, and the whole configuration is refused.
-    named.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
-}
-
-fn named<T>(
-    fields: &Fields<'_>,
-    name: &'static str,
-    what: &str,
-    read: impl Fn(&Field<'_>) -> Option<T>,
-) -> Option<Named<T>> {
-    by_name(&fields.need(name, what)?, what, read)
-}
-
-fn by_name<T>(field: &Field<'_>, what: &str, read: impl Fn(&Field<'_>) -> Option<T>) -> Option<Named<T>> {
-    let entries = field.entries(&format!("a mapping: {what}"))?;
-    let read = |(name, field): (&str, Field<'_>)| {
-        let good = field.check_name(name);
-        let value = read(&field);
-        (name.to_owned(), value.filter(|_| good))
-    };
-    Some(entries.into_iter().map(read).collect())
 }
 
 fn retention(field: &Field<'_>, usual: Retention) -> Option<Retention> {

@@ -7,8 +7,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::decode::{shorten, suggest};
-use super::files::read_file;
 use super::problem::{Mark, Report};
+use super::reading::read_file;
 use super::yaml::{self, Entry, Kind, Node};
 
 /// So many policies may extend each other.

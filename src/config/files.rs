@@ -1,14 +1,13 @@
 //! Reads files from disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::core::policy::Policy;
 
 use super::decode::Field;
-use super::problem::{Mark, Problems, Report};
-use super::yaml::MAX_BYTES;
+use super::problem::{Problems, Report};
+use super::reading::whole_file;
 use super::{extend, policy, write};
 
 /// What a file holds.
@@ -108,21 +107,6 @@ pub fn check_policies<P: AsRef<Path>>(paths: &[P]) -> Vec<(PathBuf, Result<Polic
     check_policy_files(paths).into_iter().filter_map(whole).collect()
 }
 
-/// Reads a file, at most a little more than is allowed.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, Problems> {
-    let mut bytes = Vec::new();
-    let read =
-        std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        // One byte more tells the reader of the tree that it is too large; it need not know how much.
-        Ok(_) if bytes.len() > MAX_BYTES => {
-            Err(whole_file(path, "", "the file is too large".to_owned(), "at most 1 MiB"))
-        }
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(whole_file(path, "", format!("the file cannot be read: {error}"), "")),
-    }
-}
-
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -143,13 +127,4 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     }
     files.sort();
     Ok(files)
-}
-
-fn whole_file(path: &Path, field: &str, message: String, expected: &str) -> Problems {
-    let report = Report::new(path.display().to_string());
-    report.add(Mark::default(), field, message, expected);
-    match report.finish::<()>(None) {
-        Ok(()) => Problems(Vec::new()),
-        Err(problems) => problems,
-    }
 }

@@ -23,7 +23,7 @@ pub(super) fn gates(field: &Field<'_>, steps: Option<&[Step]>) -> Option<Vec<Gat
     let items = field.list(MOST_GATES, "a list of gates")?;
     let read = items.iter().map(|item| gate(item, steps)).collect::<Vec<_>>();
     let names = read.iter().map(|gate| gate.as_ref().map(|gate| &*gate.name));
-    let unique = super::policy::unique(&items, names);
+    let unique = super::readers::unique(&items, names);
     all(read).filter(|_| unique)
 }
 

@@ -21,7 +21,7 @@ pub(super) fn hooks(field: &Field<'_>) -> Option<Vec<Hook>> {
     let items = field.list(MOST_HOOKS, "a list of hooks")?;
     let read = items.iter().map(hook).collect::<Vec<_>>();
     let names = read.iter().map(|hook| hook.as_ref().map(|hook| &*hook.name));
-    let unique = super::policy::unique(&items, names);
+    let unique = super::readers::unique(&items, names);
     all(read).filter(|_| unique)
 }
 

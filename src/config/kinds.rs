@@ -1,9 +1,9 @@
 //! Metrics that are no share and no histogram: rates, means and saturations.
 
-use super::decode::{Field, Fields, all};
-use super::metric::{metric_name, selector};
+use super::decode::{Field, Fields};
+use super::selectors::{metric_name, selectors};
 use super::templates::MetricKind;
-use crate::core::policy::{Exposure, MetricSource, Selector};
+use crate::core::policy::{Exposure, MetricSource};
 
 /// What a kind's floors are where nothing is said: (harm, no harm).
 pub(super) fn floors(kind: Option<MetricKind>) -> (f64, f64) {
@@ -30,15 +30,6 @@ fn exposure(field: &Field<'_>) -> Option<Exposure> {
         return Some(Exposure::Counter { selectors: selectors(field)? });
     }
     field.one_of(&[("share", Exposure::Share), ("instance", Exposure::Instance)])
-}
-
-fn selectors(field: &Field<'_>) -> Option<Vec<Selector>> {
-    let items = field.list(20, "a list of counters such as `- metric: jobs_total`")?;
-    if items.is_empty() {
-        field.problem("the list is empty", "at least one counter");
-        return None;
-    }
-    all(items.iter().map(selector))
 }
 
 /// The query of a gauge.

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
-use super::adapters::{SECRET, deadline, headers, http_url, labels, secret};
-use super::daemon::file_path;
 use super::decode::{Field, Fields, all, shorten};
+use super::readers::{SECRET, deadline, file_path, headers, http_url, labels, secret};
 use crate::core::rollout::NoticeKind;
 use crate::notifiers::alertmanager::AlertmanagerConfig;
 use crate::notifiers::email::{EmailConfig, MailTls};

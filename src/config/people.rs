@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::adapters::http_url;
 use super::decode::{Field, all, suggest};
+use super::readers::http_url;
 use crate::core::policy::{Preflight, Verify};
 use crate::core::rollout::NoticeKind;
 use crate::core::words;

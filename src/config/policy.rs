@@ -15,6 +15,7 @@ use crate::core::words;
 use super::decode::{Field, Fields, all};
 use super::metric::{self, Known};
 use super::problem::{Problems, Report};
+use super::readers::unique;
 use super::templates::MetricKind;
 use super::{bake, gates, guardrail, hooks, people, values, yaml};
 
@@ -337,23 +338,4 @@ fn guardrails(field: &Field<'_>, known: &[Known], interval: Option<Duration>) ->
     let names = read.iter().map(|guardrail| guardrail.as_ref().map(|guardrail| &*guardrail.name));
     let unique = unique(&items, names);
     all(read).filter(|_| unique)
-}
-
-/// True if no name is there twice; else the problem is told.
-pub(super) fn unique<'n>(items: &[Field<'_>], names: impl Iterator<Item = Option<&'n str>>) -> bool {
-    let mut first_lines = BTreeMap::new();
-    let mut is_unique = true;
-    for (item, name) in items.iter().zip(names) {
-        let Some(name) = name else { continue };
-        if let Some(line) = first_lines.get(name) {
-            item.problem(
-                format!("the name `{name}` is there twice; it was first used in line {line}"),
-                "names that differ",
-            );
-            is_unique = false;
-        } else {
-            first_lines.insert(name, item.mark.line);
-        }
-    }
-    is_unique
 }

@@ -276,5 +276,5 @@ fn template(field: &Field<'_>, kind: NoticeKind) -> Option<String> {
 
 /// Where people reach the daemon's page, without a slash at the end.
 pub(super) fn public_url(field: &Field<'_>) -> Option<String> {
-    super::adapters::http_url(field, false).map(|url| url.trim_end_matches('/').to_owned())
+    super::readers::http_url(field, false).map(|url| url.trim_end_matches('/').to_owned())
 }

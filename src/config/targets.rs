@@ -6,9 +6,8 @@ use crate::core::target::{Pool, TargetSpec};
 use crate::providers::ProviderConfig;
 use crate::routers::RouterConfig;
 
-use super::adapters::{http_url, labels};
-use super::daemon::Named;
 use super::decode::{Field, Fields, all, shorten, suggest};
+use super::readers::{Named, http_url, labels};
 
 /// Stands for the version that a pool runs.
 const VERSION: &str = "{version}";

@@ -75,7 +75,7 @@ fn alertmanager(field: &Field<'_>) -> Option<Incoming> {
         let items = f.list(100, "a list of rules such as `- {match: {severity: critical}, do: rollback}`")?;
         all(items.iter().map(|item| {
             let fields = item.fields("a rule such as `{match: {severity: critical}, do: rollback}`")?;
-            let wanted = fields.or("match", BTreeMap::new(), |f| super::adapters::labels(&f));
+            let wanted = fields.or("match", BTreeMap::new(), |f| super::readers::labels(&f));
             let actions = [("pause", IncomingAction::Pause), ("rollback", IncomingAction::Rollback)];
             let action = fields.need("do", "pause or rollback").and_then(|f| f.one_of(&actions));
             fields.close();

@@ -4,12 +4,14 @@
 mod flow;
 mod latency;
 mod shape;
+mod span;
 
 use serde::{Deserialize, Serialize};
 
-pub use flow::{Flow, Load, Span};
+pub use flow::{Flow, Load};
 pub use latency::{LATENCY_BOUNDS, Latency};
 pub use shape::{Bursts, Shape};
+pub use span::Span;
 
 /// Traffic to a service with a canary. Requests come as a Poisson process, and each fails or is slow for
 /// itself, unless the shapes say otherwise.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serin::api::views::{Awaited, RolloutView, WaitingFor};
 use serin::cli::render::render;
+use serin::contract::{Awaited, RolloutView, WaitingFor};
 use serin::core::judge::{GuardrailStatus, MetricAssessment, Verdict};
 use serin::core::policy::Mode;
 use serin::core::rollout::{Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, Stage};

@@ -9,7 +9,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("core", &["stats"]),
     ("montecarlo", &["core", "stats"]),
     ("ports", &["core"]),
-    ("secrets", &[]),
+    ("secrets", &["core"]),
+    ("contract", &["core", "ports"]),
     ("outbound", &["secrets", "telemetry"]),
     ("messages", &["core"]),
     ("gates", &["core", "ports", "outbound", "secrets", "messages", "telemetry"]),
@@ -35,9 +36,23 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine", &["core", "ports", "messages", "telemetry"]),
-    ("api", &["core", "stats", "ports", "outbound", "config", "engine", "telemetry", "montecarlo"]),
-    // The client reads what the API writes: its views are the shape of both.
-    ("cli", &["core", "ports", "outbound", "config", "engine", "telemetry", "api", "montecarlo"]),
+    (
+        "api",
+        &[
+            "contract",
+            "core",
+            "stats",
+            "ports",
+            "outbound",
+            "secrets",
+            "config",
+            "engine",
+            "telemetry",
+            "montecarlo",
+        ],
+    ),
+    // The client reads what the API writes: the contract is the shape of both.
+    ("cli", &["contract", "core", "ports", "outbound", "secrets", "config", "telemetry", "montecarlo"]),
     ("clock", &["core", "ports"]),
     (
         "demo",
@@ -57,13 +72,13 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// The program's own modules: they wire everything, and belong to no room.
-const PROGRAM: &[&str] = &["main", "lib", "wire", "wire_demo", "wire_notify", "wire_token", "failpoints"];
+const PROGRAM: &[&str] = &["main", "lib", "program"];
 
 /// Of the ports, the configuration sees plain values, and nothing that acts.
 const PLAIN_PORTS: &[&str] = &["Retention"];
 
 /// Of the engine, these rooms see the handle only.
-const HANDLE_ONLY: &[&str] = &["api", "cli"];
+const HANDLE_ONLY: &[&str] = &["api"];
 const HANDLE: &[&str] = &[
     "handle",
     "Handle",

@@ -10,21 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::address::From;
 use super::audit::{Outcome, record};
 use super::rules::{self, Entry, Found, Rule};
 use super::{Note, Permission, Principal, identity, session};
 use crate::api::Api;
 use crate::api::problem::{Code, Problem};
-
-/// The address that a request came from; `0.0.0.0` if it came over no connection.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::api) struct From(pub(super) IpAddr);
-
-impl From {
-    pub(super) fn ip(self) -> IpAddr {
-        self.0
-    }
-}
 
 /// Lets a request through, or answers it. What is audited runs to its end even if the caller goes away.
 pub(in crate::api) async fn gate(State(api): State<Api>, request: Request, next: Next) -> Response {

@@ -6,14 +6,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 
-use super::{Permission, Principal, tokens};
+use super::{Permission, Principal};
 use crate::api::Api;
 use crate::api::input::{Body, Name, Params};
 use crate::api::problem::Problem;
-use crate::api::views::Page;
-use crate::api::views::access::{AuditView, MayView, MeView, NewTokenView, TokenBody, TokenView};
+use crate::contract::Page;
+use crate::contract::access::{AuditView, MayView, MeView, NewTokenView, TokenBody, TokenView};
 use crate::core::access::{MOST_PATTERNS, Role, Scope, TokenRecord, is_token_name};
 use crate::ports::StoreError;
+use crate::secrets::tokens;
 
 /// `GET /me`: who asks, and what they may do.
 #[utoipa::path(get, path = "/api/v1/me", tag = "access", operation_id = "show_me",

@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Access, Known, Note, Principal, Via, tokens};
+use super::{Access, Known, Note, Principal, Via};
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::core::access::{Grant, Scope, TokenState};
 use crate::core::time::Timestamp;
 use crate::ports::StoreError;
+use crate::secrets::tokens;
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "serin_session";

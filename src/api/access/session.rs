@@ -9,13 +9,14 @@ use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use super::gate::From;
+use super::address::From;
 use super::identity::{COOKIE, Credential, checked, credential, is_credential, wrong};
-use super::{Access, Note, tokens};
+use super::{Access, Note};
 use crate::api::Api;
 use crate::api::input::Body;
 use crate::api::problem::Problem;
-use crate::api::views::access::LoginBody;
+use crate::contract::access::LoginBody;
+use crate::secrets::tokens;
 
 /// Longest time that a browser keeps the cookie.
 const LONGEST_SECONDS: i64 = 30 * 86_400;

@@ -7,11 +7,12 @@ use axum::http::HeaderMap;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::Known;
 use super::identity::{Credential, credential, signed, token};
-use super::{Known, tokens};
 use crate::api::Api;
 use crate::api::problem::Problem;
 use crate::core::access::TokenHash;
+use crate::secrets::tokens;
 
 /// A credential that cannot be checked for so long ends the stream.
 const DOUBT: Duration = Duration::from_secs(60);

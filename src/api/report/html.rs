@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::markdown::{moment, word};
-use crate::api::views::{AssessmentView, EventView, ReportView};
+use crate::contract::{AssessmentView, EventView, ReportView};
 use crate::core::words::seconds;
 
 /// The look of the pages that the daemon writes itself.

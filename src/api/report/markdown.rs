@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::api::views::{AssessmentView, EventView, ReportView};
+use crate::contract::{AssessmentView, EventView, ReportView};
 use crate::core::rollout::EventKind;
 use crate::core::words::seconds;
 

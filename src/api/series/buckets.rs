@@ -1,7 +1,7 @@
 //! From a trace to a chart: as many buckets as the chart has room for, counts summed in each.
 
 use super::trace::{Point, Sums, Tally, Trace, add};
-use crate::api::views::{
+use crate::contract::{
     ArmSeries, LatencyView, MetricSeries, QuantileView, RatioSeries, SeriesRow, SeriesView, unit, wilson,
 };
 use crate::core::policy::{Mode, Policy};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::api::views::{EventView, OverviewRow, RolloutView};
+use crate::contract::{EventView, OverviewRow, RolloutView};
 use crate::core::rollout::{EventRecord, Rollout};
 use crate::core::target::Target;
 

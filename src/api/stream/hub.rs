@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::frames;
 use crate::api::overview::Sparks;
-use crate::api::views::RolloutView;
+use crate::contract::RolloutView;
 use crate::core::rollout::{Rollout, RolloutId};
 use crate::engine::Handle;
 use crate::ports::{RolloutFilter, StoreError};

@@ -3,7 +3,7 @@
 use libm::{exp, sin, sqrt};
 use serde::{Deserialize, Serialize};
 
-use super::flow::{Factors, Span};
+use super::span::{Factors, Span};
 use crate::montecarlo::random::Random;
 
 /// One way in which traffic differs from independent requests at a constant rate. Times are in seconds.

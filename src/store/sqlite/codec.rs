@@ -5,8 +5,9 @@ use serde::de::DeserializeOwned;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo};
-use sqlx::{Encode, Sqlite, Type};
+use sqlx::{Encode, Sqlite, SqliteConnection, Type};
 
+use crate::core::rollout::RolloutId;
 use crate::ports::StoreError;
 
 /// A value as it is written: JSON text that people and SQL can read, or CBOR.
@@ -85,6 +86,15 @@ pub(super) fn limit(value: usize) -> i64 {
 /// A stored number that cannot be negative.
 pub(super) fn unsigned(value: i64, what: impl FnOnce() -> String) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Corrupt(format!("{} is negative: {value}", what())))
+}
+
+/// Whether it is there.
+pub(super) async fn exists(connection: &mut SqliteConnection, id: &RolloutId) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = ?")
+        .bind(&id.0)
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
 }
 
 #[cfg(test)]

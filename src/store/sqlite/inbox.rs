@@ -3,8 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::codec::{decode, encode};
-use super::rollouts;
+use super::codec::{decode, encode, exists};
 use crate::core::rollout::{Command, RolloutId};
 use crate::core::time::Timestamp;
 use crate::ports::{InboxEntry, StoreError};
@@ -19,7 +18,7 @@ pub(super) async fn enqueue(
     if let Some(entry) = find(connection, &command.key).await? {
         return Ok(entry);
     }
-    if !rollouts::exists(connection, rollout).await? {
+    if !exists(connection, rollout).await? {
         return Err(StoreError::NotFound(format!("rollout {rollout}")));
     }
     sqlx::query("INSERT INTO inbox (key, rollout, at, body) VALUES (?, ?, ?, ?)")

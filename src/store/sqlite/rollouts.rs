@@ -3,7 +3,7 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::codec::{decode, encode, integer, limit};
+use super::codec::{decode, encode, exists, integer, limit};
 use super::error::taken;
 use super::{history, inbox, targets};
 use crate::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
@@ -118,15 +118,6 @@ pub(super) async fn update(connection: &mut SqliteConnection, rollout: &Rollout)
 /// One rollout.
 pub(super) async fn get(connection: &mut SqliteConnection, id: &RolloutId) -> Result<Rollout, StoreError> {
     find(connection, Column::Id, &id.0).await?.ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))
-}
-
-/// Whether it is there.
-pub(super) async fn exists(connection: &mut SqliteConnection, id: &RolloutId) -> Result<bool, StoreError> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM rollouts WHERE id = ?")
-        .bind(&id.0)
-        .fetch_optional(connection)
-        .await?;
-    Ok(found.is_some())
 }
 
 /// Newest first.

@@ -76,7 +76,7 @@ async fn tokens_are_made_listed_and_revoked_on_the_database() {
 
     // A second process, as the daemon is one, sees it at once.
     let store = serin::store::SqliteStore::open(&serin.folder.path().join("serin.db")).await.unwrap();
-    let hash = serin::api::access::tokens::hash(&token);
+    let hash = serin::secrets::tokens::hash(&token);
     assert_eq!(store.token(&hash).await.unwrap().name, "ci");
     let list = serin.token(&["list"]);
     assert!(out(&list).starts_with("TOKEN  ROLE      SERVICES") && out(&list).contains("active"), "{list:?}");

@@ -12,7 +12,6 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
-use serin::api::access::tokens;
 use serin::api::{Access, Limits, router_for};
 use serin::config::{Authentication, OidcConfig};
 use serin::core::access::{Role, TokenRecord};
@@ -21,6 +20,7 @@ use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::engine::Handle;
 use serin::ports::Clock;
+use serin::secrets::tokens;
 use tower::ServiceExt;
 
 use crate::api::example::{NOW, policy, rollout, spec, steered};

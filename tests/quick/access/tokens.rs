@@ -59,7 +59,7 @@ async fn wrong_expired_and_malformed_tokens_are_refused() {
         "serin_".to_owned(),
         "a.b.c".to_owned(),
         // The hash is not a token.
-        serin::api::access::tokens::hash(&good).0,
+        serin::secrets::tokens::hash(&good).0,
     ];
     for token in wrong {
         let answer = world.get("/api/v1/me", &token).await;

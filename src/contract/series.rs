@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::core::policy::{Exposure, MetricSource};
 
 /// The unit of what an arm shows of such a metric.
-pub(in crate::api) fn unit(source: &MetricSource) -> &'static str {
+pub(crate) fn unit(source: &MetricSource) -> &'static str {
     match source {
         MetricSource::Proportion { .. } | MetricSource::Latency { .. } => "percent",
         MetricSource::Rate { per: Exposure::Share, .. } => "per_second",

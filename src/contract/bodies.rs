@@ -9,10 +9,11 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::input::MILLISECONDS;
-
 use super::vocabulary::RolloutKind;
 use super::{SeriesRow, SeriesView};
+
+/// Points in time that are taken as Unix milliseconds: of the years 1 to 9999.
+pub(crate) const MILLISECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_207_200_000;
 
 /// A new rollout.
 #[derive(Deserialize, ToSchema)]

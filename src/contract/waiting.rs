@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::views::gates::{GateView, GatesView};
+use super::gates::{GateView, GatesView};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{LimitOutcome, Step};
 use crate::core::rollout::{Hold, Phase, Rollout, Stage};

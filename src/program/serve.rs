@@ -21,7 +21,7 @@ use serin::{api, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoints::FromEnvironment;
+use super::failpoints::FromEnvironment;
 
 /// Runs the daemon until it is told to stop.
 pub async fn serve(path: &Path) -> ExitCode {

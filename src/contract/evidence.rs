@@ -141,7 +141,7 @@ impl ArmView {
 
 /// Wilson's score interval at 95% for `share` of `requests`, as if there were `dispersion` times fewer
 /// of them (E. B. Wilson, Probable Inference, 1927).
-pub(in crate::api) fn wilson(share: f64, requests: u64, dispersion: f64) -> Option<[f64; 2]> {
+pub(crate) fn wilson(share: f64, requests: u64, dispersion: f64) -> Option<[f64; 2]> {
     if requests == 0 {
         return None;
     }

@@ -9,18 +9,19 @@ pub mod gates;
 mod outbox;
 mod overview;
 mod plan;
+pub mod problem;
 mod report;
 mod series;
 #[doc(hidden)]
 pub mod shapes;
 #[doc(hidden)]
 pub mod vocabulary;
+mod waiting;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use super::waiting::{Awaited, WaitingFor};
-pub(super) use evidence::wilson;
+pub(crate) use evidence::wilson;
 pub use evidence::{
     ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
@@ -29,8 +30,9 @@ pub use outbox::OutboxView;
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};
-pub(super) use series::unit;
+pub(crate) use series::unit;
 pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
+pub use waiting::{Awaited, WaitingFor};
 
 use self::gates::GatesView;
 use crate::core::judge::History;
@@ -229,7 +231,7 @@ impl RolloutView {
     }
 
     /// The same without what was judged, for lists that show none of it.
-    pub(super) fn head(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
+    pub(crate) fn head(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
         let mine = target.filter(|target| target.active.as_ref() == Some(&rollout.id));
         let (reason, superseded_by) = why(&rollout.phase);
         RolloutView {
@@ -267,7 +269,7 @@ impl RolloutView {
             assessment: None,
             history: None,
             last_compared: None,
-            waiting_for: super::waiting::waiting_for(rollout, target),
+            waiting_for: waiting::waiting_for(rollout, target),
             gates: GatesView::new(rollout),
             begins_at: rollout.not_before.map(|at| at.to_string()),
             reason: reason.map(ReasonView::new),
@@ -312,12 +314,12 @@ fn step(rollout: &Rollout) -> Option<StepView> {
     })
 }
 
-pub(super) fn unconfirmed(target: &Target) -> Vec<String> {
+pub(crate) fn unconfirmed(target: &Target) -> Vec<String> {
     target.unconfirmed_nodes().into_iter().map(str::to_owned).collect()
 }
 
 /// A weight as percent.
-pub(super) fn percent(weight: Weight) -> f64 {
+pub(crate) fn percent(weight: Weight) -> f64 {
     f64::from(weight.0) / 100.0
 }
 

@@ -1,0 +1,7 @@
+//! What the program wires together: one file for each command that needs more than the client.
+
+pub mod demo;
+mod failpoints;
+pub mod notify;
+pub mod serve;
+pub mod token;
