@@ -39,6 +39,6 @@ pub use files::{PolicyFile, check_policies, check_policy_files, load_policy, res
 pub use policy::parse_policy;
 pub use problem::{Mark, Problem, Problems};
 pub use schema::policy_schema;
-pub use teams::{Incoming, IncomingAction};
+pub use teams::Incoming;
 pub use warnings::policy_warnings;
 pub use yaml::MAX_BYTES;

@@ -4,6 +4,7 @@
 //! decision can be made again from what was stored.
 
 pub mod access;
+pub mod alert;
 pub mod arms;
 pub mod calendar;
 pub mod counter;

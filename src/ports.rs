@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
+use crate::core::alert::{Alert, AlertRecord};
 pub use crate::core::arms::ArmSelector;
 use crate::core::freeze::Freeze;
 use crate::core::gate::{Gate, GateAnswer, Hook, Occasion};
@@ -718,6 +719,12 @@ pub trait Store: Send + Sync {
     async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError>;
     /// Freezes, the newest first, at most `limit`; with `open` only those that nobody has ended.
     async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError>;
+
+    /// Takes in alerts of a target ([`AlertRecord::receive`]); the oldest beyond
+    /// [`MOST_REMEMBERED`](crate::core::alert::MOST_REMEMBERED) are forgotten.
+    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError>;
+    /// What is remembered of the alerts of a target, the newest first.
+    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError>;
 
     /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts. Lines
     /// of the audit log are kept as long as rollouts.

@@ -1,134 +1,201 @@
-//! Hooks that others call: Alertmanager's webhook receiver.
+//! Hooks that others call: the webhooks of Alertmanager and of Grafana. They are read here and handed over;
+//! what an alert does is decided by the core.
+
+mod body;
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
+use sha2::{Digest, Sha256};
+
+pub(super) use body::AlertsBody;
 
 use super::Api;
 use super::access::{Permission, Principal};
 use super::problem::Problem;
-use crate::config::IncomingAction;
-use crate::contract::gates::{IncomingItem, IncomingView};
-use crate::core::rollout::{Command, CommandKind, RolloutId};
+use crate::contract::gates::{IncomingItem, IncomingView, RefusedAlert};
+use crate::core::alert::{Alert, is_own, names_canary};
+use crate::core::rollout::{AlertDecision, Command, CommandKind, RolloutId, alert_decision};
+use crate::core::target::{Target, TargetSpec};
 use crate::ports::StoreError;
+use body::Told;
 
-/// Firing alerts of one call that are followed; the rest comes again with the next call.
-const MOST_ALERTS: usize = 500;
-
+/// Alerts that are handed over by one command.
+const BATCH: usize = 100;
+/// Refused alerts that the answer names.
+const MOST_REFUSED: usize = 100;
 /// Largest body, in bytes: a group has many alerts when much is wrong.
 pub(super) const BYTES: usize = 1024 * 1024;
 
-/// Alertmanager's webhook, version 4: what is read of it.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct AlertmanagerBody {
-    /// `4`.
-    #[schema(pattern = "^4$")]
-    version: String,
-    /// The group's alerts.
-    alerts: Vec<Alert>,
-}
-
-/// One alert.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Alert {
-    /// `firing` or `resolved`.
-    status: String,
-    /// Its labels.
-    labels: BTreeMap<String, String>,
-    /// Its texts.
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    /// When it began.
-    #[serde(default, rename = "startsAt")]
-    starts_at: String,
-    /// Names its labels.
-    #[serde(default)]
-    fingerprint: String,
-}
-
-/// `POST /hooks/alertmanager`: firing alerts pause or roll back the rollouts of the targets that their
-/// labels name.
+/// `POST /hooks/alertmanager`: what fires, and what is over, is handed to the rollouts of the targets that the
+/// alerts' labels name. Takes the webhooks of Alertmanager (version 4) and of Grafana (version 1).
+///
+/// An alert that cannot be read refuses only itself.
 #[utoipa::path(post, path = "/api/v1/hooks/alertmanager", tag = "rollouts", operation_id = "alertmanager_hook",
-    request_body = AlertmanagerBody,
+    request_body = AlertsBody,
     responses((status = 200, description = "What was done", body = IncomingView)))]
 pub(super) async fn alertmanager(
     State(api): State<Api>,
     principal: Principal,
-    body: Result<Json<AlertmanagerBody>, axum::extract::rejection::JsonRejection>,
+    body: Result<Json<AlertsBody>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<IncomingView>, Problem> {
     let Json(body) = body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(BYTES),
         _ => Problem::not_json(rejection.body_text()),
     })?;
-    if body.version != "4" {
-        return Err(Problem::field("version", "`version` must be 4, the form of Alertmanager's webhook"));
-    }
+    let Some(sender) = body.sender() else {
+        let expected = "`version` must be 4, the form of Alertmanager's webhook, or 1, the form of Grafana's";
+        return Err(Problem::field("version", expected));
+    };
     principal.note("hook.alertmanager", &format!("{} alerts", body.alerts.len()));
-    let mut items = Vec::new();
-    let mut refused = None;
-    for alert in body.alerts.iter().filter(|alert| alert.status == "firing").take(MOST_ALERTS) {
-        // One that cannot be followed keeps no other one from being followed.
-        match follow(&api, &principal, alert).await {
-            Ok(done) => items.extend(done),
-            Err(problem) => refused = Some(problem),
+    let mut incoming = Incoming { api: &api, principal: &principal, sender, view: IncomingView::default() };
+    let mut failed = None;
+    for (target, alerts) in incoming.by_target(&body) {
+        // What cannot be followed keeps nothing else from being followed.
+        if let Err(problem) = incoming.follow(&target, alerts).await {
+            failed = Some(problem);
         }
     }
-    match refused {
+    match failed {
+        // It comes again, and what was taken is not taken twice.
         Some(problem) => Err(problem),
-        None => Ok(Json(IncomingView { items })),
+        None => Ok(Json(incoming.view)),
     }
 }
 
-async fn follow(api: &Api, principal: &Principal, alert: &Alert) -> Result<Option<IncomingItem>, Problem> {
-    let incoming = api.people.incoming();
-    let Some(target) = alert.labels.get(&incoming.target_label) else { return Ok(None) };
-    let Some(action) = incoming.action(&alert.labels) else { return Ok(None) };
-    if !principal.sees(target) {
-        return Ok(None);
-    }
-    let Some(id) = active(api, target).await? else { return Ok(None) };
-    let rollout = api.handle.store().rollout(&id).await?;
-    principal.allow(Permission::Operate, target)?;
-    let name = alert.labels.get("alertname").map_or("an alert", String::as_str);
-    let text = alert.annotations.get("summary").or(alert.annotations.get("description"));
-    let reason: String =
-        format!("alert {name} fires: {}", text.map_or("", String::as_str)).chars().take(500).collect();
-    // Past a point of no return an alert is no person who decides.
-    let (kind, word) = match action {
-        IncomingAction::Rollback if rollout.gates.no_return.is_none() => (CommandKind::Rollback, "rollback"),
-        IncomingAction::Rollback | IncomingAction::Pause => (CommandKind::Pause, "pause"),
-    };
-    // The same alert comes again and again while it fires.
-    let key = format!(
-        "alert-{word}-{}-{}-{}",
-        rollout.id,
-        printable(&alert.fingerprint),
-        printable(&alert.starts_at)
-    );
-    let command = Command {
-        key,
-        by: principal.by(Some("alertmanager".to_owned())),
-        reason: Some(reason),
-        expected_revision: None,
-        kind,
-    };
-    api.handle.command(&rollout.id, command).await?;
-    Ok(Some(IncomingItem { rollout: rollout.id.0.clone(), command: word.to_owned(), alert: name.to_owned() }))
+struct Incoming<'a> {
+    api: &'a Api,
+    principal: &'a Principal,
+    sender: &'static str,
+    view: IncomingView,
 }
 
-/// The rollout that has the target.
-async fn active(api: &Api, target: &str) -> Result<Option<RolloutId>, Problem> {
-    match api.handle.store().target(target).await {
-        Ok(target) => Ok(target.active),
-        Err(StoreError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+impl Incoming<'_> {
+    /// The alerts that can be read, by the target that they name. Those of targets that are not configured, or
+    /// that the caller may not see, and Serin's own are left out.
+    fn by_target(&mut self, body: &AlertsBody) -> BTreeMap<String, Vec<Told>> {
+        let rules = self.api.people.incoming();
+        let now = self.api.handle.clock().wall();
+        let mut targets: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+        for value in &body.alerts {
+            let told = match body::read(value, now) {
+                Ok(told) => told,
+                Err((alert, why)) => {
+                    self.refuse(alert, why);
+                    continue;
+                }
+            };
+            let Some(target) = told.labels.get(&rules.target_label).cloned() else { continue };
+            let is_known = self.api.handle.targets().contains_key(&target) && self.principal.sees(&target);
+            if !is_known || is_own(&told.labels, &target) {
+                continue;
+            }
+            if let Err(problem) = self.principal.allow(Permission::Operate, &target) {
+                self.refuse(told.alert.name, problem.detail);
+                continue;
+            }
+            let wish = rules.wish(&told.labels);
+            targets.entry(target).or_default().push(Told { alert: Alert { wish, ..told.alert }, ..told });
+        }
+        // What takes a canary back comes first.
+        targets.values_mut().for_each(|told| told.sort_by_key(|told| std::cmp::Reverse(told.alert.wish)));
+        targets
+    }
+
+    fn refuse(&mut self, alert: String, why: String) {
+        if self.view.refused.len() < MOST_REFUSED {
+            self.view.refused.push(RefusedAlert { alert, why });
+        }
+        self.view.refused_count += 1;
+    }
+
+    /// Hands alerts to the target's rollouts, and remembers them for those that come later.
+    async fn follow(&mut self, target: &str, mut told: Vec<Told>) -> Result<(), Problem> {
+        let Some(spec) = self.api.handle.targets().get(target).cloned() else { return Ok(()) };
+        let store = self.api.handle.store();
+        let steered = match store.target(target).await {
+            Err(StoreError::NotFound(_)) => Target::new(target),
+            found => found?,
+        };
+        let mut rollouts: Vec<RolloutId> = steered.active.iter().cloned().collect();
+        rollouts.extend(store.scheduled(target).await?);
+        for id in rollouts {
+            self.hand_over(&spec, &steered, &id, &mut told).await?;
+        }
+        let alerts: Vec<Alert> = told.into_iter().map(|told| told.alert).collect();
+        Ok(store.receive_alerts(target, &alerts).await?)
+    }
+
+    async fn hand_over(
+        &mut self,
+        spec: &TargetSpec,
+        target: &Target,
+        id: &RolloutId,
+        told: &mut [Told],
+    ) -> Result<(), Problem> {
+        let rollout = self.api.handle.store().rollout(id).await?;
+        for told in told.iter_mut() {
+            told.alert.names_canary = names_canary(&told.labels, spec, target, &rollout.version);
+        }
+        for batch in told.chunks(BATCH) {
+            let alerts: Vec<Alert> = batch.iter().map(|told| told.alert.clone()).collect();
+            for alert in &alerts {
+                let decision = alert_decision(&rollout, target, alert);
+                if decision != AlertDecision::Nothing {
+                    self.view.items.push(IncomingItem {
+                        rollout: id.0.clone(),
+                        command: decision.name().to_owned(),
+                        alert: alert.name.clone(),
+                    });
+                }
+            }
+            let command = Command {
+                key: key(id, &alerts),
+                by: self.principal.by(Some(self.sender.to_owned())),
+                reason: None,
+                expected_revision: None,
+                kind: CommandKind::Alerts { alerts },
+            };
+            self.api.handle.command(id, command).await?;
+        }
+        Ok(())
     }
 }
 
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric()).take(64).collect()
+/// The same alerts come again and again while they fire: that is one command.
+fn key(id: &RolloutId, alerts: &[Alert]) -> String {
+    let mut hash = Sha256::new();
+    for alert in alerts {
+        let starts_at = alert.starts_at.map_or(0, |at| at.0);
+        hash.update(format!("{}\0{}\0{starts_at}\0", alert.id, alert.firing));
+    }
+    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("alerts-{id}-{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::alert::AlertWish;
+    use crate::core::time::Timestamp;
+
+    #[test]
+    fn the_same_alerts_have_the_same_key_whenever_they_come() {
+        let alert = |firing, received_at| Alert {
+            id: "a".to_owned(),
+            name: "A".to_owned(),
+            severity: None,
+            firing,
+            starts_at: Some(Timestamp(5)),
+            received_at: Timestamp(received_at),
+            summary: String::new(),
+            wish: AlertWish::Tell,
+            names_canary: None,
+        };
+        let id = RolloutId("r1".to_owned());
+        assert_eq!(key(&id, &[alert(true, 7)]), key(&id, &[alert(true, 9)]));
+        assert_ne!(key(&id, &[alert(true, 7)]), key(&id, &[alert(false, 7)]));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::core::alert::FiringAlerts;
 use crate::core::policy::{
     Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Preflight,
     Step, TrafficShare,
@@ -105,6 +106,8 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
     let announce = fields.or("announce", Vec::new(), |f| people::announce(&f));
     let messages = fields.or("messages", BTreeMap::new(), |f| people::messages(&f));
     let runbook = fields.maybe("runbook", |f| people::runbook(&f));
+    let alerts = [("hold", FiringAlerts::Hold), ("tell", FiringAlerts::Tell)];
+    let firing_alerts = fields.or("firing_alerts", FiringAlerts::Hold, |f| f.one_of(&alerts));
     fields.close();
     let (bake, _) = bake?;
     Some(Policy {
@@ -124,6 +127,7 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
         announce: announce?,
         messages: messages?,
         runbook: runbook?,
+        firing_alerts: firing_alerts?,
     })
 }
 

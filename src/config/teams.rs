@@ -3,15 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::{Field, all};
-
-/// What an incoming alert does to the rollouts of its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IncomingAction {
-    /// It does not advance until a person resumes.
-    Pause,
-    /// The canary is taken back.
-    Rollback,
-}
+use crate::core::alert::AlertWish;
 
 /// What incoming alerts do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,27 +11,28 @@ pub struct Incoming {
     /// The label whose value is the target's name.
     pub target_label: String,
     /// The first rule whose labels all match says what is done; no rule: nothing.
-    pub rules: Vec<(BTreeMap<String, String>, IncomingAction)>,
+    pub rules: Vec<(BTreeMap<String, String>, AlertWish)>,
 }
 
 impl Default for Incoming {
-    /// Critical alerts roll back, all others pause.
+    /// Critical alerts roll back, those that page pause, all others are told.
     fn default() -> Incoming {
-        let critical = [("severity".to_owned(), "critical".to_owned())].into();
+        let severity = |value: &str| [("severity".to_owned(), value.to_owned())].into();
         Incoming {
             target_label: "service".to_owned(),
-            rules: vec![(critical, IncomingAction::Rollback), (BTreeMap::new(), IncomingAction::Pause)],
+            rules: vec![(severity("critical"), AlertWish::Rollback), (severity("page"), AlertWish::Pause)],
         }
     }
 }
 
 impl Incoming {
-    /// What alerts with these labels do.
-    pub fn action(&self, labels: &BTreeMap<String, String>) -> Option<IncomingAction> {
+    /// What alerts with these labels ask for.
+    pub fn wish(&self, labels: &BTreeMap<String, String>) -> AlertWish {
         let matches = |wanted: &BTreeMap<String, String>| {
             wanted.iter().all(|(label, value)| labels.get(label) == Some(value))
         };
-        self.rules.iter().find(|(wanted, _)| matches(wanted)).map(|(_, action)| *action)
+        let rule = self.rules.iter().find(|(wanted, _)| matches(wanted));
+        rule.map_or(AlertWish::Tell, |(_, wish)| *wish)
     }
 }
 
@@ -76,8 +69,9 @@ fn alertmanager(field: &Field<'_>) -> Option<Incoming> {
         all(items.iter().map(|item| {
             let fields = item.fields("a rule such as `{match: {severity: critical}, do: rollback}`")?;
             let wanted = fields.or("match", BTreeMap::new(), |f| super::readers::labels(&f));
-            let actions = [("pause", IncomingAction::Pause), ("rollback", IncomingAction::Rollback)];
-            let action = fields.need("do", "pause or rollback").and_then(|f| f.one_of(&actions));
+            let actions =
+                [("tell", AlertWish::Tell), ("pause", AlertWish::Pause), ("rollback", AlertWish::Rollback)];
+            let action = fields.need("do", "tell, pause or rollback").and_then(|f| f.one_of(&actions));
             fields.close();
             Some((wanted?, action?))
         }))

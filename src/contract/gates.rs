@@ -163,18 +163,31 @@ pub struct LinkView {
 }
 
 /// What an incoming hook has done.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct IncomingView {
-    /// A line for each command that was given.
+    /// A line for each alert that does something to a rollout.
     pub items: Vec<IncomingItem>,
+    /// Alerts that could not be followed, at most a hundred of them. They refuse nothing else.
+    pub refused: Vec<RefusedAlert>,
+    /// How many could not be followed.
+    pub refused_count: u64,
 }
 
-/// A command that an alert has given.
+/// An alert that could not be followed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RefusedAlert {
+    /// Its name, as far as it has one.
+    pub alert: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What an alert does to a rollout.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct IncomingItem {
     /// The rollout.
     pub rollout: String,
-    /// `pause` or `rollback`.
+    /// `tell`, `hold` (while it fires), `release` (it is over), `pause` or `rollback`.
     pub command: String,
     /// The alert's name.
     pub alert: String,

@@ -40,10 +40,10 @@ macro_rules! words {
 words! {
     Mode { Act, Observe }
     RolloutKind { Release, Revert }
-    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn }
+    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert }
     ReasonCode {
         Harm, Catastrophe, Guardrail, BothBroke, BothBad, Silent, Blind, Undecided, NotWorse, Command, Superseded,
-        Preflight, Router, Gate,
+        Preflight, Router, Gate, Alert,
     }
     EventKind {
         Created, Started, HistoryTaken, Advanced, StepEntered, SplitSeen, HoldAdded, HoldRemoved, Alert, WouldHave,

@@ -183,6 +183,11 @@ fn held(rollout: &Rollout) -> WaitingFor {
     if has(Hold::Guardrail) {
         return waiting(Awaited::Health, "Waiting for a guardrail to clear.");
     }
+    if has(Hold::Alert) {
+        let sentence =
+            "Waiting for an alert to end that had fired before the canary got traffic; `resume` goes on.";
+        return waiting(Awaited::Health, sentence);
+    }
     if has(Hold::Gate) {
         return gates(rollout);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::FiringAlerts;
 use super::gate::{Gate, Hook};
 use super::target::Weight;
 
@@ -50,6 +51,9 @@ pub struct Policy {
     /// Where people look what to do when it is rolled back.
     #[serde(default)]
     pub runbook: Option<String>,
+    /// What an alert does that had fired before the canary got traffic.
+    #[serde(default, skip_serializing_if = "FiringAlerts::is_usual")]
+    pub firing_alerts: FiringAlerts,
 }
 
 /// What must be so before anything begins.

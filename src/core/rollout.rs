@@ -1,12 +1,14 @@
 //! The rollout: its states, what can happen to it, what it asks for, and the one function that decides.
 
 mod action;
+mod alerts;
 mod approvals;
 mod change;
 mod commands;
 mod event;
 mod gates;
 mod history;
+mod hooks;
 mod observed;
 mod preflight;
 mod state;
@@ -18,6 +20,7 @@ mod verify;
 pub use action::{
     Action, EventKind, EventRecord, Figure, IncidentChange, IncidentStep, Notice, NoticeKind, Outcome,
 };
+pub use alerts::{AlertDecision, Alerts, KnownAlert, decision as alert_decision};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;

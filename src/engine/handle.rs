@@ -12,7 +12,9 @@ use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
-use crate::core::rollout::{Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers};
+use crate::core::rollout::{
+    Alerts, Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
+};
 use crate::core::target::TargetSpec;
 use crate::core::time::Timestamp;
 use crate::ports::{Clock, InboxEntry, Store, StoreError};
@@ -297,6 +299,7 @@ impl Handle {
             announced: Vec::new(),
             gates: Default::default(),
             verification: Default::default(),
+            alerts: Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now),
         };
         let first = EventRecord {
             seq: 1,

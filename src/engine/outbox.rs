@@ -51,6 +51,8 @@ pub struct Outbox {
     call_deadline: Duration,
     /// Deliveries that could not be written down, by entry: they are not made again.
     unsettled: Mutex<BTreeMap<i64, Delivery>>,
+    /// Hooks that have failed, and of which the target's owner could not be told.
+    untold: Mutex<Vec<hooks::Untold>>,
 }
 
 impl Outbox {
@@ -65,6 +67,7 @@ impl Outbox {
             failpoints: parts.failpoints.clone(),
             call_deadline: parts.options.call_deadline,
             unsettled: Mutex::default(),
+            untold: Mutex::default(),
         }
     }
 
@@ -205,6 +208,9 @@ impl Outbox {
 
     /// Writes down what could not be written down. False if it still cannot.
     async fn settle_left_over(&self) -> bool {
+        if !self.tell_untold().await {
+            return false;
+        }
         let left: Vec<(i64, Delivery)> =
             self.unsettled().iter().map(|(id, delivery)| (*id, delivery.clone())).collect();
         for (id, delivery) in left {

@@ -1,6 +1,7 @@
 //! SQLite: one file, one writer, the embedded default.
 
 mod access;
+mod alerts;
 mod codec;
 mod commit;
 mod connection;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 
 use self::connection::Database;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
+use crate::core::alert::{Alert, AlertRecord};
 use crate::core::freeze::Freeze;
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;
@@ -257,6 +259,14 @@ impl Store for SqliteStore {
 
     async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
         work!(self, read, access::audit(before, limit))
+    }
+
+    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
+        work!(self, write, alerts::receive(target, alerts))
+    }
+
+    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
+        work!(self, read, alerts::list(target))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {

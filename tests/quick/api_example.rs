@@ -116,6 +116,7 @@ pub fn policy() -> Policy {
         announce: Vec::new(),
         messages: Default::default(),
         runbook: None,
+        firing_alerts: Default::default(),
     }
 }
 
@@ -173,6 +174,7 @@ pub fn rollout() -> Rollout {
         announced: Vec::new(),
         gates: Default::default(),
         verification: Default::default(),
+        alerts: Default::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::gate::{CommandCheck, GateAnswer, Hook, HookAction, HookPoint};
-use serin::core::rollout::{Notice, NoticeKind, Rollout};
+use serin::core::rollout::{CommandKind, Notice, NoticeKind, Rollout};
 use serin::core::routing::Routing;
 use serin::core::time::Timestamp;
 use serin::engine::{BATCH, DEADLINE, DIGEST_NOTICES, Engine, Handle, Options, Parts};
@@ -365,21 +365,19 @@ async fn a_command_of_an_earlier_process_is_not_run_again_and_told_once() {
         let engine = Arc::new(engine(&store, clock, &[("pager", pager)], runner.clone()).await);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(engine.run(shutdown.clone()));
-        wait::until("it is told", Duration::from_secs(9), async || {
-            (in_state(&store, OutboxState::Done).await.len() == 1).then_some(())
+        wait::until("it is given up", Duration::from_secs(9), async || {
+            (in_state(&store, OutboxState::Dead).await.len() == 1).then_some(())
         })
         .await;
         shutdown.cancel();
         running.await.unwrap().unwrap();
         assert!(runner.ran.lock().unwrap().is_empty());
     }
-    let told = in_state(&store, OutboxState::Done).await;
-    assert_eq!(
-        (told[0].entry.channel.as_str(), told[0].entry.notice.key.as_str()),
-        ("pager", "r1/7/tag/lost")
-    );
-    assert!(told[0].entry.notice.sentence.contains("began, outcome unknown; not run again"));
-    assert_eq!(told[0].entry.notice.severity, serin::core::policy::Severity::Critical);
+    let handed: Vec<_> = store.inspect(|data| data.inbox.values().cloned().collect());
+    assert_eq!(handed.len(), 1, "it is told once");
+    let CommandKind::HookFailed { hook, sentence } = &handed[0].command.kind else { panic!("{handed:?}") };
+    assert_eq!((hook.as_str(), handed[0].rollout.0.as_str()), ("tag", "r1"));
+    assert!(sentence.contains("began, outcome unknown; not run again"));
     let dead = in_state(&store, OutboxState::Dead).await;
     assert_eq!((dead.len(), dead[0].detail.as_deref()), (1, Some("began, outcome unknown; not run again")));
 }

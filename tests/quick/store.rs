@@ -55,6 +55,7 @@ contract!(
     rollouts_are_filtered_by_policy_and_time,
     commands_are_stored_once_and_come_in_order,
     a_command_is_marked_once,
+    alerts_are_remembered_by_target_and_bounded,
     a_notice_is_put_in_once_per_channel,
     the_oldest_notice_of_a_channel_blocks_the_later_ones,
     a_settled_delivery_stays_settled,

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
+use serin::core::alert::{Alert, AlertRecord};
 use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
@@ -168,6 +169,14 @@ impl Store for WatchedStore {
         limit: usize,
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
         self.call("observations", false, self.inner.observations(id, after, limit)).await
+    }
+
+    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
+        self.call("receive_alerts", true, self.inner.receive_alerts(target, alerts)).await
+    }
+
+    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
+        self.call("alerts", false, self.inner.alerts(target)).await
     }
 
     async fn outbox_due(

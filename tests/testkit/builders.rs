@@ -78,6 +78,7 @@ pub fn policy() -> PolicyBuilder {
             announce: Vec::new(),
             messages: Default::default(),
             runbook: None,
+            firing_alerts: Default::default(),
         },
     }
 }
@@ -308,6 +309,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         announced: Vec::new(),
         gates: Default::default(),
         verification: Default::default(),
+        alerts: Default::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
+use serin::core::alert::{Alert, AlertRecord};
 use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
@@ -351,6 +352,20 @@ impl Store for MemoryStore {
             Ok(after_key(&data.observations, after).take(limit).cloned().collect())
         })
         .await
+    }
+
+    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
+        self.write(|data| {
+            for alert in alerts {
+                data.receive_alert(target, alert);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
+        self.read(|data| Ok(data.alerts_of(target))).await
     }
 
     async fn outbox_due(

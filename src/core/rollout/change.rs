@@ -212,6 +212,7 @@ impl Change {
             .collect();
         self.state.rollout.baseline_was_healthy.extend(healthy);
         self.keep_compared();
+        self.state.rollout.alerts.exposed_at.get_or_insert(self.now);
         if mode == Mode::Act {
             let split = self.split(weight);
             self.state.target.want(split);

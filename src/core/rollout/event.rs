@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::state::RolloutId;
+use crate::core::alert::Alert;
 use crate::core::gate::GateAnswer;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, ValueObservation};
@@ -120,6 +121,18 @@ pub enum CommandKind {
     },
     /// Take the target's incident over.
     Acknowledge,
+    /// Alerts of other systems have come in, or are over.
+    Alerts {
+        /// Of the rollout's target.
+        alerts: Vec<Alert>,
+    },
+    /// A hook has failed for good, or nobody knows what it did: somebody is paged.
+    HookFailed {
+        /// The hook's name.
+        hook: String,
+        /// What is told.
+        sentence: String,
+    },
 }
 
 impl CommandKind {
@@ -137,6 +150,8 @@ impl CommandKind {
             CommandKind::OverrideGate { .. } => "override_gate",
             CommandKind::RetryGate { .. } => "retry_gate",
             CommandKind::Acknowledge => "acknowledge",
+            CommandKind::Alerts { .. } => "alerts",
+            CommandKind::HookFailed { .. } => "hook_failed",
         }
     }
 }

@@ -20,6 +20,7 @@ const WORSE: f64 = 5.0;
 
 /// Takes in one look.
 pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Assessment, elapsed: Duration) {
+    super::alerts::at_start(change);
     change.state.rollout.timers.unready += elapsed;
     let both_arms = tick.metrics.iter().find_map(|m| match (&m.canary, &m.baseline) {
         (Err(no @ NoData::BothArms(_)), _) | (_, Err(no @ NoData::BothArms(_))) => {

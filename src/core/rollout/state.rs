@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Alerts;
 use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
@@ -99,6 +100,9 @@ pub struct Rollout {
     /// After a way back: what the service has shown since.
     #[serde(default)]
     pub verification: Verification,
+    /// What is known of the alerts of its target.
+    #[serde(default)]
+    pub alerts: Alerts,
 }
 
 /// What a step that was left was judged as at its end.
@@ -280,6 +284,8 @@ pub enum Hold {
     Freeze,
     /// It is past the point of no return, and would be rolled back if it were not.
     NoReturn,
+    /// An alert fires that had fired before the canary got traffic.
+    Alert,
 }
 
 impl Hold {
@@ -296,6 +302,7 @@ impl Hold {
             Hold::Guardrail => "guardrail",
             Hold::Freeze => "freeze",
             Hold::NoReturn => "no_return",
+            Hold::Alert => "alert",
         }
     }
 }
@@ -373,6 +380,8 @@ pub enum ReasonCode {
     Router,
     /// A gate has said no, or not yes in time.
     Gate,
+    /// An alert of another system says so.
+    Alert,
 }
 
 /// Everything that a transition sees and changes.

@@ -2,7 +2,10 @@
 //! `observed` and `commands`; the moves that they share in `change`.
 
 use super::change::Change;
-use super::{Event, Hold, Illegal, Outcome, Phase, State, commands, gates, history, observed, tick};
+use super::{
+    CommandKind, Event, Hold, Illegal, Outcome, Phase, State, alerts, commands, gates, history, hooks,
+    observed, tick,
+};
 use std::time::Duration;
 
 use crate::core::policy::Severity;
@@ -25,7 +28,11 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
         Event::Tick(looked) if has_ticks(&state.rollout.phase) => tick::take(&mut change, looked)?,
         Event::Observed { split, elapsed } => observed::take(&mut change, &split, elapsed),
         Event::WorkloadReady => workload_ready(&mut change).ok_or(illegal)?,
-        Event::Command(command) => commands::take(&mut change, &command)?,
+        Event::Command(command) => match &command.kind {
+            CommandKind::Alerts { alerts } => alerts::take(&mut change, &command.by, alerts)?,
+            CommandKind::HookFailed { sentence, .. } => hooks::failed(&mut change, sentence)?,
+            _ => commands::take(&mut change, &command)?,
+        },
         Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
         Event::Freeze(why) if has_ticks(&state.rollout.phase) => freeze(&mut change, why),
         Event::GateBegun { gate } if has_ticks(&state.rollout.phase) => gates::begun(&mut change, &gate)?,

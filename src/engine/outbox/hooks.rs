@@ -1,25 +1,23 @@
 //! Hooks on their way: webhooks again and again with one key, commands at most once.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::Outbox;
 use crate::core::gate::{Hook, HookAction};
-use crate::core::policy::Severity;
-use crate::core::rollout::{IncidentStep, Notice, NoticeKind, RolloutId};
-use crate::core::target::{Incident, IncidentCause};
-use crate::ports::{Commit, Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
+use crate::core::rollout::{Command, CommandKind, Notice, RolloutId};
+use crate::ports::{Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
 
 /// What the names of hooks' queues begin with.
 pub(super) const PREFIX: &str = "hook/";
 /// What a gatekeeper may take beyond a hook's own time.
 const MARGIN: Duration = Duration::from_secs(5);
-/// So often a page is tried while its target changes.
-const TRIES: u32 = 5;
 /// What is known of a command that was begun before the process ended.
 const LOST: &str = "began, outcome unknown; not run again";
+
+/// A hook that has failed while the store could not take that: the entry, its name, and what is then written down.
+pub(super) type Untold = (OutboxEntry, String, Delivery);
 
 impl Outbox {
     /// What became of a hook; `None` if the store did not let it begin.
@@ -58,51 +56,32 @@ impl Outbox {
         };
         if let Delivery::Dead { detail } = &delivery {
             tracing::error!(hook = name, key = %entry.notice.key, %detail, "a hook has failed");
-            self.tell_failed(entry, name, detail).await;
+            let sentence = format!("The hook {name} has failed and is not run again: {detail}");
+            if let Err(error) = self.hand_over(entry, name, sentence).await {
+                tracing::warn!(%error, hook = name, "a failed hook cannot be told yet");
+                self.untold().push((entry.clone(), name.to_owned(), delivery));
+                return Ok(None);
+            }
         }
         Ok(Some(delivery))
     }
 
-    /// Pages about a hook that has failed for good.
-    async fn tell_failed(&self, entry: &OutboxEntry, name: &str, detail: &str) {
-        let sentence = format!("The hook {name} has failed and is not run again: {detail}");
-        for _ in 0..TRIES {
-            match self.page_about(entry, &format!("{name}/failed"), sentence.clone()).await {
-                // The target has changed meanwhile.
-                Err(StoreError::Conflict(_)) => {}
-                Err(error) => return tracing::warn!(%error, hook = name, "nobody is paged about the hook"),
-                Ok(()) => return,
-            }
+    /// Tells the owner of the target, by the rollout's inbox, that somebody has to be paged: the outbox changes no
+    /// target.
+    async fn hand_over(&self, entry: &OutboxEntry, name: &str, sentence: String) -> Result<(), StoreError> {
+        let command = Command {
+            // What was put on its way again by hand can fail again.
+            key: format!("hook/{}/{}", entry.id, entry.since.0),
+            by: format!("{PREFIX}{name}"),
+            reason: None,
+            expected_revision: None,
+            kind: CommandKind::HookFailed { hook: name.to_owned(), sentence },
+        };
+        match self.handle.command(&RolloutId(entry.notice.rollout.clone()), command).await {
+            // What is not there any more has nobody to be told.
+            Ok(_) | Err(StoreError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
         }
-        tracing::warn!(hook = name, "nobody is paged about the hook: its target changes all the time");
-    }
-
-    /// Opens the target's incident, or adds to the one that is open.
-    async fn page_about(&self, entry: &OutboxEntry, what: &str, sentence: String) -> Result<(), StoreError> {
-        let (at, key) = (self.clock().wall(), format!("{}/{what}", entry.notice.key));
-        let mut target = self.store().target(&entry.notice.target).await?;
-        let new = || Incident {
-            key: key.clone(),
-            opened_at: at,
-            rollout: RolloutId(entry.notice.rollout.clone()),
-            causes: BTreeSet::new(),
-            acknowledged_by: None,
-        };
-        let incident = target.incident.get_or_insert_with(new);
-        incident.causes.insert(IncidentCause::Hook);
-        let change = incident.change(IncidentStep::Trigger);
-        let notice = Notice {
-            key: key.clone(),
-            kind: NoticeKind::Alert,
-            severity: Severity::Critical,
-            at,
-            sentence,
-            incident: Some(change),
-            message: None,
-            ..entry.notice.clone()
-        };
-        let outbox = self.channels_of(&notice);
-        self.store().commit(&Commit { target: Some(target), outbox, ..Commit::default() }).await
     }
 
     async fn run_hook(&self, hook: &Hook, notice: &Notice, time: Duration) -> Result<(), NotifyError> {
@@ -132,6 +111,30 @@ impl Outbox {
         }
     }
 
+    /// Tells what could not be told when it happened. False if it still cannot.
+    pub(super) async fn tell_untold(&self) -> bool {
+        let untold = std::mem::take(&mut *self.untold());
+        let mut all = true;
+        for (entry, name, delivery) in untold {
+            let Delivery::Dead { detail } = &delivery else { continue };
+            let sentence = format!("The hook {name} has failed and is not run again: {detail}");
+            match self.hand_over(&entry, &name, sentence).await {
+                Ok(()) => {
+                    self.unsettled().insert(entry.id, delivery);
+                }
+                Err(_) => {
+                    all = false;
+                    self.untold().push((entry, name, delivery));
+                }
+            }
+        }
+        all
+    }
+
+    fn untold(&self) -> std::sync::MutexGuard<'_, Vec<Untold>> {
+        self.untold.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// First told, then given up: a process that ends between them tells it once all the same, by its key.
     async fn lose(&self, entry: &OutboxEntry) -> Result<(), StoreError> {
         let name = entry.channel.strip_prefix(PREFIX).unwrap_or(&entry.channel);
@@ -139,11 +142,7 @@ impl Outbox {
         let sentence = format!(
             "The command of the hook {name} {LOST}. Look at what it did, and run it by hand if it is needed."
         );
-        match self.page_about(entry, &format!("{name}/lost"), sentence).await {
-            // A target that is not there any more has nobody to be told.
-            Ok(()) | Err(StoreError::NotFound(_)) => {}
-            Err(error) => return Err(error),
-        }
+        self.hand_over(entry, name, sentence).await?;
         self.store().outbox_settle(entry.id, &Delivery::Dead { detail: LOST.to_owned() }).await
     }
 }

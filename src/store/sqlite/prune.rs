@@ -20,6 +20,7 @@ pub(super) async fn prune(
     let mut rows = ROWS;
     let mut touched = 0;
     super::access::prune_audit(connection, now.minus(retention.rollouts), ROWS).await?;
+    super::alerts::prune(connection, now, ROWS).await?;
     super::memory::prune(connection, now.minus(retention.rollouts), ROWS).await?;
     for id in removable(connection, now.minus(retention.rollouts), most).await? {
         touched += 1;

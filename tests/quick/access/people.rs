@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use serin::api::{Access, Limits, People, router_for};
 use serin::core::access::Role;
+use serin::core::alert::{Alert, AlertWish};
 use serin::core::freeze::Freeze;
 use serin::core::gate::{ApprovalRule, Before, Check, Gate, GateOutcome, GateState, GateStatus};
 use serin::core::rollout::{CommandKind, RolloutId};
@@ -271,56 +272,134 @@ fn webhook(alerts: Vec<Value>) -> Value {
     })
 }
 
+/// The alerts that were handed to rollouts, by rollout.
+async fn handed_over(world: &World) -> Vec<(String, Vec<Alert>)> {
+    let entries = inbox(world).await.into_iter();
+    let alerts = entries.filter_map(|entry| match entry.command.kind {
+        CommandKind::Alerts { alerts } => Some((entry.rollout.0, alerts)),
+        _ => None,
+    });
+    alerts.collect()
+}
+
+fn commands(answer: &Answer) -> Vec<(String, String)> {
+    let of = |item: &Value, key: &str| item[key].as_str().unwrap().to_owned();
+    let json = answer.json();
+    json["items"].as_array().unwrap().iter().map(|item| (of(item, "alert"), of(item, "command"))).collect()
+}
+
+const HOOK: &str = "/api/v1/hooks/alertmanager";
+
 #[tokio::test]
-async fn alerts_pause_or_take_back_the_rollouts_of_their_target_once() {
+async fn alerts_are_handed_to_the_rollout_of_their_target_once() {
     let world = world();
     let olga = world.token("alertmanager", Role::Operator, &["*"]);
     let body = webhook(vec![
         alert("firing", "checkout", "warning"),
         alert("firing", "checkout", "critical"),
-        alert("resolved", "checkout", "critical"),
         alert("firing", "nothing", "critical"),
     ]);
     for _ in 0..3 {
-        let answer = world.post("/api/v1/hooks/alertmanager", &olga, &body).await;
+        let answer = world.post(HOOK, &olga, &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.json()["items"].as_array().unwrap().len(), 2, "{}", answer.text);
     }
-    let entries = inbox(&world).await;
-    let kinds: Vec<&CommandKind> = entries.iter().map(|entry| &entry.command.kind).collect();
-    assert_eq!(kinds, [&CommandKind::Pause, &CommandKind::Rollback], "the same alert is one command");
-    let reason = entries[1].command.reason.clone().unwrap();
-    assert_eq!(reason, "alert Errors fires: too many");
+    let handed = handed_over(&world).await;
+    assert_eq!(handed.len(), 1, "the same alerts are one command");
+    let names: Vec<_> = handed[0].1.iter().map(|a| (a.id.as_str(), a.wish, a.firing)).collect();
+    assert_eq!(
+        names,
+        [("f-critical", AlertWish::Rollback, true), ("f-warning", AlertWish::Tell, true)],
+        "what takes the canary back comes first"
+    );
+    let over = webhook(vec![alert("resolved", "checkout", "critical")]);
+    assert_eq!(world.post(HOOK, &olga, &over).await.status, 200);
+    assert!(!handed_over(&world).await[1].1[0].firing);
+    let remembered = world.store.alerts("checkout").await.unwrap();
+    assert_eq!(remembered.len(), 2);
+    assert!(world.store.alerts("nothing").await.unwrap().is_empty(), "it is no target");
 }
 
 #[tokio::test]
-async fn an_alert_is_no_person_past_the_point_of_no_return() {
+async fn the_webhooks_that_were_seen_are_taken() {
     let world = world();
     let olga = world.token("alertmanager", Role::Operator, &["*"]);
-    world.store.change(|data| {
-        let rollout = &mut data.rollouts.get_mut(&RolloutId(CHECKOUT.into())).unwrap().rollout;
-        rollout.gates.no_return = Some("migrated".to_owned());
+    let nulls = include_str!("../inputs/alerts-annotations-null.json").replace("\"shop\"", "\"checkout\"");
+    let nulls: Value = serde_json::from_str(&nulls.replace("\"cart\"", "\"search\"")).unwrap();
+    let answer = world.post(HOOK, &olga, &nulls).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let names: Vec<String> = commands(&answer).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["A", "B"], "both are taken");
+    let grafana = include_str!("../inputs/alerts-grafana-v1.json").replace("\"shop\"", "\"checkout\"");
+    let answer = world.post(HOOK, &olga, &serde_json::from_str(&grafana).unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(commands(&answer)[0].0, "CheckoutErrors");
+    let handed = handed_over(&world).await;
+    assert_eq!(handed.last().unwrap().1[0].summary, "5% of checkouts fail");
+}
+
+#[tokio::test]
+async fn a_bad_alert_refuses_only_itself() {
+    let world = world();
+    let olga = world.token("alertmanager", Role::Operator, &["checkout"]);
+    let mut nameless = alert("firing", "checkout", "critical");
+    nameless["labels"] = json!(["service", "checkout"]);
+    let mut timeless = alert("firing", "checkout", "critical");
+    timeless["startsAt"] = json!("yesterday");
+    let other = alert("pending", "checkout", "critical");
+    let body = webhook(vec![nameless, timeless, json!(7), other, alert("firing", "checkout", "critical")]);
+    let answer = world.post(HOOK, &olga, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(commands(&answer).len(), 1);
+    let refused = answer.json()["refused"].clone();
+    assert_eq!(refused.as_array().unwrap().len(), 4, "{refused}");
+    assert_eq!(answer.json()["refused_count"], 4);
+    assert!(refused[1]["why"].as_str().unwrap().contains("startsAt"), "{refused}");
+    assert_eq!(refused[1]["alert"], "Errors");
+    assert_eq!(handed_over(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn more_than_five_hundred_alerts_are_all_followed() {
+    let world = world();
+    let olga = world.token("alertmanager", Role::Operator, &["*"]);
+    let many = (0..700).map(|number| {
+        let severity = if number == 699 { "critical" } else { "warning" };
+        let mut one = alert("firing", "checkout", severity);
+        one["fingerprint"] = json!(format!("f{number}"));
+        one
     });
-    let body = webhook(vec![alert("firing", "checkout", "critical")]);
-    assert_eq!(world.post("/api/v1/hooks/alertmanager", &olga, &body).await.status, 200);
-    let kinds: Vec<CommandKind> = inbox(&world).await.into_iter().map(|entry| entry.command.kind).collect();
-    assert_eq!(kinds, [CommandKind::Pause]);
+    let answer = world.post(HOOK, &olga, &webhook(many.collect())).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let handed = handed_over(&world).await;
+    assert_eq!(handed.iter().map(|(_, alerts)| alerts.len()).sum::<usize>(), 700);
+    assert_eq!(handed[0].1[0].id, "f699", "the one that matters comes first");
+}
+
+#[tokio::test]
+async fn serins_own_alerts_change_nothing() {
+    let world = world();
+    let olga = world.token("alertmanager", Role::Operator, &["*"]);
+    let mut own = alert("firing", "checkout", "critical");
+    own["labels"]["alertname"] = json!("SerinRollback");
+    own["labels"]["incident"] = json!("checkout/0195c1a8/7");
+    let answer = world.post(HOOK, &olga, &webhook(vec![own])).await;
+    assert_eq!(answer.json()["items"], json!([]));
+    assert!(inbox(&world).await.is_empty());
+    assert!(world.store.alerts("checkout").await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn alerts_in_another_form_or_by_the_wrong_caller_are_refused() {
     let world = world();
     let olga = world.token("olga", Role::Operator, &["*"]);
-    let path = "/api/v1/hooks/alertmanager";
     let mut other = webhook(Vec::new());
     other["version"] = json!("3");
-    world.post(path, &olga, &other).await.problem(422, "invalid_field");
-    assert_eq!(world.post(path, &olga, &json!({"alerts": 1})).await.status, 400);
-    let many = webhook(vec![alert("firing", "nothing", "warning"); 501]);
-    assert_eq!(world.post(path, &olga, &many).await.status, 200, "the first ones are followed");
+    world.post(HOOK, &olga, &other).await.problem(422, "invalid_field");
+    assert_eq!(world.post(HOOK, &olga, &json!({"alerts": 1})).await.status, 400);
     let huge = json!({"version": "4", "alerts": [], "externalURL": "x".repeat(1 << 20)});
-    assert_eq!(world.post(path, &olga, &huge).await.status, 413);
+    assert_eq!(world.post(HOOK, &olga, &huge).await.status, 413);
     let viewer = world.token("viewer", Role::Viewer, &["*"]);
-    assert_eq!(world.post(path, &viewer, &webhook(Vec::new())).await.status, 403);
+    assert_eq!(world.post(HOOK, &viewer, &webhook(Vec::new())).await.status, 403);
     assert!(inbox(&world).await.is_empty());
 }

@@ -82,6 +82,7 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
         announce: Vec::new(),
         messages: Default::default(),
         runbook: None,
+        firing_alerts: Default::default(),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What every store does. Each case gets an empty one.
 
 mod access;
+mod alerts;
 mod commits;
 mod queues;
 mod retention;
 mod rollouts;
 
 pub use access::*;
+pub use alerts::*;
 pub use commits::*;
 pub use queues::*;
 pub use retention::*;

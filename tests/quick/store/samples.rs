@@ -113,6 +113,7 @@ pub fn policy() -> Policy {
         announce: Vec::new(),
         messages: Default::default(),
         runbook: None,
+        firing_alerts: Default::default(),
     }
 }
 
@@ -145,6 +146,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         announced: Vec::new(),
         gates: Default::default(),
         verification: Default::default(),
+        alerts: Default::default(),
     }
 }
 

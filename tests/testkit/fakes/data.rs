@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serin::core::access::{AuditRecord, TokenRecord};
+use serin::core::alert::{Alert, AlertRecord, MOST_REMEMBERED};
 use serin::core::freeze::Freeze;
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
@@ -32,6 +33,8 @@ pub struct Data {
     /// By number.
     pub audit: BTreeMap<u64, AuditRecord>,
     pub freezes: BTreeMap<String, Freeze>,
+    /// What is remembered of alerts, by target and id.
+    pub alerts: BTreeMap<(String, String), AlertRecord>,
     /// What channels keep, by channel and key.
     pub channel_memory: BTreeMap<(String, String), (String, Timestamp)>,
     /// Successful writes since the beginning, of all kinds.
@@ -75,6 +78,29 @@ impl OutboxData {
 }
 
 impl Data {
+    /// Takes in an alert; the oldest beyond what is remembered are forgotten.
+    pub(super) fn receive_alert(&mut self, target: &str, alert: &Alert) {
+        let key = (target.to_owned(), alert.id.clone());
+        match self.alerts.get_mut(&key) {
+            Some(record) => record.receive(alert),
+            None => {
+                let record = AlertRecord::new(alert);
+                record.map(|record| self.alerts.insert(key, record));
+            }
+        }
+        for record in self.alerts_of(target).into_iter().skip(MOST_REMEMBERED) {
+            self.alerts.remove(&(target.to_owned(), record.id));
+        }
+    }
+
+    /// The newest first.
+    pub(super) fn alerts_of(&self, target: &str) -> Vec<AlertRecord> {
+        let all = self.alerts.iter().filter(|((of, _), _)| of == target);
+        let mut all: Vec<AlertRecord> = all.map(|(_, record)| record.clone()).collect();
+        all.sort_by(|a, b| b.last_at.cmp(&a.last_at).then(a.id.cmp(&b.id)));
+        all
+    }
+
     /// One rollout.
     pub fn rollout(&self, id: &RolloutId) -> Result<&RolloutData, StoreError> {
         self.rollouts.get(id).ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))

@@ -25,6 +25,7 @@ export function holdWords(hold: string): string {
     both_bad: "both arms bad",
     guardrail: "guardrail holds",
     freeze: "freeze",
+    alert: "an alert fires",
   };
   return names[hold] ?? words(hold);
 }
