@@ -13,6 +13,7 @@ pub mod gate;
 pub mod judge;
 pub mod metric;
 pub mod policy;
+pub mod respec;
 pub mod rollout;
 pub mod routing;
 pub mod target;

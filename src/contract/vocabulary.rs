@@ -49,6 +49,7 @@ words! {
         Created, Started, HistoryTaken, Advanced, StepEntered, SplitSeen, HoldAdded, HoldRemoved, Alert, WouldHave,
         Command, CommandRefused, Promoted, BakeStarted, RollbackStarted, Unconfirmed, Succeeded, RolledBack,
         Cancelled, Failed, Announced, GateDue, GateBegun, GateOpened, GateRefused, Approved, Verified,
+        Away,
     }
     AtMax { Hold, RollBack, PromoteUnproven }
     LimitOutcome { Hold, RollBack }

@@ -3,6 +3,7 @@
 mod action;
 mod alerts;
 mod approvals;
+mod away;
 mod change;
 mod commands;
 mod event;

@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod api;
+mod away;
 mod config;
 mod counts;
 mod dashboards;

@@ -103,6 +103,8 @@ pub enum EventKind {
     Approved,
     /// After a way back: whether the service is as it was before.
     Verified,
+    /// No process has worked on it for a while.
+    Away,
 }
 
 /// Something to tell people or programs. Its key names the event, so that a receiver sees it once.
