@@ -11,6 +11,9 @@ pub mod access;
 mod annotations;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
+mod declarations;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
 mod freezes;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
@@ -34,6 +37,9 @@ mod people;
 #[allow(clippy::result_large_err)]
 mod policies;
 pub mod problem;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
+mod reload;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod report;
@@ -61,6 +67,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
 
 pub use access::{Access, AccessError};
+pub use declarations::{conflicts, faults, load_declarations};
 pub use openapi::openapi;
 pub use people::People;
 pub use serve::{listen, serve, serve_tls};
@@ -215,9 +222,8 @@ fn v1() -> Router<Api> {
         .route("/stream", get(stream::stream))
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::docs))
-        .route("/targets", get(targets::list))
-        .route("/targets/{name}", get(targets::show))
-        .route("/policies", get(targets::policies))
+        .route("/reload", get(reload::show).post(reload::reload))
+        .merge(declared())
         .route("/rollouts/{id}/report", get(report::report))
         .route("/annotations", get(annotations::annotations))
         .route(
@@ -228,7 +234,22 @@ fn v1() -> Router<Api> {
             )),
         )
         .route("/policies/{name}/plan", get(policies::plan))
-        .route("/policies/{name}", get(targets::policy))
+}
+
+/// Targets and policies, which may be long.
+fn declared() -> Router<Api> {
+    Router::new()
+        .route("/targets", get(targets::list).post(declarations::post_target))
+        .route(
+            "/targets/{name}",
+            get(targets::show).put(declarations::put_target).delete(declarations::delete_target),
+        )
+        .route("/policies", get(targets::policies).post(declarations::post_policy))
+        .route(
+            "/policies/{name}",
+            get(targets::policy).put(declarations::put_policy).delete(declarations::delete_policy),
+        )
+        .layer(DefaultBodyLimit::max(declarations::BYTES.0))
 }
 
 /// Pages of the configured origins may call the API, with a token of their own: cookies do not go along.
@@ -246,7 +267,7 @@ fn cors(access: &Access) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(access.origins().to_vec())
-            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers(sent)
             .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
             .max_age(Duration::from_secs(600)),

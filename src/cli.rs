@@ -6,6 +6,7 @@
 
 mod args;
 mod client;
+mod configure;
 mod freeze;
 mod judge;
 pub mod judged;
@@ -28,6 +29,7 @@ pub use args::{
     PolicyCommand, RoleName, RolloutCommand, ServeArgs, TargetCommand, TokenCommand,
 };
 pub use client::{Client, ClientError};
+pub use configure::{ApplyArgs, Checked, ConfigCommand, DeleteArgs, config_checked};
 pub use notify::notify_test;
 pub use token::token;
 pub use trial::{PlanArgs, SimulateArgs};
@@ -87,6 +89,17 @@ pub async fn execute(command: ClientCommand, global: &Global) -> Exit {
         Err(error) => {
             complain(&error.to_string());
             error.exit()
+        }
+    }
+}
+
+/// Makes a running daemon reload its configuration file.
+pub async fn reload(global: &Global) -> ExitCode {
+    match configure::reload(global).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error.to_string());
+            error.exit().into()
         }
     }
 }

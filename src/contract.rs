@@ -4,6 +4,7 @@
 pub mod access;
 #[doc(hidden)]
 pub mod bodies;
+mod configuration;
 mod evidence;
 pub mod gates;
 mod outbox;
@@ -21,6 +22,7 @@ mod waiting;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use configuration::{ConfigurationView, ReloadView, RestartView};
 pub(crate) use evidence::wilson;
 pub use evidence::{
     ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,

@@ -8,6 +8,7 @@ pub mod alert;
 pub mod arms;
 pub mod calendar;
 pub mod counter;
+pub mod declaration;
 pub mod freeze;
 pub mod gate;
 pub mod judge;

@@ -9,7 +9,9 @@ mod collect;
 mod commit;
 mod gates;
 mod handle;
+mod keeping;
 mod outbox;
+mod reload;
 mod run;
 mod show;
 mod slot;
@@ -20,9 +22,10 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Name, Owner, Source};
+pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Kept, Name, Owner, Source};
 pub use handle::{Handle, StartError, StartRequest};
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
+pub use reload::{Configuration, Instances, LastReload, ReloadError, ReloadRequest, Reloaded, RestartNeeded};
 
 use crate::core::routing::Routing;
 use crate::core::target::TargetSpec;

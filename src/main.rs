@@ -7,8 +7,8 @@ mod program;
 use std::process::ExitCode;
 
 use clap::Parser;
-use program::{demo, notify, serve, token};
-use serin::cli::{Cli, Command, NotifyCommand};
+use program::{check, demo, notify, serve, token};
+use serin::cli::{Cli, Command, ConfigCommand, NotifyCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -21,7 +21,14 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match cli.command {
+            Command::Serve(args) if args.check => {
+                check::run(&[args.config], args.connect, cli.global.output).await
+            }
             Command::Serve(args) => serve::serve(&args.config).await,
+            Command::Config(ConfigCommand::Check { files, connect }) => {
+                check::run(&files, connect, cli.global.output).await
+            }
+            Command::Config(ConfigCommand::Reload) => serin::cli::reload(&cli.global).await,
             Command::Demo(args) => demo::run(&args).await,
             Command::Token(command) => token::run(command, cli.global.output).await,
             Command::Notify(NotifyCommand::Test { channel, config }) => {

@@ -11,6 +11,7 @@ pub mod pagerduty;
 pub mod slack;
 mod slack_text;
 pub mod statuspage;
+mod swap;
 pub mod teams;
 mod text;
 pub mod webhook;
@@ -26,6 +27,8 @@ use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::ports::{ChannelMemory, Clock, Notifier};
 use crate::secrets::SecretSource;
+
+pub use swap::SwapNotifier;
 
 /// The configuration of a channel; its variant names the kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +95,31 @@ impl NotifierConfig {
             NotifierConfig::Grafana(config) => config.build(words, kept),
             NotifierConfig::Statuspage(config) => config.build(words),
         }
+    }
+
+    /// Host and port that messages go to; `None` for channels that need no connection.
+    ///
+    /// # Errors
+    /// [`NotifierBuildError`] if an address is a secret that cannot be read.
+    pub fn endpoint(&self) -> Result<Option<(String, u16)>, NotifierBuildError> {
+        let url = match self {
+            NotifierConfig::Log => return Ok(None),
+            NotifierConfig::Email(config) => return Ok(Some((config.host.clone(), config.port))),
+            NotifierConfig::Webhook(config) => config.url.read()?,
+            NotifierConfig::Statuspage(config) => config.url.read()?,
+            NotifierConfig::Teams(config) => secret_url("webhook", &config.webhook)?,
+            NotifierConfig::Slack(config) => match &config.way {
+                slack::SlackWay::Webhook(source) => secret_url("webhook", source)?,
+                slack::SlackWay::Api { url, .. } => SecretString::from(url.clone()),
+            },
+            NotifierConfig::Pagerduty(config) => SecretString::from(config.url.clone()),
+            NotifierConfig::Alertmanager(config) => SecretString::from(config.url.clone()),
+            NotifierConfig::Opsgenie(config) => SecretString::from(config.url.clone()),
+            NotifierConfig::Grafana(config) => SecretString::from(config.url.clone()),
+        };
+        let url = url::Url::parse(url.expose_secret()).ok();
+        let found = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+        found.map(Some).ok_or_else(|| NotifierBuildError("the address is not a URL with a host".to_owned()))
     }
 
     /// What to send to see whether the channel works, in order. Channels that tell incidents only get one

@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 use crate::core::alert::{Alert, AlertRecord};
 pub use crate::core::arms::ArmSelector;
+use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 use crate::core::freeze::Freeze;
 use crate::core::gate::{Gate, GateAnswer, Hook, Occasion};
 use crate::core::judge::{Assessment, JudgeState, Recorded};
@@ -725,6 +726,12 @@ pub trait Store: Send + Sync {
     async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError>;
     /// What is remembered of the alerts of a target, the newest first.
     async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError>;
+    /// Stores what was declared through the API; one of the same kind and name is replaced.
+    async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError>;
+    /// Removes what was declared; `NotFound` if it is not there.
+    async fn delete_declaration(&self, kind: DeclarationKind, name: &str) -> Result<(), StoreError>;
+    /// Everything that was declared through the API, by kind and name.
+    async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError>;
 
     /// Removes what retention no longer keeps, never of active rollouts; at most `limit` rollouts. Lines
     /// of the audit log are kept as long as rollouts.

@@ -4,6 +4,7 @@ mod look;
 mod pair;
 pub mod prometheus;
 pub mod scrape;
+mod swap;
 
 use std::sync::Arc;
 
@@ -12,6 +13,8 @@ use thiserror::Error;
 use crate::core::metric::NoData;
 use crate::outbound::answer::Fault;
 use crate::ports::MetricsProvider;
+
+pub use swap::SwapProvider;
 
 /// The configuration of a provider; its variant names the backend.
 #[derive(Clone, Debug, PartialEq)]

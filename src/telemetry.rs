@@ -109,6 +109,24 @@ pub fn outbox(pending: u64, dead: u64, oldest_seconds: f64) {
     gauge!(OUTBOX_OLDEST.name).set(oldest_seconds);
 }
 
+/// The configuration was read, at that time; `good` if it is the one that runs now.
+pub fn config_reloaded(good: bool, at_seconds: f64) {
+    gauge!(CONFIG_RELOAD_OK.name).set(if good { 1.0 } else { 0.0 });
+    if good {
+        gauge!(CONFIG_RELOAD_TIME.name).set(at_seconds);
+    }
+    counter!(CONFIG_RELOADS.name, "result" => if good { "success" } else { "failure" }).increment(1);
+}
+
+/// The configuration that the daemon was started with is valid.
+pub fn config_loaded(at_seconds: f64) {
+    gauge!(CONFIG_RELOAD_OK.name).set(1.0);
+    gauge!(CONFIG_RELOAD_TIME.name).set(at_seconds);
+    for result in RELOAD_WORDS {
+        counter!(CONFIG_RELOADS.name, "result" => *result).absolute(0);
+    }
+}
+
 /// The store did not do what it was asked; `kind` is one of [`STORE_FAULT_WORDS`].
 pub fn store_fault(kind: &'static str) {
     counter!(STORE_FAULTS.name, "kind" => kind).increment(1);
@@ -309,6 +327,8 @@ mod tests {
             outbox(3, 1, 2.5);
             store_fault("unavailable");
             store_writable(true);
+            config_loaded(1.9e9);
+            config_reloaded(true, 1.9e9);
             http_request("/api/v1/rollouts", "GET", 200, 0.001);
         });
         let mut current = Current::new("checkout");
@@ -407,6 +427,7 @@ mod tests {
             (ROUTER_FAULTS, ROUTER_CALL_WORDS),
             (NOTICES, NOTICE_WORDS),
             (STORE_FAULTS, STORE_FAULT_WORDS),
+            (CONFIG_RELOADS, RELOAD_WORDS),
         ];
         for (metric, words) in lists {
             for word in words {

@@ -18,11 +18,32 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// 200 when the stored state is loaded and the store can be written to; else 503 with the reason.
+/// 200 when the stored state is loaded and the store can be written to; else 503 with the reason. A configuration file
+/// that is wrong is named in the answer: what was there before stays in force.
 #[utoipa::path(get, path = "/readyz", tag = "daemon", operation_id = "readyz_daemon",
     responses((status = 200, description = "It can do its work", body = String, content_type = "text/plain")))]
-pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Problem> {
-    ready(&api).await.map(|()| "ok\n")
+pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
+    ready(&api).await.map(|()| format!("ok\n{}", configuration(&api)))
+}
+
+/// What is to be known of the configuration, a line each. Nobody has to say who they are here, so the file's content
+/// is not told.
+fn configuration(api: &Api) -> String {
+    let Some(last) = api.handle.configuration().last() else { return String::new() };
+    let mut lines = String::new();
+    if !last.faults.is_empty() {
+        let count = last.faults.len();
+        lines.push_str(&format!(
+            "configuration: the file is not valid since {} ({count} {}); the previous configuration stays in force\n",
+            last.at,
+            if count == 1 { "problem" } else { "problems" }
+        ));
+    }
+    if !last.restart.is_empty() {
+        let fields: Vec<&str> = last.restart.iter().map(|needed| needed.field.as_str()).collect();
+        lines.push_str(&format!("configuration: restart needed for {}\n", fields.join(", ")));
+    }
+    lines
 }
 
 async fn ready(api: &Api) -> Result<(), Problem> {

@@ -25,6 +25,7 @@ impl Problem {
             rollout: None,
             field: None,
             errors: Vec::new(),
+            problems: Vec::new(),
             retry_after_seconds: None,
         }
     }

@@ -1,15 +1,18 @@
 //! Targets and policies, for reading.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 
 use super::Api;
 use super::access::Principal;
+use super::declarations;
 use super::input::{Name, Params};
 use super::problem::Problem;
 use crate::contract::{Page, PolicyView, TargetView};
+use crate::core::policy::Policy;
 use crate::core::target::Target;
 use crate::ports::StoreError;
 
@@ -22,14 +25,13 @@ pub(super) async fn list(
     params: Params,
 ) -> Result<Json<Page<TargetView>>, Problem> {
     params.finish()?;
-    let stored: BTreeMap<String, Target> =
-        api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)).collect();
-    let declared = api.handle.targets();
-    let items = stored
-        .values()
-        .filter(|target| principal.sees(&target.name))
-        .map(|target| TargetView::new(target, declared.get(&target.name).map(AsRef::as_ref)))
-        .collect();
+    let catalogue = api.handle.declared();
+    let declared = catalogue.targets().values();
+    let mut all: BTreeMap<String, Target> =
+        declared.map(|spec| (spec.name.clone(), declarations::untouched(spec))).collect();
+    all.extend(api.handle.store().targets().await?.into_iter().map(|target| (target.name.clone(), target)));
+    let view = |target: &Target| declarations::target_view(target, &catalogue);
+    let items = all.values().filter(|target| principal.sees(&target.name)).map(view).collect();
     Ok(Json(Page { items, next: None }))
 }
 
@@ -47,8 +49,7 @@ pub(super) async fn show(
     if !principal.sees(&name.0) {
         return Err(StoreError::NotFound(format!("target {}", name.0)).into());
     }
-    let target = api.handle.store().target(&name.0).await?;
-    Ok(Json(TargetView::new(&target, api.handle.targets().get(&target.name).map(AsRef::as_ref))))
+    Ok(Json(declarations::view(&api.handle, &api.handle.declared(), &name.0).await?))
 }
 
 /// `GET /policies`: all of them, by name.
@@ -59,10 +60,9 @@ pub(super) async fn policies(
     params: Params,
 ) -> Result<Json<Page<PolicyView>>, Problem> {
     params.finish()?;
-    Ok(Json(Page {
-        items: api.handle.policies().values().map(|policy| PolicyView::new(policy)).collect(),
-        next: None,
-    }))
+    let catalogue = api.handle.declared();
+    let view = |policy: &Arc<Policy>| declarations::policy_view(policy, &catalogue);
+    Ok(Json(Page { items: catalogue.policies().values().map(view).collect(), next: None }))
 }
 
 /// `GET /policies/{name}`.
@@ -73,7 +73,7 @@ pub(super) async fn policies(
     responses((status = 200, description = "The policy", body = PolicyView)))]
 pub(super) async fn policy(State(api): State<Api>, name: Name) -> Result<Json<PolicyView>, Problem> {
     match api.handle.policies().get(&name.0) {
-        Some(policy) => Ok(Json(PolicyView::new(policy))),
+        Some(policy) => Ok(Json(declarations::policy_view(policy, &api.handle.declared()))),
         None => Err(Problem::unknown_policy(&name.0.chars().take(100).collect::<String>())),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::rollout::{CommandArgs, FreezeCommand, ListArgs, RolloutCommand, StartArgs};
+use super::configure::{ApplyArgs, ConfigCommand, DeleteArgs};
 use super::trial::{PlanArgs, SimulateArgs};
 use crate::core::access::Role;
 use crate::core::words::parse_duration;
@@ -77,6 +78,9 @@ pub enum Command {
     /// Try out who is told
     #[command(subcommand)]
     Notify(NotifyCommand),
+    /// Check configuration files, and make a running daemon reload its own
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Commands that need no engine in this process.
     #[command(flatten)]
     Client(ClientCommand),
@@ -117,6 +121,12 @@ pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Validate the configuration and exit; exit 0 valid, 1 not valid, 2 wrong use
+    #[arg(long)]
+    pub check: bool,
+    /// With --check: also connect to every provider, router and channel
+    #[arg(long, requires = "check")]
+    pub connect: bool,
 }
 
 /// Commands on channels.
@@ -277,6 +287,10 @@ pub enum PolicyCommand {
         #[arg(long)]
         resolved: bool,
     },
+    /// Declare policies, or change them, at the running daemon; rollouts keep the one that they began with
+    Apply(ApplyArgs),
+    /// Remove policies that were declared with `apply`
+    Delete(DeleteArgs),
 }
 
 /// Commands on targets.
@@ -289,6 +303,10 @@ pub enum TargetCommand {
         /// Its name
         target: String,
     },
+    /// Declare targets, or change them, at the running daemon
+    Apply(ApplyArgs),
+    /// Remove targets that were declared with `apply`
+    Delete(DeleteArgs),
 }
 
 /// Reads `30s`, `5m`, `1h30m` or `2d`: a time from a second to a year.

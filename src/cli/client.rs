@@ -13,7 +13,7 @@ use url::Url;
 use super::{Exit, Global, complain};
 use crate::contract::gates::FreezeView;
 use crate::contract::problem::Problem;
-use crate::contract::{CommandView, EventView, Page, PolicyView, RolloutView, TargetView};
+use crate::contract::{CommandView, EventView, Page, PolicyView, ReloadView, RolloutView, TargetView};
 use crate::core::metric::TickObservation;
 use crate::outbound::answer::{Fault, whole};
 use crate::outbound::client::Builder;
@@ -290,6 +290,32 @@ impl Client {
     pub async fn end_freeze(&self, id: &str) -> Result<FreezeView, ClientError> {
         let request = self.http.request(Method::DELETE, self.url(&["freezes", id], &[]));
         let (_, body) = self.send(request).await?;
+        self.read(&body)
+    }
+
+    /// Declares a target or policy from a document; true if it is new. `kind` is `targets` or `policies`.
+    pub async fn declare(
+        &self,
+        kind: &str,
+        document: Vec<u8>,
+    ) -> Result<(bool, serde_json::Value), ClientError> {
+        let request = self
+            .http
+            .request(Method::POST, self.url(&[kind], &[]))
+            .header(reqwest::header::CONTENT_TYPE, "application/yaml")
+            .body(document);
+        let (status, body) = self.send(request).await?;
+        Ok((status == StatusCode::CREATED, self.read(&body)?))
+    }
+
+    /// Removes a declaration. `kind` is `targets` or `policies`.
+    pub async fn delete_declared(&self, kind: &str, name: &str) -> Result<(), ClientError> {
+        self.send(self.http.request(Method::DELETE, self.url(&[kind, name], &[]))).await.map(|_| ())
+    }
+
+    /// Makes the daemon reload its configuration file.
+    pub async fn reload(&self) -> Result<ReloadView, ClientError> {
+        let (_, body) = self.send(self.http.request(Method::POST, self.url(&["reload"], &[]))).await?;
         self.read(&body)
     }
 

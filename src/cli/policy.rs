@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Client, ClientError, Exit, Global, Output, PolicyCommand, complain, print, print_json, text};
+use super::{
+    Client, ClientError, Exit, Global, Output, PolicyCommand, complain, configure, print, print_json, text,
+};
 use crate::config::{self, PolicyFile};
 use crate::contract::{PolicyView, StepPlanView};
 use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
@@ -21,6 +23,8 @@ pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit,
             }
         },
         PolicyCommand::Check { paths } => Ok(check(&paths, global.output)),
+        PolicyCommand::Apply(args) => configure::apply("policies", &args, global).await,
+        PolicyCommand::Delete(args) => configure::delete("policies", &args, global).await,
         PolicyCommand::Show { policy, resolved: true } if Path::new(&policy).exists() => {
             Ok(show_resolved(Path::new(&policy)))
         }

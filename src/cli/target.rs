@@ -1,16 +1,23 @@
 //! `serin target`.
 
+use super::configure;
 use super::text::{table, weight};
 use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, print_json};
 use crate::contract::TargetView;
 
 pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit, ClientError> {
+    match &command {
+        TargetCommand::Apply(args) => return configure::apply("targets", args, global).await,
+        TargetCommand::Delete(args) => return configure::delete("targets", args, global).await,
+        TargetCommand::List | TargetCommand::Show { .. } => {}
+    }
     let client = Client::of(global)?;
     match (command, global.output) {
         (TargetCommand::List, Output::Json) => print_json(&client.targets().await?.items, true),
         (TargetCommand::List, Output::Text) => print(&list(&client.targets().await?.items)),
         (TargetCommand::Show { target }, Output::Json) => print_json(&client.target(&target).await?, true),
         (TargetCommand::Show { target }, Output::Text) => print(&show(&client.target(&target).await?)),
+        (TargetCommand::Apply(_) | TargetCommand::Delete(_), _) => {}
     }
     Ok(Exit::Done)
 }
@@ -61,7 +68,13 @@ fn show(target: &TargetView) -> String {
             ),
         ),
         row("Rollout", or_dash(&target.active_rollout)),
+        row("Source", or_dash(&target.declared_in)),
     ];
+    if !target.waiting_for_rollout.is_empty() {
+        let fields = target.waiting_for_rollout.join(", ");
+        rows.push(row("Applied later", format!("{fields} (when the rollout has ended)")));
+    }
+    rows.extend(target.declaration_problems.iter().map(|problem| row("Not applied", problem.clone())));
     for node in &target.nodes {
         let state = match (&node.refused, node.confirmed, node.connected) {
             (Some(refused), ..) => format!("refused: {refused}"),

@@ -21,6 +21,7 @@ use super::decode::Field;
 use super::problem::{Problems, Report};
 use super::readers::{by_name, file_path, named, plain};
 use super::reading::read_file;
+use super::references::References;
 use super::teams::{self, Incoming};
 use super::{access, adapters, files, freezes, notifiers, readers, routing, targets, yaml};
 use crate::secrets::SecretSource;
@@ -165,7 +166,7 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
         named(&fields, "providers", "sources of metrics by name", |f| adapters::provider(f, base));
     let routers = named(&fields, "routers", "routers by name", adapters::router);
     let targets = match fields.need("targets", "what is steered, by name") {
-        Some(field) => targets::targets(&field, providers.as_ref(), routers.as_ref()),
+        Some(field) => targets::targets(&field, &References::reading(providers.as_ref(), routers.as_ref())),
         None => None,
     };
     let notifiers = match fields.get("notifiers") {

@@ -26,21 +26,31 @@ pub(super) struct Whole {
 
 /// Reads a file and those that it extends. `None` if there is no tree; the report says why.
 pub(super) fn read(path: &Path, report: &Report) -> Option<Whole> {
+    read_chain(path, report, &mut vec![path.to_owned()])
+}
+
+/// The file and those that it extends, as far as they can be followed.
+pub(super) fn files_of(path: &Path) -> Vec<PathBuf> {
+    let mut chain = vec![path.to_owned()];
+    read_chain(path, &Report::new(path.display().to_string()), &mut chain);
+    chain
+}
+
+fn read_chain(path: &Path, report: &Report, chain: &mut Vec<PathBuf>) -> Option<Whole> {
     let bytes = told(read_file(path), report)?;
     let node = yaml::read(&bytes, report)?;
     let mut whole = Whole { node, files: vec![bytes] };
-    let mut chain = vec![path.to_owned()];
     let mut layers = Vec::new();
     loop {
         let top = layers.last().unwrap_or(&whole.node);
         let Some(entry) = entry(top, "extends") else { break };
-        let path = next(&chain, entry, report)?;
+        let path = next(chain, entry, report)?;
         let number = report.also(path.display().to_string());
+        chain.push(path.clone());
         let bytes = told(read_file(&path), report)?;
         let node = yaml::read_as(&bytes, report, number)?;
         whole.files.push(bytes);
         layers.push(node);
-        chain.push(path);
     }
     for layer in (0..layers.len()).rev() {
         // From the farthest one to the nearest one, each over what came before.

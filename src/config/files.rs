@@ -107,7 +107,7 @@ pub fn check_policies<P: AsRef<Path>>(paths: &[P]) -> Vec<(PathBuf, Result<Polic
     check_policy_files(paths).into_iter().filter_map(whole).collect()
 }
 
-fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problems> {
+pub(super) fn files_of(path: &Path) -> Result<Vec<PathBuf>, Problems> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

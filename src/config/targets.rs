@@ -1,41 +1,80 @@
 //! The targets of the configuration, and whether their arms can be told apart.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use crate::core::target::{Pool, TargetSpec};
-use crate::providers::ProviderConfig;
-use crate::routers::RouterConfig;
+use std::sync::Arc;
 
 use super::decode::{Field, Fields, all, shorten, suggest};
+use super::problem::{Problems, Report};
 use super::readers::{Named, http_url, labels};
+use super::references::{ProviderKind, References, RouterKind};
+use super::yaml;
+use crate::core::target::{Pool, TargetSpec};
 
 /// Stands for the version that a pool runs.
 const VERSION: &str = "{version}";
 
-/// Reads all targets. Providers and routers are `None` where they could not be read at all.
-pub(super) fn targets(
-    field: &Field<'_>,
-    providers: Option<&Named<ProviderConfig>>,
-    routers: Option<&Named<RouterConfig>>,
-) -> Option<BTreeMap<String, TargetSpec>> {
+/// Reads one target that stands alone, such as the body of a request; `file` says where problems are. It has the
+/// fields of the configuration's `targets`, and its name in the field `name`, which may be left out where `name` is
+/// known. No route or cluster may be one of `others`.
+///
+/// # Errors
+/// All problems.
+pub fn parse_target(
+    file: &str,
+    bytes: &[u8],
+    name: Option<&str>,
+    references: &References,
+    others: &BTreeMap<String, Arc<TargetSpec>>,
+) -> Result<TargetSpec, Problems> {
+    let report = Report::new(file);
+    let spec = yaml::read(bytes, &report).and_then(|node| {
+        let root = Field::root(&node, &report);
+        let spec = target(Called::Inside(name), &root, references)?;
+        let others = others.values().filter(|other| other.name != spec.name);
+        let mut all: Vec<(Option<&Field<'_>>, &TargetSpec)> = others.map(|other| (None, &**other)).collect();
+        all.push((Some(&root), &spec));
+        check_shared(&all, references.routers.as_ref());
+        Some(spec)
+    });
+    report.finish(spec)
+}
+
+/// The name in a document that declares one thing.
+pub fn declared_name(bytes: &[u8]) -> Option<String> {
+    let report = Report::new("");
+    let node = yaml::read(bytes, &report)?;
+    Field::root(&node, &report).fields("")?.get("name")?.name()
+}
+
+/// Where a target's name stands.
+#[derive(Clone, Copy)]
+enum Called<'n> {
+    /// It is the key of the entry.
+    Outside(&'n str),
+    /// In the field `name`; that may be left out, or must be the same, where it is known otherwise.
+    Inside(Option<&'n str>),
+}
+
+/// Reads all targets.
+pub(super) fn targets(field: &Field<'_>, references: &References) -> Option<BTreeMap<String, TargetSpec>> {
     let entries = field.entries("a mapping: what is steered, by name")?;
     let read = entries.into_iter().map(|(name, field)| {
         let good = field.check_name(name);
-        let spec = target(name, &field, providers, routers).filter(|_| good);
+        let spec = target(Called::Outside(name), &field, references).filter(|_| good);
         (field, spec)
     });
     let read: Vec<(Field<'_>, Option<TargetSpec>)> = read.collect();
-    let told: Vec<(&Field<'_>, &TargetSpec)> =
-        read.iter().filter_map(|(field, spec)| Some((field, spec.as_ref()?))).collect();
-    check_shared(&told, routers);
+    let told: Vec<(Option<&Field<'_>>, &TargetSpec)> =
+        read.iter().filter_map(|(field, spec)| Some((Some(field), spec.as_ref()?))).collect();
+    check_shared(&told, references.routers.as_ref());
     all(read.into_iter().map(|(_, spec)| spec.map(|spec| (spec.name.clone(), spec))))
         .map(|targets| targets.into_iter().collect())
 }
 
 /// No two targets on one router share a route, or on Envoy a cluster: one would steer the other's traffic,
 /// and be judged by requests that came through the other's route. (HAProxy's servers belong to a backend,
-/// which is the route.)
-fn check_shared(targets: &[(&Field<'_>, &TargetSpec)], routers: Option<&Named<RouterConfig>>) {
+/// which is the route.) Those without a field are right, and come first.
+fn check_shared(targets: &[(Option<&Field<'_>>, &TargetSpec)], routers: Option<&Named<RouterKind>>) {
     let mut routes: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut clusters: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (field, spec) in targets.iter().filter(|(_, spec)| !spec.router.is_empty()) {
@@ -47,11 +86,12 @@ fn check_shared(targets: &[(&Field<'_>, &TargetSpec)], routers: Option<&Named<Ro
                     "the target {first} has the same route `{}` on the router {router}",
                     shorten(route)
                 );
-                field.at_path(&["route"]).problem(message, "a route of its own for each target");
+                if let Some(field) = field {
+                    field.at_path(&["route"]).problem(message, "a route of its own for each target");
+                }
             }
         }
-        let kind = routers.and_then(|routers| routers.get(router)?.as_ref());
-        if !matches!(kind, Some(RouterConfig::Envoy(_))) {
+        if routers.and_then(|routers| *routers.get(router)?) != Some(RouterKind::Envoy) {
             continue;
         }
         for (place, pool) in pools(spec).filter(|(_, pool)| !pool.backend.trim().is_empty()) {
@@ -62,19 +102,23 @@ fn check_shared(targets: &[(&Field<'_>, &TargetSpec)], routers: Option<&Named<Ro
                     "the cluster `{}` belongs to the target {first} already, on the router {router}",
                     shorten(cluster)
                 );
-                field.at_path(&[place, "backend"]).problem(message, "clusters of its own for each target");
+                if let Some(field) = field {
+                    let field = field.at_path(&[place, "backend"]);
+                    field.problem(message, "clusters of its own for each target");
+                }
             }
         }
     }
 }
 
-fn target(
-    name: &str,
-    field: &Field<'_>,
-    providers: Option<&Named<ProviderConfig>>,
-    routers: Option<&Named<RouterConfig>>,
-) -> Option<TargetSpec> {
+fn target(called: Called<'_>, field: &Field<'_>, references: &References) -> Option<TargetSpec> {
+    let References { providers, routers } = references;
+    let (providers, routers) = (providers.as_ref(), routers.as_ref());
     let fields = field.fields("a mapping with `router`, `provider`, `route`, `stable` and `canary`")?;
+    let name = match called {
+        Called::Outside(name) => Some(name.to_owned()),
+        Called::Inside(name) => own_name(&fields, name),
+    };
     let router = fields.need("router", "the name of a router").and_then(|f| reference(&f, routers, "router"));
     let provider =
         fields.need("provider", "the name of a provider").and_then(|f| reference(&f, providers, "provider"));
@@ -88,11 +132,11 @@ fn target(
     let canary = fields.need("canary", "the pool of the new version").and_then(|f| pool(&f));
     let baseline = fields.maybe("baseline", |f| pool(&f));
     let provider_kind =
-        provider.as_ref().zip(providers).and_then(|(name, providers)| providers.get(name)?.as_ref());
-    let router_kind = router.as_ref().zip(routers).and_then(|(name, routers)| routers.get(name)?.as_ref());
+        provider.as_ref().zip(providers).and_then(|(name, providers)| *providers.get(name)?);
+    let router_kind = router.as_ref().zip(routers).and_then(|(name, routers)| *routers.get(name)?);
     let spec = stable.zip(canary).zip(baseline).zip(stable_version).map(
         |(((stable, canary), baseline), stable_version)| TargetSpec {
-            name: name.to_owned(),
+            name: name.clone().unwrap_or_default(),
             // What is missing here has its problem told, which refuses the whole file.
             router: router.unwrap_or_default(),
             provider: provider.unwrap_or_default(),
@@ -116,7 +160,23 @@ fn target(
         check_versions(spec, &pools);
     }
     fields.close();
-    spec
+    spec.filter(|_| name.is_some())
+}
+
+fn own_name(fields: &Fields<'_>, known: Option<&str>) -> Option<String> {
+    let Some(known) = known else {
+        return fields.need("name", "the target's name, such as `name: shop`").and_then(|f| f.name());
+    };
+    match fields.get("name") {
+        None => fields.field.check_name(known).then(|| known.to_owned()),
+        Some(field) => {
+            let name = field.name()?;
+            if name != known {
+                field.problem(format!("the name is `{}`", shorten(&name)), format!("`{}`", shorten(known)));
+            }
+            (name == known).then_some(name)
+        }
+    }
 }
 
 /// The name of a thing that is configured elsewhere in the file.
@@ -162,16 +222,16 @@ fn named_pools<'p, 'f>(fields: &Fields<'f>, spec: &'p TargetSpec) -> Vec<NamedPo
 }
 
 /// Every pool has its own clusters or servers.
-fn check_backends(router: &RouterConfig, pools: &[NamedPool<'_, '_>]) {
+fn check_backends(router: RouterKind, pools: &[NamedPool<'_, '_>]) {
     let what = match router {
-        RouterConfig::Envoy(_) => "the name of its cluster in Envoy",
-        RouterConfig::Haproxy(_) => "the names of its servers in HAProxy, separated by commas",
+        RouterKind::Envoy => "the name of its cluster in Envoy",
+        RouterKind::Haproxy => "the names of its servers in HAProxy, separated by commas",
     };
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for NamedPool { name, pool, field } in pools {
         let parts = match router {
-            RouterConfig::Envoy(_) => vec![pool.backend.trim()],
-            RouterConfig::Haproxy(_) => pool.backend.split(',').map(str::trim).collect(),
+            RouterKind::Envoy => vec![pool.backend.trim()],
+            RouterKind::Haproxy => pool.backend.split(',').map(str::trim).collect(),
         };
         if parts.iter().any(|part| part.is_empty()) {
             field.problem("the pool does not say its `backend`", format!("`backend:` with {what}"));
@@ -187,8 +247,8 @@ fn check_backends(router: &RouterConfig, pools: &[NamedPool<'_, '_>]) {
 }
 
 /// The series of each two pools can be told apart, whichever of them plays canary and baseline.
-fn check_arms(provider: &ProviderConfig, spec: &TargetSpec, pools: &[NamedPool<'_, '_>]) {
-    let is_scrape = matches!(provider, ProviderConfig::Scrape(_));
+fn check_arms(provider: ProviderKind, spec: &TargetSpec, pools: &[NamedPool<'_, '_>]) {
+    let is_scrape = provider == ProviderKind::Scrape;
     let mut complete = true;
     for NamedPool { pool, field, .. } in pools {
         if is_scrape && pool.endpoints.is_empty() {

@@ -39,6 +39,15 @@ pub struct TargetView {
     pub active_rollout: Option<String>,
     /// Counts the changes.
     pub revision: u64,
+    /// Where it is declared: the file, or who called the API.
+    #[serde(default)]
+    pub declared_in: Option<String>,
+    /// What is wrong with a declaration of this name that is not in force.
+    #[serde(default)]
+    pub declaration_problems: Vec<String>,
+    /// Fields of the newest declaration that are applied when the rollout has ended, or `removal`.
+    #[serde(default)]
+    pub waiting_for_rollout: Vec<String>,
 }
 
 /// A proxy.
@@ -89,6 +98,9 @@ impl TargetView {
             unconfirmed_nodes: super::unconfirmed(target),
             active_rollout: target.active.as_ref().map(|id| id.0.clone()),
             revision: target.revision,
+            declared_in: None,
+            declaration_problems: Vec::new(),
+            waiting_for_rollout: Vec::new(),
         }
     }
 }
@@ -163,6 +175,12 @@ pub struct PolicyView {
     pub guardrails: Vec<GuardrailPlanView>,
     /// How long 100% is watched.
     pub bake_seconds: f64,
+    /// Where it is declared: the file, or who called the API.
+    #[serde(default)]
+    pub declared_in: Option<String>,
+    /// What is wrong with a declaration of this name that is not in force.
+    #[serde(default)]
+    pub declaration_problems: Vec<String>,
 }
 
 /// A metric of a policy.
@@ -215,6 +233,8 @@ impl PolicyView {
             metrics: policy.metrics.iter().map(PolicyMetricView::new).collect(),
             guardrails: policy.guardrails.iter().map(GuardrailPlanView::new).collect(),
             bake_seconds: policy.bake.duration.as_secs_f64(),
+            declared_in: None,
+            declaration_problems: Vec::new(),
         }
     }
 }

@@ -159,7 +159,19 @@ pub struct Catalogue {
     /// All that is declared, of every source.
     claims: BTreeMap<Name, BTreeMap<Source, Claim>>,
     wrong: BTreeMap<(Name, Source), Vec<Fault>>,
+    kept: BTreeMap<String, Kept>,
     unreadable: BTreeMap<Source, Vec<Fault>>,
+}
+
+/// What a rollout keeps of its target until it has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// What is in force until then.
+    pub spec: Arc<TargetSpec>,
+    /// The fields of the declaration that wait, or `removal`.
+    pub waiting: Vec<String>,
+    /// The rollout that they wait for.
+    pub rollout: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -182,6 +194,30 @@ impl Catalogue {
     /// The policies by name.
     pub fn policies(&self) -> &Arc<BTreeMap<String, Arc<Policy>>> {
         &self.policies
+    }
+
+    /// How a target is declared, whatever a rollout keeps.
+    pub fn wanted(&self, target: &str) -> Option<&Arc<TargetSpec>> {
+        match &self.claims.get(&Name::Target(target.to_owned()))?.first_key_value()?.1.item {
+            Item::Target(spec) => Some(spec),
+            Item::Policy(_) => None,
+        }
+    }
+
+    /// Whether a declaration of that name is wrong.
+    pub fn is_wrong(&self, name: &Name) -> bool {
+        self.wrong.keys().any(|(wrong, _)| wrong == name)
+    }
+
+    /// What rollouts keep of their targets, by target.
+    pub fn kept(&self) -> &BTreeMap<String, Kept> {
+        &self.kept
+    }
+
+    /// The same declarations, of which rollouts keep these.
+    #[must_use]
+    pub fn keep(&self, kept: BTreeMap<String, Kept>) -> Catalogue {
+        Catalogue { kept, ..self.clone() }.settle(self)
     }
 
     /// Who has a name.
@@ -276,6 +312,9 @@ impl Catalogue {
                     policies.insert(policy.name.clone(), same(before.policies.get(&policy.name), policy));
                 }
             }
+        }
+        for (name, kept) in &self.kept {
+            targets.insert(name.clone(), same(before.targets.get(name), &kept.spec));
         }
         self.targets = if targets == *before.targets { before.targets.clone() } else { Arc::new(targets) };
         self.policies =

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
+use super::reload::Configuration;
 
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
@@ -35,6 +36,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     catalogue: watch::Sender<Arc<Catalogue>>,
+    configuration: Configuration,
     wake: Notify,
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
@@ -96,8 +98,10 @@ impl Handle {
         targets: BTreeMap<String, TargetSpec>,
     ) -> Handle {
         let origin = "the configuration";
-        let items = policies.into_values().map(|policy| Item::Policy(Arc::new(policy)));
-        let items = items.chain(targets.into_values().map(|spec| Item::Target(Arc::new(spec))));
+        let policies = policies.into_iter().map(|(name, policy)| Policy { name, ..policy });
+        let targets = targets.into_iter().map(|(name, spec)| TargetSpec { name, ..spec });
+        let items = policies.map(|policy| Item::Policy(Arc::new(policy)));
+        let items = items.chain(targets.map(|spec| Item::Target(Arc::new(spec))));
         let declared = items.map(|item| Declaration::Good { item, origin: origin.to_owned() }).collect();
         let catalogue = Catalogue::default().apply(Source::File, Declared::Whole(declared));
         Handle {
@@ -105,6 +109,7 @@ impl Handle {
                 store,
                 clock,
                 catalogue: watch::channel(Arc::new(catalogue)).0,
+                configuration: Configuration::default(),
                 wake: Notify::new(),
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
@@ -136,6 +141,11 @@ impl Handle {
         self.inner.catalogue.borrow().clone()
     }
 
+    /// What is known of the running configuration, and how it is reloaded.
+    pub fn configuration(&self) -> &Configuration {
+        &self.inner.configuration
+    }
+
     /// The policies that there are now, by name.
     pub fn policies(&self) -> Arc<BTreeMap<String, Arc<Policy>>> {
         self.inner.catalogue.borrow().policies().clone()
@@ -149,10 +159,14 @@ impl Handle {
     /// Takes in what a source declares; those who watch the catalogue hear of it if it changes anything. Gives
     /// what differs from before.
     pub fn declare(&self, source: Source, declared: Declared) -> Changes {
-        let mut changes = Changes::default();
+        let before = self.declared();
+        self.publish(&before, before.apply(source, declared))
+    }
+
+    /// Makes a catalogue the current one; those who watch it hear of it if it differs.
+    pub(super) fn publish(&self, before: &Catalogue, next: Catalogue) -> Changes {
+        let changes = Changes::between(before, &next);
         self.inner.catalogue.send_if_modified(|catalogue| {
-            let next = catalogue.apply(source, declared);
-            changes = Changes::between(catalogue, &next);
             let modified = next.version() != catalogue.version();
             *catalogue = Arc::new(next);
             modified
@@ -300,6 +314,7 @@ impl Handle {
             gates: Default::default(),
             verification: Default::default(),
             alerts: Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now),
+            spec: Some(TargetSpec::clone(spec)),
         };
         let first = EventRecord {
             seq: 1,

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use secrecy::ExposeSecret;
 use serin::api::{Access, Limits, People, Tls};
 use serin::clock::SystemClock;
-use serin::config::{Config, load_config};
+use serin::config::{Config, Stamps, load_config, watched};
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::gates::Gates;
 use serin::messages::Words;
-use serin::notifiers::Surroundings;
-use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, Store};
+use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, RolloutFilter, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
 use serin::{api, telemetry};
@@ -22,9 +22,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::failpoints::FromEnvironment;
+use super::reload::{Adapters, FileSource};
 
 /// Runs the daemon until it is told to stop.
 pub async fn serve(path: &Path) -> ExitCode {
+    // From before it is read: what changes meanwhile is read again.
+    let stamps = Stamps::of(&watched(path));
     let config = match load_config(path) {
         Ok(config) => config,
         Err(problems) => {
@@ -40,7 +43,7 @@ pub async fn serve(path: &Path) -> ExitCode {
         eprintln!("serin: {error}");
         return ExitCode::from(2);
     }
-    match run(config).await {
+    match run(path, stamps, config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -50,7 +53,7 @@ pub async fn serve(path: &Path) -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> Result<()> {
+async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     let metrics = telemetry::install_metrics().context("own metrics")?;
     let shutdown = CancellationToken::new();
     let listener = api::listen(config.listen).with_context(|| format!("listening on {}", config.listen))?;
@@ -65,9 +68,15 @@ async fn run(config: Config) -> Result<()> {
     let memory: Arc<dyn ChannelMemory> = Arc::new(database.clone());
     let store: Arc<dyn Store> = Arc::new(database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let parts = build(&config, store, memory, clock).await?;
+    let adapters = Adapters::build(&config, &memory, &clock)?;
+    let parts = build(&config, &adapters, store, clock).await?;
     let handle = parts.handle.clone();
+    let file = FileSource::new(path.to_owned(), stamps, config.clone(), adapters, handle.clone(), memory);
+    api::load_declarations(&handle).await.context("loading what the API has declared")?;
+    // With all declarations there: what rollouts that were under way keep of their targets.
+    handle.release_kept().await.context("loading which rollouts there are")?;
     let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
+    let told = handle.clone();
     let renderer = metrics.renderer();
     tokio::spawn(async move { metrics.upkeep().await });
     let api = {
@@ -76,18 +85,32 @@ async fn run(config: Config) -> Result<()> {
         tokio::spawn(api::serve_tls(listener, router, tls, async move { shutdown.cancelled().await }))
     };
     let engine = tokio::spawn(engine.run(shutdown.clone()));
+    let file = tokio::spawn(file.run(shutdown.clone()));
     stop_signal(&shutdown).await?;
-    tracing::info!("stopping: the work at hand is finished, the traffic stays as it is");
+    tell_stop(&told, config.engine.shutdown_deadline).await;
     shutdown.cancel();
     let ended = tokio::time::timeout(config.engine.shutdown_deadline, async {
-        let (engine, api) = tokio::join!(engine, api);
+        let engine = async {
+            let ended = engine.await;
+            tracing::info!("stopping: the engine has stopped");
+            ended
+        };
+        let api = async {
+            let ended = api.await;
+            tracing::info!("stopping: the API has stopped");
+            ended
+        };
+        let (engine, api, file) = tokio::join!(engine, api, file);
+        file.context("the configuration's task")?.context("the configuration")?;
         engine.context("the engine's task")?.context("the engine")?;
         api.context("the API's task")?.context("the API")
     });
     match ended.await {
         Ok(result) => result,
         Err(_) => {
-            tracing::warn!("not everything ended in time; what was stored goes on at the next start");
+            tracing::warn!(
+                "stopping: not everything ended in time; the stored state is continued at the next start"
+            );
             Ok(())
         }
     }
@@ -120,6 +143,27 @@ fn tell_access(config: &Config) {
     }
 }
 
+/// Says what the stop waits for, and what happens to the traffic meanwhile.
+async fn tell_stop(handle: &Handle, deadline: Duration) {
+    tracing::info!(
+        deadline_seconds = deadline.as_secs_f64(),
+        "stopping: waiting for the engine to finish the work at hand, and for open API requests"
+    );
+    let filter = RolloutFilter { active: Some(true), limit: 20, ..RolloutFilter::default() };
+    let active = tokio::time::timeout(Duration::from_secs(1), handle.store().rollouts(&filter)).await;
+    let Ok(Ok(active)) = active else { return };
+    for rollout in active {
+        let target =
+            tokio::time::timeout(Duration::from_secs(1), handle.store().target(&rollout.target)).await;
+        let Ok(Ok(target)) = target else { continue };
+        if target.active.as_ref() == Some(&rollout.id) {
+            tracing::info!(target_name = rollout.target, version = rollout.version,
+                state = rollout.phase.name(), split = %target.wanted,
+                "stopping: the traffic stays as it is, and nobody judges this rollout until the next start");
+        }
+    }
+}
+
 /// Resolves at SIGTERM or SIGINT, or when the engine has stopped by itself.
 async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
@@ -134,40 +178,30 @@ async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
 
 async fn build(
     config: &Config,
+    adapters: &Adapters,
     store: Arc<dyn Store>,
-    memory: Arc<dyn ChannelMemory>,
     clock: Arc<dyn Clock>,
 ) -> Result<Parts> {
-    let mut providers = BTreeMap::new();
-    for (name, provider) in &config.providers {
-        let built = provider.build().with_context(|| format!("provider {name}"))?;
-        providers.insert(name.clone(), built);
-    }
+    let providers = adapters.providers();
     let mut routers = BTreeMap::new();
     for (name, router) in &config.routers {
         let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
         routers.insert(name.clone(), built);
-    }
-    let mut notifiers = BTreeMap::new();
-    for (name, notifier) in &config.notifiers {
-        let words = Arc::new(config.words(name));
-        let around = Surroundings { words, memory: memory.clone(), clock: clock.clone() };
-        let built = notifier.build(name, &around).with_context(|| format!("notifier {name}"))?;
-        notifiers.insert(name.clone(), built);
     }
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {
         Some(failpoints) => Arc::new(failpoints),
         None => Arc::new(NoFailpoints),
     };
     let gatekeeper = Arc::new(Gates::new(providers.clone()));
-    let handle = Handle::new(store, clock, config.policies.clone(), config.targets.clone());
+    // What the file declares comes with its source.
+    let handle = Handle::new(store, clock, BTreeMap::new(), BTreeMap::new());
     handle.plan_freezes(config.freezes.clone());
     Ok(Parts {
         handle,
         providers,
         routers,
         workload: Arc::new(StaticPools),
-        notifiers,
+        notifiers: adapters.notifiers(),
         routing: config.routing.clone(),
         words: Words { public_url: config.public_url.clone(), ..Words::default() },
         gatekeeper,

@@ -5,6 +5,7 @@ mod alerts;
 mod codec;
 mod commit;
 mod connection;
+mod declarations;
 mod error;
 mod freezes;
 mod heartbeat;
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use self::connection::Database;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 use crate::core::alert::{Alert, AlertRecord};
+use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 use crate::core::freeze::Freeze;
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;
@@ -251,6 +253,18 @@ impl Store for SqliteStore {
 
     async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
         work!(self, read, freezes::list(open, limit))
+    }
+
+    async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
+        work!(self, write, declarations::put(declaration))
+    }
+
+    async fn delete_declaration(&self, kind: DeclarationKind, name: &str) -> Result<(), StoreError> {
+        work!(self, write, declarations::delete(kind, name))
+    }
+
+    async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
+        work!(self, read, declarations::list())
     }
 
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {

@@ -109,6 +109,27 @@ pub const OUTBOX_OLDEST: Definition = definition(
     &[],
     "How long the oldest notice that is not delivered could have been; 0 for those that wait for their time.",
 );
+/// Whether the configuration in the file is the one that runs.
+pub const CONFIG_RELOAD_OK: Definition = definition(
+    "serin_config_last_reload_successful",
+    Kind::Gauge,
+    &[],
+    "1 if the configuration file was valid when it was last read, 0 if the configuration before it stays in force.",
+);
+/// When a valid configuration was last read.
+pub const CONFIG_RELOAD_TIME: Definition = definition(
+    "serin_config_last_reload_success_timestamp_seconds",
+    Kind::Gauge,
+    &[],
+    "When a valid configuration was last read, in Unix seconds.",
+);
+/// How often the configuration was read.
+pub const CONFIG_RELOADS: Definition = definition(
+    "serin_config_reloads_total",
+    Kind::Counter,
+    &["result"],
+    "Reloads of the configuration, by result: success or failure.",
+);
 /// Faults of the store.
 pub const STORE_FAULTS: Definition = definition(
     "serin_store_faults_total",
@@ -386,6 +407,9 @@ pub const METRICS: &[Definition] = &[
     OUTBOX_PENDING,
     OUTBOX_DEAD,
     OUTBOX_OLDEST,
+    CONFIG_RELOAD_OK,
+    CONFIG_RELOAD_TIME,
+    CONFIG_RELOADS,
     STORE_FAULTS,
     STORE_WRITABLE,
     HTTP_REQUESTS,
@@ -428,6 +452,8 @@ pub const METRICS: &[Definition] = &[
 /// Phases that are not an end, for [`ROLLOUTS_ACTIVE`]; their places are [`ROLLOUT_PHASE`]'s numbers.
 pub const ACTIVE_PHASES: &[&str] =
     &["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back"];
+/// What became of a reload, for [`CONFIG_RELOADS`].
+pub const RELOAD_WORDS: &[&str] = &["success", "failure"];
 /// Kinds of decisions, for [`DECISIONS`].
 pub const DECISION_WORDS: &[&str] =
     &["start", "advance", "promote", "roll_back", "hold", "succeed", "cancel", "fail"];

@@ -6,6 +6,8 @@ mod audit;
 mod command_line;
 #[path = "access/configured.rs"]
 mod configured;
+#[path = "access/declared.rs"]
+mod declared;
 #[path = "access/grafana.rs"]
 mod grafana;
 #[path = "access/headers.rs"]

@@ -75,7 +75,7 @@ async fn unknown_paths_and_wrong_methods() {
     }
     for (method, path) in [
         ("DELETE", "/api/v1/rollouts"),
-        ("POST", "/api/v1/targets"),
+        ("POST", "/api/v1/overview"),
         ("PUT", "/api/v1/rollouts/r1"),
         ("GET", "/api/v1/rollouts/r1/commands"),
         ("POST", "/livez"),

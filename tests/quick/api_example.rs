@@ -175,6 +175,7 @@ pub fn rollout() -> Rollout {
         gates: Default::default(),
         verification: Default::default(),
         alerts: Default::default(),
+        spec: None,
     }
 }
 

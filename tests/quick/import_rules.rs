@@ -96,9 +96,14 @@ const HANDLE: &[&str] = &[
     "Declared",
     "Fault",
     "Item",
+    "Kept",
     "Name",
     "Owner",
     "Source",
+    "LastReload",
+    "ReloadError",
+    "Reloaded",
+    "RestartNeeded",
 ];
 
 /// What the pure rooms may not name, however it is reached.

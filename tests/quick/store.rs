@@ -73,6 +73,7 @@ contract!(
     of_tokens_in_use_no_two_have_a_name,
     the_audit_log_comes_newest_first_in_pages,
     old_lines_of_the_audit_log_are_removed,
+    declarations_are_replaced_and_removed_by_kind_and_name,
 );
 
 /// The memory store's own switches.

@@ -18,6 +18,7 @@ mod page;
 mod pages;
 mod providers;
 mod release;
+mod reload;
 mod rollouts;
 mod routers;
 #[path = "../testkit/mod.rs"]

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord};
+use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
@@ -250,6 +251,18 @@ impl Store for WatchedStore {
 
     async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
         self.call("freezes", false, self.inner.freezes(open, limit)).await
+    }
+
+    async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
+        self.call("put_declaration", true, self.inner.put_declaration(declaration)).await
+    }
+
+    async fn delete_declaration(&self, kind: DeclarationKind, name: &str) -> Result<(), StoreError> {
+        self.call("delete_declaration", true, self.inner.delete_declaration(kind, name)).await
+    }
+
+    async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
+        self.call("declarations", false, self.inner.declarations()).await
     }
 
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {

@@ -310,6 +310,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         gates: Default::default(),
         verification: Default::default(),
         alerts: Default::default(),
+        spec: None,
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord};
+use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
@@ -549,6 +550,27 @@ impl Store for MemoryStore {
             Ok(found)
         })
         .await
+    }
+
+    async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
+        self.write(|data| {
+            let key = (declaration.kind, declaration.name.clone());
+            data.declarations.insert(key, declaration.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete_declaration(&self, kind: DeclarationKind, name: &str) -> Result<(), StoreError> {
+        self.write(|data| {
+            let gone = data.declarations.remove(&(kind, name.to_owned()));
+            gone.map(|_| ()).ok_or_else(|| StoreError::NotFound(format!("the declaration of {name}")))
+        })
+        .await
+    }
+
+    async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
+        self.read(|data| Ok(data.declarations.values().cloned().collect())).await
     }
 
     async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {

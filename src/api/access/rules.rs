@@ -77,11 +77,19 @@ pub(in crate::api) const TABLE: &[Entry] = &[
     reads("/api/v1/rollouts/{id}/series"),
     reads("/api/v1/rollouts/{id}/report"),
     reads("/api/v1/targets"),
+    changes("POST", "/api/v1/targets", Rule::Everywhere(Administer), "target.apply"),
     reads("/api/v1/targets/{name}"),
+    changes("PUT", "/api/v1/targets/{name}", Rule::Everywhere(Administer), "target.apply"),
+    changes("DELETE", "/api/v1/targets/{name}", Rule::Everywhere(Administer), "target.delete"),
     reads("/api/v1/policies"),
+    changes("POST", "/api/v1/policies", Rule::Everywhere(Administer), "policy.apply"),
     // Reads a policy that the caller sends, and keeps nothing of it.
     Entry { method: "POST", path: "/api/v1/policies/check", rule: Rule::Any(&[View]), audited: None },
     reads("/api/v1/policies/{name}"),
+    changes("PUT", "/api/v1/policies/{name}", Rule::Everywhere(Administer), "policy.apply"),
+    changes("DELETE", "/api/v1/policies/{name}", Rule::Everywhere(Administer), "policy.delete"),
+    reads("/api/v1/reload"),
+    changes("POST", "/api/v1/reload", Rule::Everywhere(Administer), "reload"),
     reads("/api/v1/policies/{name}/plan"),
     Entry { method: "GET", path: "/api/v1/tokens", rule: Rule::Everywhere(Administer), audited: None },
     changes("POST", "/api/v1/tokens", Rule::Everywhere(Administer), "token.create"),
@@ -150,7 +158,7 @@ mod tests {
     #[test]
     fn unknown_routes_and_methods_are_not_found() {
         assert!(matches!(find("/api/v1/nothing", &Method::GET), Found::Nothing));
-        assert!(matches!(find("/api/v1/targets", &Method::POST), Found::OtherMethods));
+        assert!(matches!(find("/api/v1/overview", &Method::POST), Found::OtherMethods));
         assert!(matches!(find("/api/v1/targets", &Method::HEAD), Found::Entry(_)));
         assert_eq!(allowed("/api/v1/rollouts"), "GET,HEAD,POST");
     }

@@ -11,7 +11,7 @@ use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
-use crate::core::target::{Target, Weight};
+use crate::core::target::{Target, TargetSpec, Weight};
 use crate::core::time::Timestamp;
 
 /// Names a rollout. Ids sort by the time of creation.
@@ -88,6 +88,9 @@ pub struct Rollout {
     pub last_compared: Option<Compared>,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
+    /// How the target was declared when it was asked for: what is judged and split stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<TargetSpec>,
     /// It does not begin before; `None`: at once.
     #[serde(default)]
     pub not_before: Option<Timestamp>,

@@ -147,6 +147,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         gates: Default::default(),
         verification: Default::default(),
         alerts: Default::default(),
+        spec: None,
     }
 }
 

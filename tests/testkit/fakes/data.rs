@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serin::core::access::{AuditRecord, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord, MOST_REMEMBERED};
+use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
@@ -35,6 +36,7 @@ pub struct Data {
     pub freezes: BTreeMap<String, Freeze>,
     /// What is remembered of alerts, by target and id.
     pub alerts: BTreeMap<(String, String), AlertRecord>,
+    pub declarations: BTreeMap<(DeclarationKind, String), StoredDeclaration>,
     /// What channels keep, by channel and key.
     pub channel_memory: BTreeMap<(String, String), (String, Timestamp)>,
     /// Successful writes since the beginning, of all kinds.

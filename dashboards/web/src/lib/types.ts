@@ -66,6 +66,15 @@ export interface Overview {
   items: Row[];
 }
 
+/** The last reload of the configuration file. */
+export interface Configuration {
+  at: string | null;
+  file: string | null;
+  ok: boolean;
+  problems: string[];
+  restart_needed: { field: string; why: string }[];
+}
+
 export interface Evidence {
   ln_e: number;
   odds: number;

@@ -8,6 +8,7 @@ import { useAddress } from "../lib/router";
 import { follow } from "../lib/stream";
 import type { Counts, Overview, Row } from "../lib/types";
 import { Trouble, useTitle, Waiting } from "../ui/parts";
+import { ConfigurationLine } from "./configuration-line";
 import { Undelivered } from "./notices-line";
 import { Filters, fits, readFilters } from "./overview-filters";
 import { OverviewRow, type Received } from "./overview-row";
@@ -91,6 +92,7 @@ export function OverviewView() {
   return (
     <>
       <h1 class="hidden">Overview</h1>
+      <ConfigurationLine />
       <Undelivered />
       <Tiles counts={counts} />
       <Filters filters={filters} rows={all} />

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serin::core::access::{AuditRecord, Role, TokenHash, TokenRecord, TokenState};
-use serin::ports::Retention;
+use serin::core::declaration::{DeclarationKind, StoredDeclaration};
+use serin::ports::{Retention, StoreError};
 
 use super::{AnyStore, at, conflict, not_found};
 
@@ -85,4 +86,34 @@ pub async fn old_lines_of_the_audit_log_are_removed(store: AnyStore) {
     assert_eq!(store.prune(keep, at(35), 10).await.unwrap(), 0, "no rollout was removed");
     let left: Vec<_> = store.audit(None, 10).await.unwrap().into_iter().map(|(_, line)| line.at).collect();
     assert_eq!(left, [at(30), at(20)]);
+}
+
+pub async fn declarations_are_replaced_and_removed_by_kind_and_name(store: AnyStore) {
+    let declaration = |kind, name: &str, body: &str| StoredDeclaration {
+        kind,
+        name: name.into(),
+        body: body.into(),
+        by: "anna".into(),
+        at: at(1),
+    };
+    use DeclarationKind::{Policy, Target};
+    let all = [
+        declaration(Policy, "shop", "p"),
+        declaration(Target, "cart", "t"),
+        declaration(Target, "shop", "t"),
+    ];
+    for one in all.iter().rev() {
+        store.put_declaration(one).await.unwrap();
+    }
+    let mut found = store.declarations().await.unwrap();
+    found.sort_by(|a, b| (a.kind.name(), &a.name).cmp(&(b.kind.name(), &b.name)));
+    assert_eq!(found, all);
+    store.put_declaration(&declaration(Target, "shop", "t2")).await.unwrap();
+    store.delete_declaration(Target, "cart").await.unwrap();
+    let gone = store.delete_declaration(Target, "cart").await;
+    assert!(matches!(gone, Err(StoreError::NotFound(_))), "{gone:?}");
+    let mut bodies: Vec<_> =
+        store.declarations().await.unwrap().into_iter().map(|found| found.body).collect();
+    bodies.sort();
+    assert_eq!(bodies, ["p", "t2"]);
 }
