@@ -132,7 +132,8 @@ impl NotifierConfig {
             ..Notice::new(format!("{key}/{number}"), kind, Severity::Low, at, sentence.to_owned())
         };
         let first = notice(1, NoticeKind::Alert, "TEST: this message only shows that the channel works.");
-        let incident = |step| Some(IncidentChange { key: key.clone(), step, opened_at: at });
+        let incident =
+            |step| Some(IncidentChange { key: key.clone(), step, opened_at: at, told: Vec::new() });
         match self {
             NotifierConfig::Pagerduty(_) | NotifierConfig::Alertmanager(_) | NotifierConfig::Opsgenie(_) => {
                 let last = notice(2, NoticeKind::Resolved, "TEST: the test is over.");

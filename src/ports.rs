@@ -246,29 +246,51 @@ pub struct Digest {
 impl Digest {
     /// All of it as one notice, which is of no one rollout.
     pub fn notice(&self) -> Notice {
-        let count = self.notices.len() as u64 + self.more;
+        self.notice_within(|_| true)
+    }
+
+    /// The same with as many of the newest notices as `fits`; of the older ones only the number.
+    pub fn notice_within(&self, fits: impl Fn(&str) -> bool) -> Notice {
+        let mut from = 0;
+        let mut sentence = self.sentence(from);
+        while !fits(&sentence) && from < self.notices.len() {
+            from += 1;
+            sentence = self.sentence(from);
+        }
+        let severity = self.notices.iter().map(|notice| notice.severity).max().unwrap_or(Severity::Low);
+        let mut notice = Notice::new(self.key.clone(), NoticeKind::Progress, severity, self.at, sentence);
+        if let [only] = self.targets()[..] {
+            notice.target = only.to_owned();
+        }
+        notice
+    }
+
+    fn targets(&self) -> Vec<&str> {
         let mut targets: Vec<&str> = self.notices.iter().map(|notice| notice.target.as_str()).collect();
         targets.sort_unstable();
         targets.dedup();
+        targets
+    }
+
+    /// A head, a line a notice from that one on, and how many there are before these.
+    fn sentence(&self, from: usize) -> String {
+        let count = self.notices.len() as u64 + self.more;
+        let targets = self.targets();
         let mut sentence = format!("{count} messages of {}", targets.join(", "));
         if targets.len() > 5 {
             sentence = format!("{count} messages of {} services", targets.len());
         }
-        for notice in &self.notices {
+        for notice in &self.notices[from..] {
             // Whole sentences of a hundred notices would be too much for most channels.
             let told: String = notice.sentence.chars().take(200).collect();
             let Notice { at, target, version, kind, .. } = notice;
             sentence.push_str(&format!("\n- {at} {target} {version}, {}: {told}", kind.name()));
         }
-        if self.more > 0 {
-            sentence.push_str(&format!("\nand {} more before these", self.more));
+        match self.more + from as u64 {
+            0 => {}
+            more => sentence.push_str(&format!("\nand {more} more before these")),
         }
-        let severity = self.notices.iter().map(|notice| notice.severity).max().unwrap_or(Severity::Low);
-        let mut notice = Notice::new(self.key.clone(), NoticeKind::Progress, severity, self.at, sentence);
-        if let [only] = targets[..] {
-            notice.target = only.to_owned();
-        }
-        notice
+        sentence
     }
 }
 
@@ -433,7 +455,7 @@ pub struct InboxEntry {
 /// A notice that is put into the outbox.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// The queue: a channel's name, `CHANNEL#digest`, `CHANNEL#quiet` or `hook/NAME`.
+    /// The queue: a channel's name, `CHANNEL#page`, `CHANNEL#digest`, `CHANNEL#quiet` or `hook/NAME`.
     pub queue: String,
     /// What to deliver.
     pub notice: Notice,
@@ -667,7 +689,7 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError>;
 
     /// For each queue its oldest entries that are not delivered, up to the first that is not due; at most
-    /// `limit` a queue. Queues of the channels in `without` are left out.
+    /// `limit` a queue. Queues of the lanes in `without` are left out.
     async fn outbox_due(
         &self,
         now: Timestamp,

@@ -187,6 +187,12 @@ fn config(root: &Field<'_>, base: &Path) -> Option<Config> {
     let channels: Vec<String> = notifiers.iter().flatten().map(|(name, _)| name.clone()).collect();
     let routes =
         fields.or("routing", Routing::everything(channels.clone()), |f| routing::routing(&f, &channels));
+    let changes = notifiers
+        .iter()
+        .flatten()
+        .filter(|(_, notifier)| matches!(notifier, Some(NotifierConfig::Pagerduty(_))));
+    let changes: Vec<String> = changes.map(|(name, _)| name.clone()).collect();
+    let routes = routes.map(|routes| Routing { changes, ..routes });
     let templates = fields.or("templates", BTreeMap::new(), |f| routing::templates(&f, &channels));
     let public_url = fields.maybe("public_url", |f| routing::public_url(&f));
     let usual = Retention { observations: 30 * DAY, rollouts: 365 * DAY };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::core::routing::channel_of;
-use crate::ports::OutboxRecord;
+use crate::ports::{OutboxRecord, OutboxState};
 
 /// A notice for one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -13,7 +13,8 @@ pub struct OutboxView {
     pub id: i64,
     /// The channel, or `hook/NAME`.
     pub channel: String,
-    /// The queue: the channel, with `#digest` or `#quiet` for what waits for its time.
+    /// The queue: the channel, with `#page` for what is about an incident, `#digest` or `#quiet` for what waits for its
+    /// time.
     pub queue: String,
     /// `dead`, `pending`, `running`.
     pub state: String,
@@ -31,6 +32,8 @@ pub struct OutboxView {
     pub attempts: u32,
     /// RFC 3339: when it could first be delivered.
     pub since: String,
+    /// RFC 3339, while it is on its way: it is not tried before; after what its queue has before it.
+    pub next_attempt_at: Option<String>,
     /// What came back last.
     pub detail: Option<String>,
 }
@@ -51,6 +54,8 @@ impl OutboxView {
             sentence: entry.notice.sentence.clone(),
             attempts: entry.attempts,
             since: entry.since.to_string(),
+            next_attempt_at: (record.state == OutboxState::Pending)
+                .then(|| entry.due.max(entry.since).to_string()),
             detail: record.detail.clone(),
         }
     }

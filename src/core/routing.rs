@@ -14,6 +14,8 @@ use super::time::Timestamp;
 pub const DIGEST: &str = "#digest";
 /// Follows a channel's name in the queue of what waits for the end of quiet hours.
 pub const QUIET: &str = "#quiet";
+/// Follows a channel's name in the queue of what is about an incident: it waits behind nothing else.
+pub const PAGE: &str = "#page";
 
 /// The most urgent first.
 const SEVERITIES: [Severity; 4] = [Severity::Critical, Severity::High, Severity::Medium, Severity::Low];
@@ -37,6 +39,8 @@ pub struct Routing {
     pub rules: Option<Vec<Rule>>,
     /// When channels are left alone.
     pub quiet: Vec<QuietHours>,
+    /// Channels that take what a release does as a message of its own, beside the incident that ends with it.
+    pub changes: Vec<String>,
 }
 
 /// Notices that all conditions hold for go to some channels.
@@ -110,6 +114,14 @@ pub struct Route {
     pub queue: String,
     /// Not before; `None`: at once.
     pub due: Option<Timestamp>,
+    /// Whether it is told there as something about the incident, or as what else it is.
+    pub about_incident: bool,
+}
+
+/// The queues that are worked on together: what is about incidents by itself, so that nothing else of the
+/// channel holds it up; the others of a channel one after the other.
+pub fn lane_of(queue: &str) -> &str {
+    if queue.ends_with(PAGE) { queue } else { channel_of(queue) }
 }
 
 /// The channel of a queue.
@@ -120,29 +132,58 @@ pub fn channel_of(queue: &str) -> &str {
 impl Routing {
     /// Everything to every channel, at once.
     pub fn everything(channels: impl IntoIterator<Item = String>) -> Routing {
-        Routing { channels: channels.into_iter().collect(), rules: None, quiet: Vec::new() }
+        Routing { channels: channels.into_iter().collect(), rules: None, ..Routing::default() }
     }
 
-    /// Where a notice goes, each channel once. What is about an incident never waits: a resolve must not
-    /// overtake its trigger, and queues keep the order.
+    /// Where a notice goes, each queue once. What is about an incident never waits, and has queues of its own,
+    /// which keep the order: a resolve must not overtake its trigger. An incident is acknowledged and resolved
+    /// where it was opened.
     pub fn routes(&self, notice: &Notice, now: Timestamp) -> Vec<Route> {
-        let mut found = self.destinations(notice, notice.kind, notice.severity);
-        if ends_or_is_taken(notice) {
-            self.add_triggered(notice, &mut found);
+        let found = self.destinations(notice, notice.kind, notice.severity);
+        let Some(change) = &notice.incident else {
+            return found
+                .into_iter()
+                .map(|(channel, daily)| self.usual(notice, channel, daily, now))
+                .collect();
+        };
+        let ends = change.step != IncidentStep::Trigger;
+        let mut about = if ends && !change.told.is_empty() { Vec::new() } else { found.clone() };
+        if ends && change.told.is_empty() {
+            self.add_triggered(notice, &mut about);
         }
-        let waits = notice.incident.is_none();
-        found
-            .into_iter()
-            .map(|(channel, digest)| match digest {
-                Some(daily) if waits => {
-                    Route { queue: format!("{channel}{DIGEST}"), due: Some(daily.next(now)), channel }
-                }
-                _ => match self.quiet_until(&channel, now).filter(|_| waits && !is_critical(notice)) {
-                    Some(until) => Route { queue: format!("{channel}{QUIET}"), due: Some(until), channel },
-                    None => Route { queue: channel.clone(), due: None, channel },
-                },
+        change.told.iter().for_each(|channel| add(&mut about, channel.clone(), None));
+        let mut routes: Vec<Route> = about
+            .iter()
+            .map(|(channel, _)| Route {
+                queue: format!("{channel}{PAGE}"),
+                due: None,
+                about_incident: true,
+                channel: channel.clone(),
             })
-            .collect()
+            .collect();
+        // Others hear what the release does, and nothing of an incident.
+        if ends && !matches!(notice.kind, NoticeKind::Resolved | NoticeKind::Acknowledged) {
+            let is_told = |channel: &String| about.iter().any(|(known, _)| known == channel);
+            let others =
+                found.into_iter().filter(|(channel, _)| !is_told(channel) || self.changes.contains(channel));
+            routes.extend(others.map(|(channel, daily)| self.usual(notice, channel, daily, now)));
+        }
+        routes
+    }
+
+    /// The way of what is about no incident.
+    fn usual(&self, notice: &Notice, channel: String, daily: Option<DailyTime>, now: Timestamp) -> Route {
+        let about_incident = false;
+        if let Some(daily) = daily {
+            let due = Some(daily.next(now));
+            return Route { queue: format!("{channel}{DIGEST}"), due, about_incident, channel };
+        }
+        match self.quiet_until(&channel, now).filter(|_| !is_critical(notice)) {
+            Some(until) => {
+                Route { queue: format!("{channel}{QUIET}"), due: Some(until), about_incident, channel }
+            }
+            None => Route { queue: channel.clone(), due: None, about_incident, channel },
+        }
     }
 
     /// Adds every channel that may have got the incident's trigger. Which kind and severity that had, and
@@ -199,12 +240,6 @@ impl Routing {
 
 fn is_critical(notice: &Notice) -> bool {
     notice.severity == Severity::Critical
-}
-
-/// Whether somebody has taken the notice's incident over, or it is at its end.
-fn ends_or_is_taken(notice: &Notice) -> bool {
-    let step = notice.incident.as_ref().map(|incident| incident.step);
-    matches!(step, Some(IncidentStep::Acknowledge | IncidentStep::Resolve))
 }
 
 /// At once is more than once a day.

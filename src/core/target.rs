@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::MetricHistory;
 use super::policy::MetricSource;
-use super::rollout::{IncidentChange, IncidentStep, RolloutId};
+use super::rollout::{IncidentChange, IncidentStep, Notice, RolloutId};
 use super::time::Timestamp;
 
 /// A share of traffic in 1/10,000.
@@ -222,12 +222,16 @@ pub struct Incident {
     pub causes: BTreeSet<IncidentCause>,
     /// Who has taken it over.
     pub acknowledged_by: Option<String>,
+    /// The channels that were told that it was opened: its end goes there.
+    #[serde(default)]
+    pub told: BTreeSet<String>,
 }
 
 impl Incident {
     /// What happens to it, for a notice.
     pub fn change(&self, step: IncidentStep) -> IncidentChange {
-        IncidentChange { key: self.key.clone(), step, opened_at: self.opened_at }
+        let told = self.told.iter().cloned().collect();
+        IncidentChange { key: self.key.clone(), step, opened_at: self.opened_at, told }
     }
 }
 
@@ -348,6 +352,18 @@ impl Target {
             nodes: BTreeMap::new(),
             history: BTreeMap::new(),
             incident: None,
+        }
+    }
+
+    /// Keeps where a notice about the open incident goes, before both are stored: whoever hears that it was opened
+    /// hears of its end.
+    pub fn incident_goes_to<'a>(&mut self, notice: &Notice, channels: impl Iterator<Item = &'a str>) {
+        let Some(change) = notice.incident.as_ref().filter(|change| change.step == IncidentStep::Trigger)
+        else {
+            return;
+        };
+        if let Some(incident) = self.incident.as_mut().filter(|incident| incident.key == change.key) {
+            incident.told.extend(channels.map(str::to_owned));
         }
     }
 

@@ -44,7 +44,8 @@ impl Engine {
             keep(slot, outcome.state, BTreeMap::new());
             return Ok(true);
         }
-        let mut commit = self.commit_of(&state, &outcome, cursors);
+        let mut outcome = outcome;
+        let mut commit = self.commit_of(&state, &mut outcome, cursors);
         commit.commands.extend(command.map(|key| (key.to_owned(), Ok(()))));
         let lowers = outcome.state.target.wanted.canary < state.target.wanted.canary;
         self.store_outcome(slot, commit, outcome, lowers).await
@@ -181,16 +182,19 @@ impl Engine {
     fn commit_of(
         &self,
         before: &State,
-        outcome: &Outcome,
+        outcome: &mut Outcome,
         cursors: BTreeMap<String, MetricCursor>,
     ) -> Commit {
+        let mut commit = Commit { cursors, ..Commit::default() };
+        for action in &outcome.actions {
+            if let Action::Notify(notice) = action {
+                let (rollout, target) = (&outcome.state.rollout, &mut outcome.state.target);
+                commit.outbox.extend(self.outbox.told(rollout, target, notice));
+            }
+        }
         let state = &outcome.state;
-        let mut commit = Commit {
-            target: Some(Target { revision: before.target.revision, ..state.target.clone() }),
-            rollout: Some(state.rollout.clone()),
-            cursors,
-            ..Commit::default()
-        };
+        commit.target = Some(Target { revision: before.target.revision, ..state.target.clone() });
+        commit.rollout = Some(state.rollout.clone());
         for action in &outcome.actions {
             match action {
                 Action::Observe(tick) => {
@@ -201,7 +205,7 @@ impl Engine {
                     commit.observation = Some((tick.clone(), assessment));
                 }
                 Action::Record(record) => commit.events.push(record.clone()),
-                Action::Notify(notice) => commit.outbox.extend(self.outbox.told(&state.rollout, notice)),
+                Action::Notify(_) => {}
             }
         }
         commit
@@ -286,8 +290,8 @@ impl Engine {
                 Commit { commands: vec![(key, Err(illegal.to_string()))], ..Commit::default() }
             }
             (Err(_), None) => return Ok(()),
-            (Ok(outcome), command) => {
-                let mut commit = self.commit_of(&state, &outcome, BTreeMap::new());
+            (Ok(mut outcome), command) => {
+                let mut commit = self.commit_of(&state, &mut outcome, BTreeMap::new());
                 // Of the target nothing is theirs but the incident that they have left.
                 let incident = outcome.state.target.incident;
                 let changed = incident != state.target.incident;

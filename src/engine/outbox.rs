@@ -1,6 +1,7 @@
 //! Notices on their way to channels: at least once, in order a queue, never in front of a split. A channel
-//! has the queues `CHANNEL`, `CHANNEL#digest` and `CHANNEL#quiet`, and is worked on by one task: one that
-//! hangs holds up nobody else. Hooks are queues of their own, `hook/NAME`.
+//! has the queues `CHANNEL`, `CHANNEL#digest` and `CHANNEL#quiet`, worked on by one task, and `CHANNEL#page` for
+//! what is about incidents, worked on by another, first. One that hangs holds up nobody else. Hooks are queues
+//! of their own, `hook/NAME`.
 
 mod address;
 mod hooks;
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Parts};
-use crate::core::routing::{DIGEST, Routing, channel_of};
+use crate::core::routing::{DIGEST, PAGE, Routing, channel_of, lane_of};
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::ports::{
@@ -90,7 +91,7 @@ impl Outbox {
     /// [`Died`] if a failpoint says so.
     pub async fn dispatch(&self) -> Result<bool, Died> {
         let channels = self.due_by_channel(&[]).await;
-        let done = join_all(channels.into_values().map(|entries| self.dispatch_channel(entries))).await;
+        let done = join_all(channels.into_iter().map(|(_, entries)| self.dispatch_channel(entries))).await;
         let mut any = false;
         for result in done {
             any |= result?;
@@ -155,21 +156,23 @@ impl Outbox {
         }
     }
 
-    /// What is due, by channel, of the channels that nobody works on.
-    async fn due_by_channel(&self, busy: &[String]) -> BTreeMap<String, Vec<OutboxEntry>> {
-        let mut channels: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
+    /// What is due, by lane, of the lanes that nobody works on; what pages comes first.
+    async fn due_by_channel(&self, busy: &[String]) -> Vec<(String, Vec<OutboxEntry>)> {
+        let mut lanes: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
         if !self.settle_left_over().await {
-            return channels;
+            return Vec::new();
         }
         match self.store().outbox_due(self.clock().wall(), BATCH, busy).await {
             Ok(due) => {
                 for entry in due {
-                    channels.entry(channel_of(&entry.channel).to_owned()).or_default().push(entry);
+                    lanes.entry(lane_of(&entry.channel).to_owned()).or_default().push(entry);
                 }
             }
             Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
         }
-        channels
+        let mut lanes: Vec<_> = lanes.into_iter().collect();
+        lanes.sort_by_key(|(lane, _)| !lane.ends_with(PAGE));
+        lanes
     }
 
     /// Queue by queue, in order: the first one that is not delivered stops its queue.

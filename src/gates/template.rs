@@ -80,6 +80,7 @@ pub fn check_template(template: &str) -> Result<(), String> {
             key: "shop/r/1".into(),
             step: IncidentStep::Trigger,
             opened_at: Timestamp::default(),
+            told: Vec::new(),
         }),
         begins_at: Some(Timestamp::default()),
         environment: Some("production".into()),

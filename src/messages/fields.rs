@@ -169,6 +169,7 @@ pub fn sample(kind: NoticeKind) -> Notice {
             key: "checkout/01890a5d/7".to_owned(),
             step: IncidentStep::Trigger,
             opened_at: at,
+            told: Vec::new(),
         }),
         begins_at: Some(at.plus(Duration::from_secs(900))),
         environment: Some("production".to_owned()),

@@ -13,7 +13,7 @@ use crate::core::rollout::{IncidentStep, Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::outbound::headers;
-use crate::ports::{Notifier, NotifyError};
+use crate::ports::{Digest, Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
 const MOST_TEXT: usize = 4000;
@@ -82,6 +82,15 @@ impl Notifier for Grafana {
             true => Ok(()),
             false => Err(NotifyError::again("the receiver's answer names no annotation")),
         }
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
+        self.deliver(&digest.notice_within(|text| {
+            // The title is the text's first line, and comes before it.
+            let title = text.lines().next().unwrap_or_default();
+            super::mail_text::escape(&format!("{title}\n{text}")).chars().count() <= MOST_TEXT
+        }))
+        .await
     }
 
     fn longest(&self) -> Duration {

@@ -1,5 +1,7 @@
 //! A notice as a mail's plain text and HTML.
 
+use std::collections::BTreeMap;
+
 use super::text;
 use crate::core::rollout::Notice;
 use crate::messages::Words;
@@ -38,8 +40,16 @@ fn footer(notice: &Notice) -> String {
     footer
 }
 
+/// Who does not get these mails.
+fn not_delivered(refused: &BTreeMap<String, String>) -> Vec<String> {
+    let line = |(address, detail): (&String, &String)| {
+        text::line(&format!("The mail server refuses {address}, who gets none of these mails: {detail}"), 500)
+    };
+    refused.iter().take(10).map(line).collect()
+}
+
 /// The plain text.
-pub(super) fn plain(notice: &Notice, words: &Words) -> String {
+pub(super) fn plain(notice: &Notice, words: &Words, refused: &BTreeMap<String, String>) -> String {
     let message = words.message(notice);
     let mut told = format!("{}\n\n{}\n", message.title, text::cut(&message.text, MOST_TEXT));
     let figures = text::figures(notice, MOST_FIGURES);
@@ -49,12 +59,15 @@ pub(super) fn plain(notice: &Notice, words: &Words) -> String {
     for (name, url) in links(notice, words) {
         told.push_str(&format!("\n{name}: {url}"));
     }
+    for line in not_delivered(refused) {
+        told.push_str(&format!("\n{line}"));
+    }
     told.push_str(&format!("\n\n{}\n", footer(notice)));
     told
 }
 
 /// The HTML, with everything escaped. Links that are no `http` or `https` URLs are left out.
-pub(super) fn html(notice: &Notice, words: &Words) -> String {
+pub(super) fn html(notice: &Notice, words: &Words, refused: &BTreeMap<String, String>) -> String {
     let message = words.message(notice);
     let mut told = String::from("<!DOCTYPE html><html><head><meta charset=\"utf-8\"></head><body>");
     told.push_str(&format!("<h2>{}</h2>", escape(&message.title)));
@@ -73,6 +86,9 @@ pub(super) fn html(notice: &Notice, words: &Words) -> String {
         .collect();
     if !anchors.is_empty() {
         told.push_str(&format!("<p>{}</p>", anchors.join(" &middot; ")));
+    }
+    for line in not_delivered(refused) {
+        told.push_str(&format!("<p>{}</p>", escape(&line)));
     }
     told.push_str(&format!("<p><small>{}</small></p></body></html>", escape(&footer(notice))));
     told

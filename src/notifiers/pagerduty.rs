@@ -67,21 +67,18 @@ struct Pagerduty {
 #[async_trait]
 impl Notifier for Pagerduty {
     async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError> {
-        let change = || self.send(notice, "/v2/change/enqueue", self.change(notice));
-        let Some(incident) = &notice.incident else {
-            return if is_change(notice.kind) { change().await } else { Ok(()) };
-        };
-        self.send(notice, "/v2/enqueue", self.event(notice, incident)).await?;
-        // After it: a second try resolves again, which changes nothing.
-        match incident.step == IncidentStep::Resolve && is_change(notice.kind) {
-            true => change().await,
-            false => Ok(()),
+        match &notice.incident {
+            // What the release does beside it comes as another notice, by another queue.
+            Some(incident) => self.send(notice, "/v2/enqueue", self.event(notice, incident)).await,
+            None if is_change(notice.kind) => {
+                self.send(notice, "/v2/change/enqueue", self.change(notice)).await
+            }
+            None => Ok(()),
         }
     }
 
-    /// An incident's event, and the change event.
     fn longest(&self) -> Duration {
-        2 * self.http.deadline()
+        self.http.deadline()
     }
 }
 

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Http};
-use super::slack_text::{blocks, fallback};
+use super::slack_text::{blocks, fallback, fits_section};
 use super::{Kept, NotifierBuildError, secret, secret_url, text};
 use crate::core::rollout::Notice;
 use crate::messages::Words;
 use crate::outbound::headers;
-use crate::ports::{Notifier, NotifyError};
+use crate::ports::{Digest, Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
 /// Errors of the Web API that pass.
@@ -40,6 +40,9 @@ const GONE: [&str; 6] = [
     "cant_update_message",
     "edit_window_closed",
 ];
+
+/// Rollouts whose threads are written at the same time, at most.
+const THREADS: usize = 16;
 
 /// How Slack is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +92,14 @@ impl SlackConfig {
                 let all = HeaderMap::from_iter([(AUTHORIZATION, header)]);
                 let http = Http::new(self.deadline, all, vec![token])?;
                 let base = url.trim_end_matches('/').to_owned();
-                Ok(Arc::new(Api { http, base, channel: channel.clone(), words, kept }))
+                Ok(Arc::new(Api {
+                    http,
+                    base,
+                    channel: channel.clone(),
+                    words,
+                    kept,
+                    threads: Default::default(),
+                }))
             }
         }
     }
@@ -111,6 +121,10 @@ impl Notifier for Hook {
             return Ok(());
         }
         refusal(&self.http, &answer).map(|_| ())
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
+        self.deliver(&digest.notice_within(fits_section)).await
     }
 
     fn longest(&self) -> Duration {
@@ -154,6 +168,8 @@ struct Api {
     channel: String,
     words: Arc<Words>,
     kept: Kept,
+    /// What is about incidents and what is not comes side by side: a rollout gets one thread all the same.
+    threads: [tokio::sync::Mutex<()>; THREADS],
 }
 
 #[async_trait]
@@ -162,6 +178,7 @@ impl Notifier for Api {
         if notice.rollout.is_empty() {
             return self.post(notice, None).await.map(|_| ());
         }
+        let _one = self.threads[place(&notice.rollout)].lock().await;
         let key = format!("thread/{}", notice.rollout);
         let known = self.kept.recall(&key).await?;
         let known: Option<Thread> = known.and_then(|text| serde_json::from_str(&text).ok());
@@ -185,10 +202,18 @@ impl Notifier for Api {
         }
     }
 
-    /// The message, and the thread's first one.
-    fn longest(&self) -> Duration {
-        2 * self.http.deadline()
+    async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
+        self.deliver(&digest.notice_within(fits_section)).await
     }
+
+    /// The message, and the thread's first one; and the same of another notice that comes before it.
+    fn longest(&self) -> Duration {
+        4 * self.http.deadline()
+    }
+}
+
+fn place(rollout: &str) -> usize {
+    rollout.bytes().fold(0, |sum, byte| (sum * 31 + usize::from(byte)) % THREADS)
 }
 
 fn is_gone(error: &NotifyError) -> bool {

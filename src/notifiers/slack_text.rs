@@ -48,6 +48,11 @@ pub(super) fn blocks(notice: &Notice, words: &Words) -> Value {
     Value::Array(blocks)
 }
 
+/// Whether a text is shown whole.
+pub(super) fn fits_section(text: &str) -> bool {
+    !escape(text, MOST_SECTION).ends_with('…')
+}
+
 fn section(text: &str) -> Option<Value> {
     let text = text.trim();
     (!text.is_empty()).then(|| json!({"type": "section", "text": {"type": "mrkdwn", "text": text}}))

@@ -13,7 +13,7 @@ use super::{NotifierBuildError, secret_url, text};
 use crate::core::policy::Severity;
 use crate::core::rollout::Notice;
 use crate::messages::Words;
-use crate::ports::{Notifier, NotifyError};
+use crate::ports::{Digest, Notifier, NotifyError};
 use crate::secrets::SecretSource;
 
 /// The service's largest message, in bytes.
@@ -55,6 +55,14 @@ impl Notifier for Teams {
         let body = fitting(notice, &self.words);
         self.http.deliver(self.http.post(self.url.expose_secret()).json(&body)).await?;
         Ok(())
+    }
+
+    async fn deliver_digest(&self, digest: &Digest) -> Result<(), NotifyError> {
+        self.deliver(&digest.notice_within(|text| {
+            // Each line has some hundred bytes of its own in the card.
+            text.chars().count() <= MOST_TEXT && text.len() + 100 * text.lines().count() <= MOST_BODY - 4000
+        }))
+        .await
     }
 
     fn longest(&self) -> Duration {

@@ -99,7 +99,7 @@ fn an_alert_that_begins_under_the_canary_rolls_back_and_pages() {
     assert!(is_on_its_way_back(&outcome));
     let Phase::RollingBack { reason, .. } = &outcome.state.rollout.phase else { panic!("not on its way") };
     assert_eq!(reason.code, ReasonCode::Alert);
-    assert!(reason.sentence.contains("60 s after the canary got traffic: too many errors"), "{reason:?}");
+    assert!(reason.sentence.contains("1 min after the canary got traffic: too many errors"), "{reason:?}");
     let incident = outcome.state.target.incident.expect("an incident");
     assert_eq!(incident.acknowledged_by, None, "an alert is no person");
 }

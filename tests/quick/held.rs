@@ -481,6 +481,7 @@ fn a_rollout_that_never_began_says_nothing_of_another_ones_incident() {
         rollout: RolloutId("r0".to_owned()),
         causes: [IncidentCause::NotVerified].into(),
         acknowledged_by: None,
+        told: Default::default(),
     });
     told.until(|state| state.rollout.gates.occasion == Some(Occasion::Start));
     told.command("lena", no("sure", &["lead"])).expect("a no");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::gate::{CommandCheck, GateAnswer, Hook, HookAction, HookPoint};
-use serin::core::rollout::{CommandKind, Notice, NoticeKind, Rollout};
+use serin::core::rollout::{CommandKind, IncidentChange, IncidentStep, Notice, NoticeKind, Rollout};
 use serin::core::routing::Routing;
 use serin::core::time::Timestamp;
 use serin::engine::{BATCH, DEADLINE, DIGEST_NOTICES, Engine, Handle, Options, Parts};
@@ -380,4 +380,75 @@ async fn a_command_of_an_earlier_process_is_not_run_again_and_told_once() {
     assert!(sentence.contains("began, outcome unknown; not run again"));
     let dead = in_state(&store, OutboxState::Dead).await;
     assert_eq!((dead.len(), dead[0].detail.as_deref()), (1, Some("began, outcome unknown; not run again")));
+}
+
+#[tokio::test]
+async fn a_page_waits_behind_nothing_else_of_its_channel() {
+    let (store, clock) = (MemoryStore::new(), Arc::new(Hands::default()));
+    let pager = Arc::new(Picky::default());
+    let notifiers: BTreeMap<String, Arc<dyn Notifier>> = [("pager".to_owned(), pager.clone() as _)].into();
+    let parts = Parts {
+        handle: Handle::new(Arc::new(store.clone()), clock.clone(), BTreeMap::new(), BTreeMap::new()),
+        providers: BTreeMap::new(),
+        routers: BTreeMap::new(),
+        workload: Arc::new(StaticPools),
+        routing: Routing::everything(notifiers.keys().cloned()),
+        notifiers,
+        words: Words::default(),
+        gatekeeper: Arc::new(NoGatekeeper),
+        failpoints: Arc::new(NoFailpoints),
+        options: Options::default(),
+    };
+    let outbox = serin::engine::Outbox::new(&parts);
+    put(&store, "pager", [of("r1", 1)], None).await;
+    let change = IncidentChange {
+        key: "shop/r1/2".into(),
+        step: IncidentStep::Trigger,
+        opened_at: Timestamp(0),
+        told: Vec::new(),
+    };
+    let page = Notice { incident: Some(change), ..of("r1", 2) };
+    let outgoing = outbox.channels_of(&page);
+    assert_eq!(outgoing.iter().map(|out| out.queue.as_str()).collect::<Vec<_>>(), ["pager#page"]);
+    store.commit(&Commit { outbox: outgoing, ..Commit::default() }).await.unwrap();
+    outbox.dispatch().await.unwrap();
+    assert_eq!(*pager.delivered.lock().unwrap(), ["r1/2"], "the change event is refused again and again");
+    let waiting = in_state(&store, OutboxState::Pending).await;
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].entry.due > Timestamp(0), "it says when it is tried next");
+}
+
+/// Takes what is about incidents alone.
+#[derive(Default)]
+struct Picky {
+    delivered: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Notifier for Picky {
+    async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError> {
+        if notice.incident.is_none() {
+            return Err(NotifyError::again("the receiver answered with status 503"));
+        }
+        self.delivered.lock().unwrap().push(notice.key.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_digest_that_is_too_long_loses_its_oldest_lines_and_says_how_many() {
+    let digest = Digest {
+        key: "digest/mail/1".into(),
+        at: Timestamp(0),
+        notices: (1..=40).map(|number| of("r1", number)).collect(),
+        more: 60,
+    };
+    assert!(digest.notice().sentence.ends_with("and 60 more before these"));
+    let short = digest.notice_within(|text| text.chars().count() <= 1500).sentence;
+    assert!(short.chars().count() <= 1500, "{}", short.len());
+    let kept = short.lines().filter(|line| line.starts_with("- ")).count();
+    assert!(kept > 5, "{short}");
+    assert!(short.ends_with(&format!("and {} more before these", 100 - kept)), "{short}");
+    let newest = digest.notices.last().unwrap().sentence.clone();
+    assert!(short.contains(&newest), "the newest is there");
 }

@@ -152,19 +152,19 @@ fn who_was_woken_up_hears_that_it_is_over() {
     let config = config(SHORT);
     let night = "2026-01-01T23:00:00Z";
     for (step, expected) in [
-        (IncidentStep::Trigger, "mail"),
-        (IncidentStep::Acknowledge, "mail, pager, releases"),
-        (IncidentStep::Resolve, "mail, pager, releases"),
+        (IncidentStep::Trigger, "mail#page"),
+        (IncidentStep::Acknowledge, "mail#page, pager#page, releases#page"),
+        (IncidentStep::Resolve, "mail#page, pager#page, releases#page"),
     ] {
         let told = about_incident(notice(Severity::Low, "shop", NoticeKind::Resolved, None), step);
         assert_eq!(routes(&config, &told, night), expected, "{step:?}: never later");
     }
     let told = about_incident(notice(Severity::High, "shop", NoticeKind::Gate, None), IncidentStep::Trigger);
-    assert_eq!(routes(&config, &told, night), "releases", "in quiet hours");
+    assert_eq!(routes(&config, &told, night), "releases#page", "in quiet hours");
 }
 
 fn about_incident(notice: Notice, step: IncidentStep) -> Notice {
-    let incident = Some(IncidentChange { key: "k".into(), step, opened_at: Timestamp(0) });
+    let incident = Some(IncidentChange { key: "k".into(), step, opened_at: Timestamp(0), told: Vec::new() });
     Notice { incident, ..notice }
 }
 
@@ -178,13 +178,46 @@ fn an_incident_ends_wherever_it_may_have_begun() {
     );
     let told = |kind, target, step| about_incident(notice(Severity::Low, target, kind, None), step);
     for (kind, target, step, expected) in [
-        (NoticeKind::Resolved, "shop", IncidentStep::Resolve, "pager"),
-        (NoticeKind::Acknowledged, "shop", IncidentStep::Acknowledge, "pager"),
+        (NoticeKind::Resolved, "shop", IncidentStep::Resolve, "pager#page"),
+        (NoticeKind::Acknowledged, "shop", IncidentStep::Acknowledge, "pager#page"),
         (NoticeKind::Resolved, "payments", IncidentStep::Resolve, ""),
         (NoticeKind::Alert, "shop", IncidentStep::Trigger, ""),
     ] {
         assert_eq!(routes(&config, &told(kind, target, step), NOON), expected, "{kind:?} of {target}");
     }
+}
+
+#[test]
+fn an_incident_ends_where_it_was_opened() {
+    let mut config = config(
+        "routing:\n\
+         - {severity: critical, to: [pager]}\n\
+         - {kinds: [gate, rolled_back, resolved], to: [releases]}\n",
+    );
+    let told = |kind, step| {
+        let notice = about_incident(notice(Severity::Low, "shop", kind, None), step);
+        let incident =
+            notice.incident.clone().map(|change| IncidentChange { told: vec!["pager".into()], ..change });
+        Notice { incident, ..notice }
+    };
+    let resolve = |kind| told(kind, IncidentStep::Resolve);
+    assert_eq!(
+        routes(&config, &resolve(NoticeKind::Resolved), NOON),
+        "pager#page",
+        "the chat never heard of it"
+    );
+    let rolled_back = resolve(NoticeKind::RolledBack);
+    assert_eq!(routes(&config, &rolled_back, NOON), "pager#page, releases", "as an ordinary message");
+    let about: Vec<bool> =
+        config.routing.routes(&rolled_back, moment(NOON)).iter().map(|route| route.about_incident).collect();
+    assert_eq!(about, [true, false]);
+    let again = told(NoticeKind::Gate, IncidentStep::Trigger);
+    assert_eq!(routes(&config, &again, NOON), "releases#page, pager#page", "what is added goes there too");
+    // PagerDuty takes the change as an event of its own, which holds up no page.
+    config.routing.rules = None;
+    config.routing.channels = vec!["pager".to_owned()];
+    config.routing.changes = vec!["pager".to_owned()];
+    assert_eq!(routes(&config, &rolled_back, NOON), "pager#page, pager");
 }
 
 #[test]

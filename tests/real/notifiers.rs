@@ -36,7 +36,7 @@ async fn alertmanager_sees_an_alert_and_its_end() {
     let now = SystemClock::new().wall();
     let opened_at = now.minus(Duration::from_secs(5));
     let notice = |seq, kind, step, at| Notice {
-        incident: Some(IncidentChange { key: "checkout/r1/7".to_owned(), step, opened_at }),
+        incident: Some(IncidentChange { key: "checkout/r1/7".to_owned(), step, opened_at, told: Vec::new() }),
         at,
         ..full_notice(seq, kind)
     };

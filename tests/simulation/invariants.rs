@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Notice, Rollout, RolloutId};
+use serin::core::routing::PAGE;
 use serin::core::target::{ObservedSplit, Role, Split, Target};
 use serin::core::time::Timestamp;
 use serin::ports::{InboxEntry, Route};
@@ -152,6 +153,12 @@ pub fn reported_by_router(world: &mut World, route: &Route, observed: &ObservedS
 
 /// A receiver gets a notice: one that was stored, in the order of its channel.
 pub fn delivered(world: &mut World, channel: &str, notice: &Notice) {
+    // What is about incidents has a queue of its own.
+    let queue = match &notice.incident {
+        Some(_) => format!("{channel}{PAGE}"),
+        None => channel.to_owned(),
+    };
+    let channel = queue.as_str();
     let key = (channel.to_owned(), notice.key.clone());
     *world.ledger.deliveries.entry(key).or_default() += 1;
     let stored = world.ledger.outbox.get(channel).map(Vec::as_slice).unwrap_or_default();

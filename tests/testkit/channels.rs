@@ -66,7 +66,7 @@ pub fn full_notice(seq: u64, kind: NoticeKind) -> Notice {
 /// The same, as a step of an incident.
 pub fn incident(seq: u64, kind: NoticeKind, step: IncidentStep) -> Notice {
     let opened_at = Timestamp(1_763_700_000_000);
-    let change = IncidentChange { key: "checkout/r1/7".to_owned(), step, opened_at };
+    let change = IncidentChange { key: "checkout/r1/7".to_owned(), step, opened_at, told: Vec::new() };
     Notice { incident: Some(change), ..full_notice(seq, kind) }
 }
 

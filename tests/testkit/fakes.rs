@@ -16,7 +16,7 @@ use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
 use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
-use serin::core::routing::channel_of;
+use serin::core::routing::lane_of;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
@@ -385,7 +385,7 @@ impl Store for MemoryStore {
                     .collect::<Vec<_>>()
             };
             let queues = data.pending_notices.iter();
-            let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == channel_of(queue)));
+            let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == lane_of(queue)));
             let entries: Vec<_> = queues.flat_map(due).collect();
             self.handed_out(entries.len());
             Ok(entries)

@@ -216,6 +216,9 @@ pub struct IncidentChange {
     pub step: IncidentStep,
     /// When it was opened.
     pub opened_at: Timestamp,
+    /// The channels that were told that it was opened. For routing only: receivers do not see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
 }
 
 /// What happens to an incident.

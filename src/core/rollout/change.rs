@@ -79,6 +79,7 @@ impl Change {
             rollout: rollout.id.clone(),
             causes: BTreeSet::new(),
             acknowledged_by: None,
+            told: BTreeSet::new(),
         };
         let incident = self.state.target.incident.get_or_insert_with(new);
         incident.causes.insert(cause);

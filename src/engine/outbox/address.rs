@@ -2,28 +2,39 @@
 
 use super::{Outbox, hooks};
 use crate::core::gate::HookPoint;
-use crate::core::rollout::{Notice, NoticeKind, Rollout};
+use crate::core::rollout::{IncidentChange, Notice, NoticeKind, Rollout};
+use crate::core::routing::{Route, channel_of};
+use crate::core::target::Target;
 use crate::ports::Outgoing;
 
 impl Outbox {
     /// What a notice of a rollout puts into the outbox: for everybody who is told, and for the hooks that
-    /// are set off. It is stored with the commit that the notice is about.
-    pub fn told(&self, rollout: &Rollout, notice: &Notice) -> Vec<Outgoing> {
+    /// are set off. It is stored with the commit that the notice is about; if that opens an incident, the target
+    /// of the commit keeps who was told.
+    pub fn told(&self, rollout: &Rollout, target: &mut Target, notice: &Notice) -> Vec<Outgoing> {
         let mut notice = self.in_environment(notice);
         notice.message = self.words.own(&rollout.policy.messages, &notice);
         let mut outgoing = self.channels_of(&notice);
+        let about = outgoing.iter().filter(|outgoing| outgoing.notice.incident.is_some());
+        target.incident_goes_to(&notice, about.map(|outgoing| channel_of(&outgoing.queue)));
+        let notice = for_receivers(&notice, true);
         outgoing.extend(
             queues(rollout, &notice).into_iter().map(|queue| Outgoing::at_once(queue, notice.clone())),
         );
         outgoing
     }
 
-    /// Where a notice goes, channel by channel.
+    /// Where a notice goes, queue by queue.
     pub fn channels_of(&self, notice: &Notice) -> Vec<Outgoing> {
         let notice = self.in_environment(notice);
         let routes = self.routing.routes(&notice, self.clock().wall());
         let known = routes.into_iter().filter(|route| self.notifiers.contains_key(&route.channel));
-        known.map(|route| Outgoing { queue: route.queue, notice: notice.clone(), due: route.due }).collect()
+        let out = |route: Route| Outgoing {
+            queue: route.queue,
+            notice: for_receivers(&notice, route.about_incident),
+            due: route.due,
+        };
+        known.map(out).collect()
     }
 
     /// With the environment of its target, which routes may ask for.
@@ -33,6 +44,13 @@ impl Outbox {
             spec.and_then(|spec| spec.environment.clone()).or_else(|| notice.environment.clone());
         Notice { environment, ..notice.clone() }
     }
+}
+
+/// The notice as it is sent.
+fn for_receivers(notice: &Notice, about_incident: bool) -> Notice {
+    let incident = notice.incident.clone().filter(|_| about_incident);
+    let incident = incident.map(|change| IncidentChange { told: Vec::new(), ..change });
+    Notice { incident, ..notice.clone() }
 }
 
 /// The queues of the hooks that a notice sets off.

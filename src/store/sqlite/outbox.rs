@@ -49,8 +49,8 @@ pub(super) async fn due(
     // From queue to queue by the index, so that a long queue is not read to find the next one.
     let mut after = None;
     while let Some(queue) = next_queue(connection, after.as_deref()).await? {
-        let channel = crate::core::routing::channel_of(&queue);
-        if !without.iter().any(|busy| busy == channel) {
+        let lane = crate::core::routing::lane_of(&queue);
+        if !without.iter().any(|busy| busy == lane) {
             let rows = sqlx::query(
                 "SELECT id, channel, attempts, due, since, body FROM outbox \
                  WHERE state = 'pending' AND channel = ? ORDER BY id LIMIT ?",

@@ -13,9 +13,9 @@ use serin::core::access::Role;
 use serin::core::alert::{Alert, AlertWish};
 use serin::core::freeze::Freeze;
 use serin::core::gate::{ApprovalRule, Before, Check, Gate, GateOutcome, GateState, GateStatus};
-use serin::core::rollout::{CommandKind, RolloutId};
+use serin::core::rollout::{CommandKind, NoticeKind, RolloutId};
 use serin::core::time::Timestamp;
-use serin::ports::{InboxEntry, Store};
+use serin::ports::{Commit, Delivery, InboxEntry, Outgoing, Store};
 
 use super::kit::{Answer, CHECKOUT, World, by_tokens, world_with};
 
@@ -325,7 +325,7 @@ async fn the_webhooks_that_were_seen_are_taken() {
     let world = world();
     let olga = world.token("alertmanager", Role::Operator, &["*"]);
     let nulls = include_str!("../inputs/alerts-annotations-null.json").replace("\"shop\"", "\"checkout\"");
-    let nulls: Value = serde_json::from_str(&nulls.replace("\"cart\"", "\"search\"")).unwrap();
+    let nulls: Value = serde_json::from_str(&nulls.replace("\"cart\"", "\"checkout\"")).unwrap();
     let answer = world.post(HOOK, &olga, &nulls).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let names: Vec<String> = commands(&answer).into_iter().map(|(name, _)| name).collect();
@@ -402,4 +402,26 @@ async fn alerts_in_another_form_or_by_the_wrong_caller_are_refused() {
     let viewer = world.token("viewer", Role::Viewer, &["*"]);
     assert_eq!(world.post(HOOK, &viewer, &webhook(Vec::new())).await.status, 403);
     assert!(inbox(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_outbox_says_when_a_notice_is_tried_next() {
+    let world = world();
+    let anna = world.token("anna", Role::Admin, &["*"]);
+    let now = world.handle.clock().wall();
+    let mut notice = serin::messages::sample(NoticeKind::Step);
+    notice.at = now;
+    let outbox = vec![Outgoing::at_once("pager", notice)];
+    world.store.commit(&Commit { outbox, ..Commit::default() }).await.unwrap();
+    let next = async || {
+        let listed = world.get("/api/v1/outbox?state=pending", &anna).await.json();
+        let entry = listed["items"][0].clone();
+        (entry["attempts"].as_u64().unwrap(), entry["next_attempt_at"].clone())
+    };
+    assert_eq!(next().await, (0, json!(now.to_string())));
+    let id = world.store.outbox_due(now, 9, &[]).await.unwrap()[0].id;
+    let due = now.plus(Duration::from_secs(60));
+    let again = Delivery::Retry { due, detail: "status 503".to_owned() };
+    world.store.outbox_settle(id, &again).await.unwrap();
+    assert_eq!(next().await, (1, json!(due.to_string())));
 }

@@ -75,3 +75,28 @@ async fn what_the_server_refuses_for_good_is_not_sent_again() {
     assert!(nobody.retry, "{nobody}");
     assert_eq!(at.mails().len(), 0);
 }
+
+#[tokio::test]
+async fn one_refused_address_refuses_the_mail_for_nobody_else() {
+    let (at, memory) = (Smtp::start().await, MemoryStore::new());
+    let NotifierConfig::Email(mut config) = config(at.port, DEADLINE) else { panic!("mail") };
+    config.to = ["a@example.com", "gone@example.com", "b@example.com"].map(|to| to.parse().unwrap()).into();
+    let config = NotifierConfig::Email(config);
+    let answer = |lines: &[&'static str]| {
+        at.answers.lock().unwrap().extend(lines.iter().map(|line| Answer::Line(line)));
+    };
+    // Together; then each alone, and the last one shall come again.
+    answer(&["250 OK", "550 no such user", "250 OK", "550 no such user", "450 later"]);
+    let notice = full_notice(1, NoticeKind::Started);
+    let channel = channel_with(&config, &memory);
+    assert!(channel.deliver(&notice).await.expect_err("not to all").retry);
+    assert_eq!(at.mails().len(), 1);
+    answer(&["550 no such user", "250 OK"]);
+    channel.deliver(&notice).await.expect("everybody who is taken has it");
+    assert_eq!(at.mails().len(), 2, "nobody has it twice");
+    assert!(at.answers.lock().unwrap().is_empty());
+    answer(&["250 OK", "550 no such user", "250 OK"]);
+    channel.deliver(&full_notice(2, NoticeKind::Step)).await.unwrap();
+    let told = at.mails().pop().unwrap().replace("=\n", "");
+    assert!(told.contains("refuses gone@example.com"), "{told}");
+}

@@ -1,6 +1,6 @@
 //! Channels that keep incidents.
 
-use serin::core::rollout::{IncidentStep, NoticeKind};
+use serin::core::rollout::{IncidentStep, Notice, NoticeKind};
 
 use super::{Open, cases, channel, channel_with};
 use crate::testkit::channels::{DEADLINE, full_notice, incident};
@@ -58,8 +58,11 @@ async fn pagerduty_gets_the_end_of_an_incident_and_the_rollback_as_a_change() {
     let (folder, at) = (tempfile::tempdir().unwrap(), Pagerduty::start().await);
     let channel = channel(&cases::pagerduty(at.url(), folder.path(), DEADLINE));
     channel.deliver(&incident(7, NoticeKind::RollbackStarted, IncidentStep::Trigger)).await.unwrap();
-    channel.deliver(&incident(9, NoticeKind::RolledBack, IncidentStep::Resolve)).await.unwrap();
+    let end = incident(9, NoticeKind::RolledBack, IncidentStep::Resolve);
+    channel.deliver(&end).await.unwrap();
     assert_eq!(at.incidents()["checkout/r1/7"].stage, Stage::Resolved);
+    assert_eq!((at.changes().len(), at.desk.came()), (0, 2), "the change comes by itself");
+    channel.deliver(&Notice { incident: None, ..end }).await.unwrap();
     let changes = at.changes();
     assert_eq!((changes.len(), at.desk.came()), (1, 3));
     assert_eq!(changes[0]["payload"]["custom_details"]["kind"], "rolled_back");
