@@ -122,6 +122,9 @@ pub struct RolloutView {
     /// What must say yes before it goes on.
     #[serde(default)]
     pub gates: GatesView,
+    /// Restarts of the arms' processes.
+    #[serde(default)]
+    pub restarts: RestartsView,
     /// It does not begin before (RFC 3339, UTC).
     #[serde(default)]
     pub begins_at: Option<String>,
@@ -168,6 +171,12 @@ pub struct StepView {
     pub min_seconds: f64,
     /// After so much analysed time without proof the policy's `at_max` applies; `None`: never.
     pub max_seconds: Option<f64>,
+    /// Each arm must have had so many requests in the step.
+    #[serde(default)]
+    pub min_requests: u64,
+    /// How many the arm with the fewest has had.
+    #[serde(default)]
+    pub requests: u64,
 }
 
 /// A split.
@@ -208,6 +217,15 @@ pub struct TimersView {
     pub unseen_seconds: f64,
     /// While the canary was seen to get no request on the way back.
     pub quiet_seconds: f64,
+}
+
+/// Restarts of the arms' processes since the rollout began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RestartsView {
+    /// Of the canary.
+    pub canary: u64,
+    /// Of what it is compared with.
+    pub baseline: u64,
 }
 
 /// Why something was decided.
@@ -273,6 +291,10 @@ impl RolloutView {
             last_compared: None,
             waiting_for: waiting::waiting_for(rollout, target),
             gates: GatesView::new(rollout),
+            restarts: RestartsView {
+                canary: rollout.data.restarts.canary.total,
+                baseline: rollout.data.restarts.baseline.total,
+            },
             begins_at: rollout.not_before.map(|at| at.to_string()),
             reason: reason.map(ReasonView::new),
             superseded_by,
@@ -313,7 +335,19 @@ fn step(rollout: &Rollout) -> Option<StepView> {
         weight_percent: percent(step.weight),
         min_seconds: step.min.as_secs_f64(),
         max_seconds: step.max.map(|max| max.as_secs_f64()),
+        min_requests: step.min_requests,
+        requests: requests(rollout),
     })
+}
+
+/// Requests in the step of the arm that has had the fewest; none before its traffic split is confirmed.
+pub(crate) fn requests(rollout: &Rollout) -> u64 {
+    match (&rollout.phase, &rollout.last) {
+        (Phase::Progressing { stage: Stage::Analysing { .. }, .. }, Some(last)) => {
+            last.requests().into_iter().min().unwrap_or(0)
+        }
+        _ => 0,
+    }
 }
 
 pub(crate) fn unconfirmed(target: &Target) -> Vec<String> {

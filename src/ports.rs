@@ -16,7 +16,7 @@ use crate::core::freeze::Freeze;
 use crate::core::gate::{Gate, GateAnswer, Hook, Occasion};
 use crate::core::judge::{Assessment, JudgeState, Recorded};
 use crate::core::metric::{
-    MetricCursor, MetricObservation, NoData, Reading, TickObservation, ValueObservation,
+    MetricCursor, MetricObservation, NoData, Notes, Reading, TickObservation, ValueObservation,
 };
 use crate::core::policy::{MetricSource, Severity};
 use crate::core::rollout::{Command, EventRecord, Notice, NoticeKind, Rollout, RolloutId};
@@ -72,6 +72,8 @@ pub struct CountsAnswer {
     pub observation: MetricObservation,
     /// Where counting has come to, if the counts are consumed.
     pub cursor: Option<MetricCursor>,
+    /// What was noticed besides.
+    pub notes: Notes,
 }
 
 /// What a provider is asked for a guardrail's query.

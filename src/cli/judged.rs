@@ -233,6 +233,10 @@ impl Running {
         }
         self.complete(policy, line, &mut tick, window, gap)?;
         let marked = line.metrics.0.iter().any(|(_, metric)| metric.usage.is_some());
+        // What was recorded with its use is judged as it was.
+        if !marked {
+            self.stream.carry(&mut tick);
+        }
         let (assessment, decision) = self.stream.observe(policy, &tick);
         Ok((assessment, decision, gap && !marked))
     }

@@ -199,7 +199,10 @@ fn step_row(step: &StepPlanView) -> Vec<String> {
     };
     vec![
         format!("  {}", text::weight(step.weight_percent)),
-        format!("at least {}", seconds(step.min_seconds)),
+        match step.min_requests {
+            0 => format!("at least {}", seconds(step.min_seconds)),
+            requests => format!("at least {} and {requests} requests", seconds(step.min_seconds)),
+        },
         max,
     ]
 }

@@ -158,11 +158,15 @@ impl Picture {
             self.push(line);
         }
         if let Some(step) = view.step.filter(|_| view.state == "progressing") {
-            let mut text = format!(
-                "{} analysed of at least {}",
-                seconds(view.timers.analysed_seconds),
-                seconds(step.min_seconds)
-            );
+            let mut text =
+                format!("{} of {}", seconds(view.timers.analysed_seconds), seconds(step.min_seconds));
+            if step.min_requests > 0 {
+                text.push_str(&format!(
+                    ", {} of {} requests",
+                    count(step.requests.min(step.min_requests)),
+                    count(step.min_requests)
+                ));
+            }
             if let Some(max) = step.max_seconds {
                 text.push_str(&format!(", at most {}", seconds(max)));
             }
@@ -171,6 +175,10 @@ impl Picture {
         if view.state == "baking" {
             let text = format!("{} watched at 100%", seconds(view.timers.analysed_seconds));
             self.labelled("Time", Style::Plain, text);
+        }
+        if view.restarts != Default::default() {
+            let text = format!("canary {}, baseline {}", view.restarts.canary, view.restarts.baseline);
+            self.labelled("Restarts", Style::Plain, text);
         }
         if !view.holds.is_empty() {
             let names: Vec<&str> = view.holds.iter().map(|hold| hold.name()).collect();

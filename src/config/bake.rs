@@ -7,7 +7,7 @@ use super::decode::{Field, Fields, all, suggest};
 use super::metric::Known;
 use super::templates::MetricKind;
 use super::values;
-use crate::core::policy::{AtMax, Bake, BakeBound, BakeLimit, GuardrailAction, Step};
+use crate::core::policy::{AtMax, Bake, BakeBound, BakeLimit, GuardrailAction, MIN_REQUESTS, Step};
 use crate::core::target::Weight;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -51,7 +51,13 @@ fn holdback(field: &Field<'_>, steps: Option<&[Step]>) -> Option<Step> {
         .and_then(|f| f.duration(Duration::from_secs(1)..=30 * DAY));
     fields.close();
     let (weight, time) = (weight?, time?);
-    Some(Step { weight, min: time, max: Some(time), at_max: AtMax::PromoteUnproven })
+    Some(Step {
+        weight,
+        min: time,
+        max: Some(time),
+        at_max: AtMax::PromoteUnproven,
+        min_requests: MIN_REQUESTS,
+    })
 }
 
 /// `{metric: errors, above: 2%, action: roll_back}`: what a proportion may be at 100%, where nothing is

@@ -34,6 +34,15 @@ fn exposure(field: &Field<'_>) -> Option<Exposure> {
 
 /// The query of a gauge.
 pub(super) fn gauge(kind: MetricKind, field: &Field<'_>) -> Option<MetricSource> {
+    let query = query(field)?;
+    Some(match kind {
+        MetricKind::Saturation => MetricSource::Saturation { query },
+        _ => MetricSource::Mean { query },
+    })
+}
+
+/// PromQL for one arm.
+pub(super) fn query(field: &Field<'_>) -> Option<String> {
     let query = field.text(4000)?;
     if !query.contains("$arm") {
         field.problem(
@@ -42,8 +51,5 @@ pub(super) fn gauge(kind: MetricKind, field: &Field<'_>) -> Option<MetricSource>
         );
         return None;
     }
-    Some(match kind {
-        MetricKind::Saturation => MetricSource::Saturation { query },
-        _ => MetricSource::Mean { query },
-    })
+    Some(query)
 }

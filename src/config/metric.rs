@@ -92,8 +92,17 @@ fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Met
         }
         check_label(&f, label).then(|| label.to_owned())
     });
+    let words = [("zero", true), ("ask", false)];
+    let absent_is_zero = fields.or("absent", source.absent_is_zero, |f| {
+        if source.kind.is_some_and(|kind| kind != MetricKind::Proportion) {
+            f.problem("only a proportion has bad requests that may be absent", "no `absent` here");
+            return None;
+        }
+        f.one_of(&words)
+    });
     Some(Metric {
         by_route: by_route?,
+        absent_is_zero: absent_is_zero?,
         name: name?,
         source: source.value?,
         bad_means: bad_means?,
@@ -104,10 +113,13 @@ fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Met
     })
 }
 
+#[derive(Default)]
 struct Source {
     kind: Option<MetricKind>,
     value: Option<MetricSource>,
     bad_means: Option<&'static str>,
+    /// A template of a proxy: its selectors are known to be right.
+    absent_is_zero: bool,
 }
 
 fn source(fields: &Fields<'_>) -> Source {
@@ -121,7 +133,7 @@ fn source(fields: &Fields<'_>) -> Source {
     let types = kinds.map(|kind| (kind.word(), kind));
     let type_field = fields.get("type");
     let stated = type_field.as_ref().and_then(|f| f.one_of(&types));
-    let none = Source { kind: None, value: None, bad_means: None };
+    let none = Source::default();
     let given: Vec<(&'static str, Field<'_>)> = ["template", "selector", "query"]
         .into_iter()
         .filter_map(|name| Some((name, fields.get(name)?)))
@@ -167,17 +179,22 @@ fn from_query(stated: Option<MetricKind>, field: &Field<'_>) -> Source {
                 format!("a {} needs exact counts, which a query cannot give", other.word()),
                 "`type: mean` or `type: saturation` with the query, or a `selector`",
             );
-            return Source { kind: None, value: None, bad_means: None };
+            return Source::default();
         }
         None => {
             field.problem(
                 "a `query` is the value of a gauge, and its `type` is missing",
                 "`type: mean` or `type: saturation`",
             );
-            return Source { kind: None, value: None, bad_means: None };
+            return Source::default();
         }
     };
-    Source { kind: Some(kind), value: kinds::gauge(kind, field), bad_means: usual_words(kind) }
+    Source {
+        kind: Some(kind),
+        value: kinds::gauge(kind, field),
+        bad_means: usual_words(kind),
+        ..Source::default()
+    }
 }
 
 /// What counts as bad, where the kind alone says it.
@@ -193,7 +210,7 @@ fn usual_words(kind: MetricKind) -> Option<&'static str> {
 
 /// `template: NAME`, or `template: {name: NAME, parameter: value}`.
 fn from_template(field: &Field<'_>) -> Source {
-    let none = Source { kind: None, value: None, bad_means: None };
+    let none = Source::default();
     if field.is_scalar() {
         let Some(template) = known_template(field) else { return none };
         return of(template, Some(BTreeMap::new()));
@@ -234,6 +251,7 @@ fn of(template: &'static Template, given: Option<BTreeMap<String, String>>) -> S
         kind: Some(template.kind),
         value: given.map(|given| template.source(&given)),
         bad_means: Some(template.bad_means),
+        absent_is_zero: !matches!(template.name, "http_errors" | "grpc_errors"),
     }
 }
 
@@ -249,7 +267,7 @@ fn known_template(field: &Field<'_>) -> Option<&'static Template> {
 
 /// `{total: [...], bad: [...]}`, `{histogram: {...}, unit: seconds}`, or `{events: [...], per: share}`.
 fn from_selector(field: &Field<'_>) -> Source {
-    let none = Source { kind: None, value: None, bad_means: None };
+    let none = Source::default();
     let Some(fields) = field.fields("a mapping with `total` and `bad`, with `histogram`, or with `events`")
     else {
         return none;
@@ -264,7 +282,7 @@ fn from_selector(field: &Field<'_>) -> Source {
         }
     };
     fields.close();
-    Source { kind: Some(kind), value, bad_means: usual_words(kind) }
+    Source { kind: Some(kind), value, bad_means: usual_words(kind), ..Source::default() }
 }
 
 fn proportion(fields: &Fields<'_>, process_start: Option<Option<String>>) -> Option<MetricSource> {

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::core::alert::FiringAlerts;
 use crate::core::policy::{
-    Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Preflight,
-    Step, TrafficShare,
+    Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, MIN_REQUESTS, Metric, Mode,
+    Policy, Preflight, Step, TrafficShare,
 };
 use crate::core::target::Weight;
 use crate::core::words;
@@ -18,7 +18,7 @@ use super::metric::{self, Known};
 use super::problem::{Problems, Report};
 use super::readers::unique;
 use super::templates::MetricKind;
-use super::{bake, gates, guardrail, hooks, people, values, yaml};
+use super::{bake, gates, guardrail, hooks, kinds, people, values, yaml};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -78,9 +78,13 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
     let mode = fields.or("mode", Mode::Act, |f| f.one_of(&modes));
     let analysis = match fields.get("analysis") {
         Some(field) => analysis(&field),
-        None => Some(default_analysis()),
+        None => Some((default_analysis(), MIN_REQUESTS)),
     };
-    let steps = need("steps", "a list of steps up to 100%").and_then(|f| steps(&f, analysis.as_ref()));
+    let (analysis, least) = match analysis {
+        Some((analysis, least)) => (Some(analysis), least),
+        None => (None, MIN_REQUESTS),
+    };
+    let steps = need("steps", "a list of steps up to 100%").and_then(|f| steps(&f, analysis.as_ref(), least));
     let (mut known, metrics) = match need("metrics", "a list of at least one metric to compare") {
         Some(field) => metrics(&field),
         None => (Vec::new(), None),
@@ -139,7 +143,11 @@ fn traffic_share(field: &Field<'_>) -> Option<Option<TrafficShare>> {
     let usual = USUAL_SHARE;
     let fields = field.fields("`off`, or a mapping with `margin` and `action`")?;
     let margin = fields.or("margin", usual.margin, |f| f.ratio(0.0..=10.0));
-    let actions = [("alert", GuardrailAction::Alert), ("hold", GuardrailAction::Hold)];
+    let actions = [
+        ("alert", GuardrailAction::Alert),
+        ("hold", GuardrailAction::Hold),
+        ("roll_back", GuardrailAction::RollBack),
+    ];
     let action = fields.or("action", usual.action, |f| f.one_of(&actions));
     fields.close();
     Some(Some(TrafficShare { margin: margin?, action: action? }))
@@ -156,6 +164,7 @@ fn default_analysis() -> Analysis {
         no_harm_alpha: 0.05,
         dispersion: 3.0,
         history: 2 * HOUR,
+        active_requests: None,
         traffic_share: Some(USUAL_SHARE),
         blind: Limit { after: 600 * SECOND, then: LimitOutcome::Hold },
         silent: Limit { after: 60 * SECOND, then: LimitOutcome::RollBack },
@@ -163,7 +172,8 @@ fn default_analysis() -> Analysis {
     }
 }
 
-fn analysis(field: &Field<'_>) -> Option<Analysis> {
+/// The analysis, and how many requests of each arm a step needs that says nothing of it.
+fn analysis(field: &Field<'_>) -> Option<(Analysis, u64)> {
     let usual = default_analysis();
     let fields = field.fields("a mapping with `interval`, `warm_up` and more")?;
     let interval = fields.or("interval", usual.interval, |f| f.duration(SECOND / 10..=HOUR));
@@ -174,12 +184,14 @@ fn analysis(field: &Field<'_>) -> Option<Analysis> {
     let no_harm_alpha = fields.or("no_harm_alpha", usual.no_harm_alpha, |f| f.ratio(0.000_01..=0.5));
     let dispersion = fields.or("dispersion", usual.dispersion, |f| f.number(1.0..=1000.0));
     let history = fields.or("history", usual.history, |f| f.duration(Duration::ZERO..=DAY));
+    let active_requests = fields.maybe("active_requests", |f| kinds::query(&f));
     let share = fields.or("traffic_share", usual.traffic_share, |f| traffic_share(&f));
     let blind = fields.or("blind", usual.blind, |f| limit(&f, usual.blind, interval));
     let silent = fields.or("silent", usual.silent, |f| limit(&f, usual.silent, interval));
     let confirm_within = fields.or("confirm_within", usual.confirm_within, |f| f.duration(SECOND..=HOUR));
+    let least = fields.or("min_requests", MIN_REQUESTS, min_requests);
     fields.close();
-    Some(Analysis {
+    let analysis = Analysis {
         interval: interval?,
         lag: lag?,
         warm_up: warm_up?,
@@ -187,11 +199,13 @@ fn analysis(field: &Field<'_>) -> Option<Analysis> {
         no_harm_alpha: no_harm_alpha?,
         dispersion: dispersion?,
         history: history?,
+        active_requests: active_requests?,
         traffic_share: share?,
         blind: blind?,
         silent: silent?,
         confirm_within: confirm_within?,
-    })
+    };
+    Some((analysis, least?))
 }
 
 fn limit(field: &Field<'_>, usual: Limit, interval: Option<Duration>) -> Option<Limit> {
@@ -204,7 +218,12 @@ fn limit(field: &Field<'_>, usual: Limit, interval: Option<Duration>) -> Option<
     Some(Limit { after: after?, then: then? })
 }
 
-fn steps(field: &Field<'_>, analysis: Option<&Analysis>) -> Option<Vec<Step>> {
+/// How many requests of each arm are enough.
+fn min_requests(field: Field<'_>) -> Option<u64> {
+    field.integer(1..=1_000_000_000)
+}
+
+fn steps(field: &Field<'_>, analysis: Option<&Analysis>, least: u64) -> Option<Vec<Step>> {
     let items = field.list(50, "a list of steps such as `- {weight: 5%, min: 30m}`")?;
     if items.is_empty() {
         field.problem("there is no step", "at least one step; the last one has `weight: 100%`");
@@ -222,10 +241,16 @@ fn steps(field: &Field<'_>, analysis: Option<&Analysis>) -> Option<Vec<Step>> {
         before = weight.or(before);
         let rest = match weight {
             Some(Weight::FULL) => full_step(&fields),
-            _ => durations(&fields, analysis),
+            _ => durations(&fields, analysis, least),
         };
         fields.close();
-        read.push(weight.zip(rest).map(|(weight, (min, max, at_max))| Step { weight, min, max, at_max }));
+        read.push(weight.zip(rest).map(|(weight, (min, max, at_max, min_requests))| Step {
+            weight,
+            min,
+            max,
+            at_max,
+            min_requests,
+        }));
     }
     all(read)
 }
@@ -264,22 +289,22 @@ fn weight(fields: &Fields<'_>, before: Option<Weight>, is_last: bool) -> Option<
     Some(weight)
 }
 
-type StepRest = (Duration, Option<Duration>, AtMax);
+type StepRest = (Duration, Option<Duration>, AtMax, u64);
 
 /// At 100% nothing is compared any more, so that step has no durations of its own.
 fn full_step(fields: &Fields<'_>) -> Option<StepRest> {
     let mut good = true;
-    for name in ["min", "max", "at_max"] {
+    for name in ["min", "max", "at_max", "min_requests"] {
         if let Some(field) = fields.get(name) {
             let message = format!("`{name}` has no effect at 100%, where no baseline is left");
             field.problem(message, "`bake: {duration: 30m}` at the top level, to watch 100%");
             good = false;
         }
     }
-    good.then_some((Duration::ZERO, None, AtMax::Hold))
+    good.then_some((Duration::ZERO, None, AtMax::Hold, 0))
 }
 
-fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>) -> Option<StepRest> {
+fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>, least: u64) -> Option<StepRest> {
     let interval = analysis.map_or(SECOND, |analysis| analysis.interval.max(SECOND));
     let min = fields
         .need("min", "the least time of analysis, such as `min: 30m`")
@@ -309,7 +334,8 @@ fn durations(fields: &Fields<'_>, analysis: Option<&Analysis>) -> Option<StepRes
         }
         field.one_of(&outcomes)
     });
-    Some((min?, max?, at_max?))
+    let min_requests = fields.or("min_requests", least, min_requests);
+    Some((min?, max?, at_max?, min_requests?))
 }
 
 fn metrics(field: &Field<'_>) -> (Vec<Known>, Option<Vec<Metric>>) {

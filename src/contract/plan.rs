@@ -117,6 +117,9 @@ pub struct StepPlanView {
     /// What then.
     #[schema(value_type = super::vocabulary::AtMax)]
     pub at_max: AtMax,
+    /// Each arm must have had so many requests before the next step.
+    #[serde(default)]
+    pub min_requests: u64,
 }
 
 impl StepPlanView {
@@ -127,6 +130,7 @@ impl StepPlanView {
             min_seconds: step.min.as_secs_f64(),
             max_seconds: step.max.map(|max| max.as_secs_f64()),
             at_max: step.at_max,
+            min_requests: step.min_requests,
         }
     }
 }

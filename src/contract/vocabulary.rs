@@ -40,10 +40,10 @@ macro_rules! words {
 words! {
     Mode { Act, Observe }
     RolloutKind { Release, Revert }
-    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert }
+    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert, NoTraffic, TrafficShare, Restarts }
     ReasonCode {
         Harm, Catastrophe, Guardrail, BothBroke, BothBad, Silent, Blind, Undecided, NotWorse, Command, Superseded,
-        Preflight, Router, Gate, Alert,
+        Preflight, Router, Gate, Alert, TrafficShare, Restarts,
     }
     EventKind {
         Created, Started, HistoryTaken, Advanced, StepEntered, SplitSeen, HoldAdded, HoldRemoved, Alert, WouldHave,

@@ -171,9 +171,25 @@ fn held(rollout: &Rollout) -> WaitingFor {
         return waiting(Awaited::Person, sentence);
     }
     if has(Hold::Blind) {
-        let sentence =
-            format!("Waiting for data: neither arm has been seen for {}.", duration(rollout.timers.blind));
-        return waiting(Awaited::Data, sentence);
+        return waiting(Awaited::Data, missing(rollout));
+    }
+    if has(Hold::NoTraffic) {
+        let sentence = format!(
+            "Waiting for traffic: the canary has all of it and has had no request for {}; look at its health and \
+             its routes.",
+            duration(rollout.timers.unrequested)
+        );
+        return waiting(Awaited::Traffic, sentence);
+    }
+    if has(Hold::TrafficShare) {
+        let sentence = "Waiting for the canary's share of the requests to be near its weight; `resume` begins to measure \
+                        it anew.";
+        return waiting(Awaited::Traffic, sentence);
+    }
+    if has(Hold::Restarts) {
+        let sentence = "Waiting for a person: all of the canary's processes were replaced three times in this step; \
+                        `resume` goes on, `rollback` goes back.";
+        return waiting(Awaited::Person, sentence);
     }
     if has(Hold::BothBad) {
         let sentence =
@@ -198,6 +214,28 @@ fn held(rollout: &Rollout) -> WaitingFor {
         return waiting(Awaited::Window, "Waiting for the deployment window.");
     }
     WaitingFor { on: Awaited::Window, ..gates(rollout) }
+}
+
+/// Which data is missing: the whole of it, or the metric and the arm.
+fn missing(rollout: &Rollout) -> String {
+    if rollout.timers.blind > Duration::ZERO {
+        return format!(
+            "Waiting for data: neither arm has been seen for {}.",
+            duration(rollout.timers.blind)
+        );
+    }
+    let arms = rollout.data.missing.iter().flat_map(|(metric, missing)| {
+        [("canary", missing.canary), ("baseline", missing.baseline)].map(|(arm, time)| (metric, arm, time))
+    });
+    match arms.max_by_key(|(_, _, time)| *time) {
+        Some((metric, arm, time)) if time > Duration::ZERO => {
+            format!(
+                "Waiting for data: metric {metric} of the {arm} has had no reading for {}.",
+                duration(time)
+            )
+        }
+        _ => "Waiting for data: nothing could be compared lately.".to_owned(),
+    }
 }
 
 /// Which gates have not said yes, what they last said, and the nearest deadline.
@@ -232,8 +270,9 @@ fn analysing(rollout: &Rollout, step: &Step) -> WaitingFor {
     let left = step.min.saturating_sub(timers.analysed);
     let open: Vec<&MetricAssessment> =
         last.metrics.iter().filter(|metric| metric.verdict != Verdict::NotWorse).collect();
+    let requests = last.requests().into_iter().min().unwrap_or(0);
     match (open.is_empty(), left.is_zero()) {
-        (false, _) => unproven(last, &open, left),
+        (false, _) => unproven(last, &open, left, step.max.map(|max| max.saturating_sub(timers.analysed))),
         (true, false) => within(
             Awaited::Time,
             left,
@@ -241,6 +280,10 @@ fn analysing(rollout: &Rollout, step: &Step) -> WaitingFor {
                 "Waiting for the step's minimum duration: {} of analysed time left; no metric is worse.",
                 duration(left)
             ),
+        ),
+        (true, true) if requests < step.min_requests => waiting(
+            Awaited::Traffic,
+            format!("Waiting for traffic: {requests} of {} requests of each arm.", step.min_requests),
         ),
         (true, true) => waiting(Awaited::Time, "Waiting for the next look: no metric is worse."),
     }
@@ -270,7 +313,12 @@ fn missing_data(rollout: &Rollout) -> Option<WaitingFor> {
     })
 }
 
-fn unproven(last: &Assessment, open: &[&MetricAssessment], left: Duration) -> WaitingFor {
+fn unproven(
+    last: &Assessment,
+    open: &[&MetricAssessment],
+    left: Duration,
+    until_max: Option<Duration>,
+) -> WaitingFor {
     let names = |verdict: Option<Verdict>| -> Vec<String> {
         open.iter()
             .filter(|metric| verdict.is_none_or(|verdict| metric.verdict == verdict))
@@ -288,6 +336,15 @@ fn unproven(last: &Assessment, open: &[&MetricAssessment], left: Duration) -> Wa
     let all = names(None);
     let claim = format!("Waiting for evidence of no harm in {}", list(&all));
     match last.remaining {
+        Some(remaining) if until_max.is_some_and(|until_max| remaining > until_max) => {
+            let sentence = format!(
+                "{claim}: about {} at this traffic, so it will not be decided within this step's maximum, which \
+                 is in {}.",
+                duration(remaining),
+                duration(until_max.unwrap_or_default())
+            );
+            within(Awaited::Evidence, remaining, sentence)
+        }
         Some(remaining) if remaining >= left => {
             let sentence = format!("{claim}: about {} at this traffic.", duration(remaining));
             within(Awaited::Evidence, remaining, sentence)

@@ -25,13 +25,15 @@
 mod keys;
 pub mod past;
 mod scrapes;
+mod spacing;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use keys::{SeriesId, labels_text, quote};
 pub use scrapes::Scrapes;
+pub use spacing::spacing;
 
 use super::metric::{Cursor, InstanceCursor, NoData, SeriesCursor};
 use super::time::Timestamp;
@@ -88,6 +90,8 @@ pub struct Counted {
     pub newest: Option<Timestamp>,
     /// The earliest time from which anything was counted.
     pub since: Option<Timestamp>,
+    /// Instances whose process was replaced since the cursor, or that were not there before.
+    pub renewed: BTreeSet<String>,
 }
 
 impl Counted {

@@ -5,6 +5,7 @@
 //! wherever the state was stored.
 
 mod assessment;
+mod carry;
 mod comparison;
 mod evidence;
 mod explain;
@@ -19,7 +20,7 @@ mod stream;
 #[cfg(test)]
 mod tests_support;
 mod trailing;
-mod watch;
+pub(in crate::core) mod watch;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
 pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};

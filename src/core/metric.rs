@@ -1,10 +1,14 @@
 //! What was measured: integer counts of both arms in a window, or the reason why there are none.
 
+mod notes;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use notes::{ACTIVE_REQUESTS, ArmNotes, BadSeries, Notes, Processes, Unread};
 
 use super::target::Weight;
 use super::time::Timestamp;
@@ -193,8 +197,14 @@ impl Window {
 pub enum Usage {
     /// In the tests.
     Used,
+    /// As `Used`, but an arm had no requests: it is judged together with the window that follows.
+    Carried,
     /// Seen, but not consumed: the counts come again in a later window. Nothing may add them up.
     Pending,
+    /// As `Pending`; guardrails look at what the canary has shown so far all the same.
+    Ahead,
+    /// All of the canary's processes were replaced: the evidence of safety begins anew after it.
+    Renewed,
     /// Before the first step, or after the way back has begun: for guardrails and for people.
     Outside,
     /// The split is set but not seen yet.
@@ -205,6 +215,13 @@ pub enum Usage {
     WarmUp,
     /// At 100%, with no baseline left.
     Baking,
+}
+
+impl Usage {
+    /// Whether the counts were not consumed, and come again.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Usage::Pending | Usage::Ahead)
+    }
 }
 
 /// One metric in one window, both arms.
@@ -280,6 +297,9 @@ pub struct Cursor {
     /// Processes that began before it may have been counted already, so they never count from zero.
     #[serde(default)]
     pub forgotten: Timestamp,
+    /// The time between two samples of a series, learned from their own times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spacing: Option<Duration>,
 }
 
 /// The last sample that was counted of a series.

@@ -1,9 +1,13 @@
 //! Validated policy types. They are made by `config` only; every value here is within its range.
 
+mod selector;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use selector::{MatchOp, Matcher, Selector};
 
 use super::alert::FiringAlerts;
 use super::gate::{Gate, Hook};
@@ -106,6 +110,16 @@ pub struct Step {
     pub max: Option<Duration>,
     /// What then.
     pub at_max: AtMax,
+    /// Each arm must have had so many requests in the step before the next one.
+    #[serde(default = "usual_min_requests")]
+    pub min_requests: u64,
+}
+
+/// Requests of each arm that a step needs where the policy says nothing.
+pub const MIN_REQUESTS: u64 = 50;
+
+fn usual_min_requests() -> u64 {
+    MIN_REQUESTS
 }
 
 /// What happens when a step has lasted its maximum and nothing is proven.
@@ -138,6 +152,10 @@ pub struct Analysis {
     /// How much of the baseline's past is looked at when a rollout starts; zero: none.
     #[serde(default)]
     pub history: Duration,
+    /// PromQL for the requests under way in an arm; `$arm` stands for its matchers. A canary that has some is
+    /// not silent, however long they last.
+    #[serde(default)]
+    pub active_requests: Option<String>,
     /// Whether the canary's share of the requests is checked against its weight; `None`: not.
     #[serde(default)]
     pub traffic_share: Option<TrafficShare>,
@@ -154,7 +172,7 @@ pub struct Analysis {
 pub struct TrafficShare {
     /// Relative: 0.1 allows 4.5% to 5.5% at a weight of 5%. At least 0.
     pub margin: f64,
-    /// What follows: an alert, or a hold with an alert. Never a rollback.
+    /// What follows: an alert, a hold with an alert, or a rollback.
     pub action: GuardrailAction,
 }
 
@@ -200,6 +218,10 @@ pub struct Metric {
     /// another mix of routes is not taken for a worse one. Proportions and latencies only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_route: Option<String>,
+    /// Of a proportion: no series of bad requests means that there are none, also where the selectors have
+    /// never matched any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent_is_zero: bool,
 }
 
 /// Which direction of a metric is the good one.
@@ -289,43 +311,6 @@ impl MetricSource {
             MetricSource::Saturation { .. } => "saturation",
         }
     }
-}
-
-/// A structured selector of series: no PromQL text, so that labels can be added and escaped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selector {
-    /// Metric name.
-    pub metric: String,
-    /// All must match.
-    pub matchers: Vec<Matcher>,
-}
-
-/// One label matcher.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Matcher {
-    /// Label name.
-    pub label: String,
-    /// How the value is compared.
-    pub op: MatchOp,
-    /// The value, unescaped.
-    pub value: String,
-}
-
-/// How a label is compared, as PromQL has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MatchOp {
-    /// `=`
-    #[serde(rename = "=")]
-    Equal,
-    /// `!=`
-    #[serde(rename = "!=")]
-    NotEqual,
-    /// `=~`, anchored at both ends.
-    #[serde(rename = "=~")]
-    Matches,
-    /// `!~`
-    #[serde(rename = "!~")]
-    NotMatches,
 }
 
 /// A limit that must hold for a time before it fires.

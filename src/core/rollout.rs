@@ -5,13 +5,18 @@ mod alerts;
 mod approvals;
 mod away;
 mod change;
+mod clocking;
 mod commands;
+mod data;
 mod event;
 mod gates;
 mod history;
 mod hooks;
 mod observed;
 mod preflight;
+mod restarts;
+mod share;
+mod sight;
 mod state;
 mod tick;
 mod told;
@@ -22,6 +27,7 @@ pub use action::{
     Action, EventKind, EventRecord, Figure, IncidentChange, IncidentStep, Notice, NoticeKind, Outcome,
 };
 pub use alerts::{AlertDecision, Alerts, KnownAlert, decision as alert_decision};
+pub use data::{DataState, Missing};
 pub use event::{Command, CommandKind, Event, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;

@@ -253,6 +253,8 @@ pub enum IncidentCause {
     Failed,
     /// After a rollback the service is not as it was before.
     NotVerified,
+    /// The canary gets far more of the requests than was set.
+    TrafficShare,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count

@@ -10,12 +10,14 @@ use super::slot::{Active, Slot};
 use crate::core::arms::{ArmSelector, arms};
 use crate::core::judge::{History, MetricHistory, Recorded};
 use crate::core::metric::{
-    Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, Usage, ValueObservation, Window,
+    ACTIVE_REQUESTS, ArmNotes, Counts, Cursor, MetricCursor, MetricObservation, NoData, Notes, Reading,
+    Usage, ValueObservation, Window,
 };
 use crate::core::policy::{Metric, Signal};
 use crate::core::rollout::{Event, Phase, Tick, history_is_due};
 use crate::core::time::Timestamp;
 use crate::ports::{CountsAnswer, CountsRequest, Died, HistoryRequest, Required, ValueRequest};
+use crate::telemetry;
 
 /// So much of the time that a policy wants to look back on must be recorded.
 const ENOUGH_OF_PAST: f64 = 0.9;
@@ -56,14 +58,25 @@ impl Engine {
             return Some((nothing(active, elapsed, &odd), BTreeMap::new()));
         }
         let mut values = values;
-        let rails = values.split_off(gauges.len());
+        let mut rails = values.split_off(gauges.len());
+        // The last one is no guardrail.
+        let under_way = rails.pop_if(|value| value.guardrail == ACTIVE_REQUESTS);
         let at = counts.first().map_or_else(|| self.clock().wall(), |request| request.now);
         let end = at.minus(rollout.policy.analysis.lag);
         let read = values.into_iter().map(|value| gauge_answer(active, value, end));
         let mut cursors = BTreeMap::new();
         let mut metrics = Vec::new();
+        let mut notes = BTreeMap::new();
         for answer in answers.into_iter().chain(read) {
             let mut observation = answer.observation;
+            for (arm, noticed) in [("canary", &answer.notes.canary), ("baseline", &answer.notes.baseline)] {
+                if let Some(unread) = &noticed.unread {
+                    telemetry::collect_fault(&slot.target.name, &rollout.policy.name, "partial");
+                    tracing::warn!(target = %slot.target.name, metric = %observation.metric, arm,
+                        unread = unread.pages, of = unread.of, why = %unread.why, "metrics pages cannot be read");
+                }
+            }
+            notes.insert(observation.metric.clone(), answer.notes);
             match answer.cursor {
                 Some(cursor) => {
                     cursors.insert(observation.metric.clone(), cursor);
@@ -72,10 +85,15 @@ impl Engine {
             }
             metrics.push(observation);
         }
+        if let Some(value) = under_way {
+            let arm = |reading: Reading<f64>| ArmNotes { active: reading.ok(), ..ArmNotes::default() };
+            let both = Notes { canary: arm(value.canary), baseline: arm(value.baseline) };
+            notes.insert(ACTIVE_REQUESTS.to_owned(), both);
+        }
         // In the policy's order again.
         let place = |name: &str| rollout.policy.metrics.iter().position(|metric| metric.name == name);
         metrics.sort_by_key(|observation| place(&observation.metric));
-        Some((Tick { elapsed, metrics, values: rails }, cursors))
+        Some((Tick { elapsed, metrics, values: rails, notes }, cursors))
     }
 
     /// Asks for the metrics' pasts, once, before the first look. What the provider cannot tell is left to
@@ -159,7 +177,9 @@ impl Engine {
             Some((guardrail.name.as_str(), query.as_str()))
         });
         // Gauges first: they are told apart from guardrails by their place.
-        let queries = gauges(active).into_iter().chain(rails);
+        let requests = active.rollout.policy.analysis.active_requests.as_deref();
+        let under_way = requests.map(|query| (ACTIVE_REQUESTS, query));
+        let queries = gauges(active).into_iter().chain(rails).chain(under_way);
         let request = |(name, query): (&str, &str)| ValueRequest {
             guardrail: name.to_owned(),
             query: query.to_owned(),
@@ -206,6 +226,7 @@ fn gauge_answer(active: &Active, value: ValueObservation, end: Timestamp) -> Cou
             baseline: counts(value.baseline),
             usage: Usage::Outside,
         },
+        notes: Default::default(),
         cursor: (needed && is_later).then(|| MetricCursor { canary: until.clone(), baseline: until }),
     }
 }
@@ -236,5 +257,5 @@ fn nothing(active: &Active, elapsed: Duration, why: &NoData) -> Tick {
         canary: Err(why.clone()),
         baseline: Err(why.clone()),
     });
-    Tick { elapsed, metrics: metrics.collect(), values: values.collect() }
+    Tick { elapsed, metrics: metrics.collect(), values: values.collect(), notes: BTreeMap::new() }
 }

@@ -315,6 +315,7 @@ impl Handle {
             verification: Default::default(),
             alerts: Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now),
             spec: Some(TargetSpec::clone(spec)),
+            data: Default::default(),
         };
         let first = EventRecord {
             seq: 1,

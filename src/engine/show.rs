@@ -8,7 +8,7 @@ use crate::core::rollout::Hold;
 use crate::core::target::{Proxies, Weight};
 use crate::telemetry::{self, Current};
 
-const HOLDS: [Hold; 11] = [
+const HOLDS: [Hold; 14] = [
     Hold::User,
     Hold::Drift,
     Hold::Blind,
@@ -20,6 +20,9 @@ const HOLDS: [Hold; 11] = [
     Hold::Freeze,
     Hold::NoReturn,
     Hold::Alert,
+    Hold::NoTraffic,
+    Hold::TrafficShare,
+    Hold::Restarts,
 ];
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 const ENDS: [&str; 3] = ["low", "estimate", "high"];

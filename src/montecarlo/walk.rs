@@ -96,8 +96,9 @@ impl<'a> Walk<'a> {
     pub fn through(&mut self) -> Left {
         let Some(step) = self.policy.steps.get(self.step) else { return Left::Undecided };
         let warm_up = self.policy.analysis.warm_up;
-        // If nothing at all can be analysed, the clock ends the step.
-        let longest = (step.longest() + warm_up + self.policy.analysis.interval).as_secs_f64();
+        // If nothing at all can be analysed, the clock ends the step; what is carried over is waited for.
+        let carried = self.policy.analysis.interval + self.policy.analysis.blind.after;
+        let longest = (step.longest() + warm_up + carried).as_secs_f64();
         loop {
             let before = self.stream.clone();
             let (tick, advice, decision) = self.look();
@@ -130,7 +131,8 @@ impl<'a> Walk<'a> {
                 apart.map_or(interval, |(_, apart)| interval.max(*apart))
             }
         };
-        let tick = self.ticks.next_of(length);
+        let mut tick = self.ticks.next_of(length);
+        self.stream.carry(&mut tick);
         let (advice, decision) = self.stream.decide_on(self.policy, &tick);
         (tick, advice, decision)
     }

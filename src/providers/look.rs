@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::counter::{Counted, Part, Sample, Scrapes, Series, SeriesId};
-use crate::core::metric::{Counts, NoData};
+use crate::core::metric::{BadSeries, Counts, NoData, Processes, Unread};
 use crate::core::policy::{Exposure, MetricSource, Selector};
 
 /// Exposures are counted in millionths.
@@ -41,6 +41,8 @@ pub(super) struct Look {
     series: BTreeMap<String, Read>,
     /// When instances were scraped, besides what the samples say, and when their processes began.
     pub scrapes: Scrapes,
+    /// Pages that could not be read.
+    pub unread: Option<Unread>,
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +155,27 @@ impl Look {
     /// A series that is in both looks.
     pub fn shared<'a>(&'a self, other: &Look) -> Option<&'a str> {
         self.series.keys().find(|key| other.series.contains_key(*key)).map(String::as_str)
+    }
+
+    /// Whether the selectors of bad requests match any series; `None` for what has no bad requests.
+    pub fn bad(&self, source: &MetricSource) -> Option<BadSeries> {
+        if !matches!(source, MetricSource::Proportion { .. }) {
+            return None;
+        }
+        let matched = self.series.values().any(|read| read.bad);
+        Some(if matched { BadSeries::Present } else { BadSeries::Absent })
+    }
+
+    /// The instances that have new samples, and those of them that have begun anew.
+    pub fn processes(&self, counted: &Counted) -> Processes {
+        let fresh = self.series.iter().filter(|(key, _)| counted.increments.contains_key(*key));
+        let instances: BTreeSet<&str> =
+            fresh.filter_map(|(_, read)| read.series.id.instance.as_deref()).collect();
+        let renewed = counted.renewed.iter().filter(|instance| instances.contains(instance.as_str()));
+        Processes {
+            renewed: renewed.cloned().collect(),
+            instances: u32::try_from(instances.len()).unwrap_or(u32::MAX),
+        }
     }
 
     /// The instances whose process start is not known.

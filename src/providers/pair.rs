@@ -1,7 +1,8 @@
 //! Both arms of one metric: what is fresh, what is consumed, and which window it covers. Shared by all
 //! providers that read counters.
 //!
-//! **Fresh** is an arm with a sample that is newer than its cursor and not older than `stale_after`.
+//! **Fresh** is an arm with a sample that is newer than its cursor and not older than `stale_after`, or than
+//! one and a half times the time between two samples of the arm, which is learned from their own times.
 //!
 //! **Consumed** (a cursor is answered) is what both arms show when both are fresh. Otherwise nothing is
 //! consumed, the fresh arm's reading shows its counts so far, and they come again in the next window.
@@ -23,11 +24,13 @@
 //! its instance's last scrape without it, or at the start of its process.
 
 use super::look::Look;
-use crate::core::counter::{Counted, Scrapes, count, note_instances};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::core::counter::{Counted, Scrapes, count, note_instances, spacing};
 use crate::core::metric::{
-    Counts, Cursor, MetricCursor, MetricObservation, NoData, Reading, RouteCounts, Usage, Window,
+    ArmNotes, Counts, Cursor, MetricCursor, MetricObservation, NoData, Notes, Reading, RouteCounts, Usage,
+    Window,
 };
 use crate::core::time::Timestamp;
 use crate::ports::{CountsAnswer, CountsRequest, Required};
@@ -46,6 +49,8 @@ struct Sight {
     counted: Option<Counted>,
     /// The samples are wrong, as against not being there.
     is_fault: bool,
+    /// What else was noticed.
+    notes: ArmNotes,
 }
 
 /// The same fault for both arms: it lies with the provider, and says nothing about either.
@@ -80,10 +85,16 @@ pub(super) fn answer(
         return fault(request, &reason);
     }
     let window = window(request, &canary, &baseline);
-    let cursor = consume(request, &canary, &baseline, &scrapes);
+    let mut cursor = consume(request, &canary, &baseline, &scrapes);
+    if let Some(cursor) = &mut cursor {
+        cursor.canary.spacing = canary.notes.spacing.or(cursor.canary.spacing);
+        cursor.baseline.spacing = baseline.notes.spacing.or(cursor.baseline.spacing);
+    }
+    let notes = Notes { canary: canary.notes, baseline: baseline.notes };
     let routes = routes(canary.routes, baseline.routes);
     let mut answer = answered(request, window, canary.reading, baseline.reading, cursor);
     answer.observation.routes = routes;
+    answer.notes = notes;
     answer
 }
 
@@ -137,7 +148,7 @@ fn answered(
         baseline,
         usage: Usage::Outside,
     };
-    CountsAnswer { observation, cursor }
+    CountsAnswer { observation, cursor, notes: Notes::default() }
 }
 
 /// With a clock behind the samples that are already counted, no sample would be fresh for as long as it
@@ -175,22 +186,32 @@ fn see(
     scrapes: &Scrapes,
 ) -> Sight {
     let none = BTreeMap::new;
-    let absent = |reason| Sight { reading: Err(reason), routes: none(), counted: None, is_fault: false };
-    let faulty = |reason| Sight { reading: Err(reason), routes: none(), counted: None, is_fault: true };
+    let without = |reason, is_fault, notes| Sight {
+        reading: Err(reason),
+        routes: none(),
+        counted: None,
+        is_fault,
+        notes,
+    };
     let look = match look {
         Ok(look) => look,
-        Err(reason) => return absent(reason.clone()),
+        Err(reason) => return without(reason.clone(), false, ArmNotes::default()),
     };
-    let counted = match count(&look.series(), scrapes, cursor, request.rollout_started) {
+    let series = look.series();
+    let learned = spacing(&series).or(cursor.and_then(|cursor| cursor.spacing));
+    let mut notes = ArmNotes { spacing: learned, unread: look.unread.clone(), ..ArmNotes::default() };
+    let counted = match count(&series, scrapes, cursor, request.rollout_started) {
         Ok(counted) => counted,
-        Err(reason) => return faulty(reason),
+        Err(reason) => return without(reason, true, notes),
     };
     let until = cursor.map_or(Timestamp::default(), |cursor| cursor.until);
     let newest = counted.newest.unwrap_or(until);
     let age = request.now.since(newest);
+    // Samples that come every minute are older than half a minute most of the time.
+    let stale_after = learned.map_or(Duration::ZERO, |spacing| spacing * 3 / 2).max(request.stale_after);
     let missing = if newest == Timestamp::default() {
         Some(NoData::Empty)
-    } else if age > request.stale_after {
+    } else if age > stale_after {
         Some(NoData::Stale { age_seconds: age.as_secs() })
     } else if newest <= until {
         Some(NoData::Waiting)
@@ -198,30 +219,32 @@ fn see(
         None
     };
     if let Some(reason) = missing {
-        return Sight { reading: Err(reason), routes: none(), counted: Some(counted), is_fault: false };
+        return Sight { counted: Some(counted), ..without(reason, false, notes) };
     }
+    notes.bad = look.bad(&request.source);
+    notes.processes = cursor.map(|_| look.processes(&counted));
     let counts = look.counts(&request.source, &counted);
-    let counts = counts.and_then(|counts| plausible(request, counts, until, newest));
+    let counts = counts.and_then(|counts| plausible(counts, until, newest, stale_after));
     match counts.and_then(|counts| Ok((counts, look.routes(&request.source, &counted)?))) {
         Ok((counts, routes)) => {
-            Sight { reading: Ok(counts), routes, counted: Some(counted), is_fault: false }
+            Sight { reading: Ok(counts), routes, counted: Some(counted), is_fault: false, notes }
         }
-        Err(NoData::Waiting) => absent(NoData::Waiting),
-        Err(reason) => faulty(reason),
+        Err(NoData::Waiting) => without(NoData::Waiting, false, notes),
+        Err(reason) => without(reason, true, notes),
     }
 }
 
 /// More bad requests than requests: a page may be written while a request is between the two counters,
 /// which the next window sets right. If it lasts, the selectors are wrong.
 fn plausible(
-    request: &CountsRequest,
     counts: Counts,
     until: Timestamp,
     newest: Timestamp,
+    stale_after: Duration,
 ) -> Result<Counts, NoData> {
     match counts {
         Counts::Proportion { total, bad } if bad > total => {
-            if until > Timestamp::default() && newest.since(until) <= request.stale_after {
+            if until > Timestamp::default() && newest.since(until) <= stale_after {
                 return Err(NoData::Waiting);
             }
             Err(NoData::Malformed(format!(

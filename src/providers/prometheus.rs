@@ -38,6 +38,8 @@ use transport::Transport;
 const MAX_RANGE: Duration = Duration::from_secs(3600);
 /// The range reaches back behind the cursor by at least so much, for samples that came late.
 const MIN_MARGIN: Duration = Duration::from_secs(10);
+/// The first look reaches back so far, to learn how far apart the samples are.
+const LEARN: Duration = Duration::from_secs(300);
 /// Answers with more samples are refused.
 const MAX_SAMPLES: usize = 1_000_000;
 /// Above so many instances, starts of processes are asked for by job alone.
@@ -276,9 +278,11 @@ fn note_starts(look: &mut Look, series: Vec<RawSeries>) {
 /// at as far back as the other one.
 fn span(request: &CountsRequest, cursors: Option<[&Cursor; 2]>) -> Span {
     let at = request.now.minus(request.lag);
-    let margin = request.stale_after.max(MIN_MARGIN).min(MAX_RANGE);
-    let until = cursors.into_iter().flatten().map(|cursor| cursor.until);
+    let known = cursors.and_then(|cursors| cursors[0].spacing.max(cursors[1].spacing));
+    let apart = known.map_or(Duration::ZERO, |spacing| spacing * 2);
+    let margin = request.stale_after.max(MIN_MARGIN).max(apart).min(MAX_RANGE);
+    let until = cursors.iter().flatten().map(|cursor| cursor.until);
     let until = until.into_iter().find(|until| *until > Timestamp::default());
-    let range = until.map_or(margin, |until| at.since(until) + margin);
+    let range = until.map_or(margin.max(LEARN), |until| at.since(until) + margin);
     Span { at, range: range.min(MAX_RANGE) }
 }

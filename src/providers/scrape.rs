@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 use super::look::{Look, Origin, process_start, selectors};
 use super::{ProviderBuildError, no_data, pair};
 use crate::core::counter::{Sample, SeriesId};
-use crate::core::metric::{NoData, ValueObservation};
+use crate::core::metric::{NoData, Unread, ValueObservation};
 use crate::core::policy::{MatchOp, Matcher};
 use crate::outbound::answer::whole;
 use crate::outbound::client::Builder;
@@ -177,13 +177,17 @@ fn look(
             }
         }
     }
+    let pages = arm.endpoints.iter().collect::<BTreeSet<_>>().len();
+    if let Some((url, reason)) = unread.first() {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let why = format!("{}: {reason}", redact::url(url));
+        look.unread = Some(Unread { pages: count(unread.len()), of: count(pages), why });
+    }
     Ok(match unread.first() {
-        Some((url, reason)) if unread.len() == arm.endpoints.iter().collect::<BTreeSet<_>>().len() => {
-            Err(NoData::Unreachable(format!(
-                "no metrics page of the arm can be read; {}: {reason}",
-                redact::url(url)
-            )))
-        }
+        Some((url, reason)) if unread.len() == pages => Err(NoData::Unreachable(format!(
+            "no metrics page of the arm can be read; {}: {reason}",
+            redact::url(url)
+        ))),
         _ => Ok(look),
     })
 }

@@ -72,7 +72,12 @@ fn blind_look() -> Tick {
         baseline: Err(NoData::Timeout),
         usage: Usage::Outside,
     };
-    Tick { elapsed: Duration::from_secs(10), metrics: vec![metric], values: Vec::new() }
+    Tick {
+        elapsed: Duration::from_secs(10),
+        metrics: vec![metric],
+        values: Vec::new(),
+        notes: Default::default(),
+    }
 }
 
 fn sentences(outcome: &Outcome) -> String {

@@ -44,10 +44,12 @@ pub fn policy() -> Policy {
         min: seconds(min),
         max: max.map(seconds),
         at_max: AtMax::Hold,
+        min_requests: 50,
     };
     let selector = |metric: &str| Selector { metric: metric.to_owned(), matchers: Vec::new() };
     let metric = |name: &str, source, bad_means: &str| Metric {
         by_route: None,
+        absent_is_zero: false,
         name: name.to_owned(),
         source,
         bad_means: bad_means.to_owned(),
@@ -70,6 +72,7 @@ pub fn policy() -> Policy {
             no_harm_alpha: 0.05,
             dispersion: 3.0,
             history: std::time::Duration::ZERO,
+            active_requests: None,
             traffic_share: None,
             blind: Limit { after: seconds(600), then: LimitOutcome::Hold },
             silent: Limit { after: seconds(60), then: LimitOutcome::RollBack },
@@ -176,6 +179,7 @@ pub fn rollout() -> Rollout {
         verification: Default::default(),
         alerts: Default::default(),
         spec: None,
+        data: Default::default(),
     }
 }
 

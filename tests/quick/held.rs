@@ -88,7 +88,12 @@ impl Told {
             baseline: proportion(baseline.0, baseline.1),
             usage: Usage::Outside,
         };
-        self.take(Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() }));
+        self.take(Event::Tick(Tick {
+            elapsed: secs(10),
+            metrics: vec![metric],
+            values: Vec::new(),
+            notes: Default::default(),
+        }));
         self.seen();
     }
 

@@ -8,6 +8,7 @@ mod away;
 mod config;
 mod counts;
 mod dashboards;
+mod data;
 mod demo;
 mod documents;
 mod gates;

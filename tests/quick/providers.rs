@@ -4,6 +4,8 @@
 mod arms;
 #[path = "providers/faults.rs"]
 mod faults;
+#[path = "providers/noticed.rs"]
+mod noticed;
 #[path = "providers/scraping.rs"]
 mod scraping;
 #[path = "providers/server.rs"]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use serin::cli::judged::{Judged, Streams};
 use serin::cli::record::Line;
 use serin::config::parse_policy;
-use serin::core::judge::JudgeState;
+use serin::core::judge::{Decision, JudgeState};
 use serin::core::policy::Policy;
 
 const POLICY: &str = "
@@ -205,4 +205,40 @@ fn an_export_judged_again_is_the_same_bit_for_bit() {
         }
         assert!(i < 30 || streams.ends().count() == 1);
     }
+}
+
+/// One request every 30 s, in turn of the canary and of the baseline; the canary's all fail.
+#[test]
+fn a_canary_of_little_traffic_that_fails_everything_is_never_promoted() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/low-traffic.yaml");
+    let mut streams = Streams::new(serin::config::load_policy(&path).unwrap(), None);
+    let mut t = 0;
+    let mut requests = [0, 0];
+    for weight in [25, 50] {
+        for turn in 0..1000_u64 {
+            t += 30;
+            let (canary, baseline) = (turn % 2, 1 - turn % 2);
+            let one = |n: u64| json!({"le": [0.1, 1, "+Inf"], "counts": [0, n, 0]});
+            let line = json!({"stream": "d", "t": t, "weight": weight, "metrics": {
+                "errors": {
+                    "canary": {"total": canary, "bad": canary},
+                    "baseline": {"total": baseline, "bad": 0},
+                },
+                "latency": {"canary": one(canary), "baseline": one(baseline)},
+            }});
+            match streams.take(line.to_string().as_bytes()).unwrap() {
+                Judged::Tick(tick) => assert!(
+                    !matches!(tick.decision, Decision::Advance | Decision::Promote),
+                    "after {t} s: {:?}",
+                    tick.reasons
+                ),
+                Judged::Over => {}
+                Judged::Gap(stream) => panic!("a gap in {stream}"),
+            }
+            requests[usize::from(canary == 1)] += 1;
+        }
+    }
+    assert_eq!(requests, [1000, 1000]);
+    let end = streams.ends().next().unwrap();
+    assert!(!matches!(end.decision, Decision::Advance | Decision::Promote), "{:?}", end);
 }

@@ -123,7 +123,7 @@ fn no_data(why: NoData, elapsed: Duration) -> Tick {
         baseline: Err(why),
         usage: Usage::Outside,
     };
-    Tick { elapsed, metrics: vec![metric], values: Vec::new() }
+    Tick { elapsed, metrics: vec![metric], values: Vec::new(), notes: Default::default() }
 }
 
 /// The phase's name, with the stage of a step.
@@ -201,7 +201,7 @@ fn the_canarys_silence_takes_it_back_and_blindness_does_not() {
             baseline: proportion(1000, 1),
             usage: Usage::Pending,
         };
-        Event::Tick(Tick { elapsed, metrics: vec![metric], values: Vec::new() })
+        Event::Tick(Tick { elapsed, metrics: vec![metric], values: Vec::new(), notes: Default::default() })
     };
     let mut now = state("analysing");
     for _ in 0..5 {
@@ -331,7 +331,12 @@ fn canary_had(canary: Reading<Counts>) -> Event {
         baseline: proportion(1000, 1),
         usage: Usage::Outside,
     };
-    Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
+    Event::Tick(Tick {
+        elapsed: secs(10),
+        metrics: vec![metric],
+        values: Vec::new(),
+        notes: Default::default(),
+    })
 }
 
 fn last_sentence(outcome: &Outcome) -> String {
@@ -357,7 +362,12 @@ fn nothing_is_decided_about_a_split_while_the_router_does_not_answer() {
             baseline: proportion(1000, 1),
             usage: Usage::Outside,
         };
-        Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() })
+        Event::Tick(Tick {
+            elapsed: secs(10),
+            metrics: vec![metric],
+            values: Vec::new(),
+            notes: Default::default(),
+        })
     };
     let quiet = || canary_had(proportion(0, 0));
     let cases: [(&str, &dyn Fn() -> Event, &str); 3] = [
@@ -429,7 +439,12 @@ fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
             baseline: proportion(950, 0),
             usage: Usage::Outside,
         };
-        let tick = Event::Tick(Tick { elapsed: secs(10), metrics: vec![metric], values: Vec::new() });
+        let tick = Event::Tick(Tick {
+            elapsed: secs(10),
+            metrics: vec![metric],
+            values: Vec::new(),
+            notes: Default::default(),
+        });
         let outcome = transition(&now, tick, start.plus(secs(11))).unwrap();
         let observed = outcome.actions.iter().find_map(|action| match action {
             Action::Observe(tick) => Some(tick.metrics[0].usage),
@@ -532,7 +547,12 @@ fn to_event(step: &Step, now: &State, at: Timestamp) -> Event {
                 usage: if both { Usage::Outside } else { Usage::Pending },
             };
             let elapsed = secs(*elapsed);
-            Event::Tick(Tick { elapsed, metrics: vec![metric], values: Vec::new() })
+            Event::Tick(Tick {
+                elapsed,
+                metrics: vec![metric],
+                values: Vec::new(),
+                notes: Default::default(),
+            })
         }
         Step::Seen => observed(Some(now.target.wanted)),
         Step::Unknown => observed(None),

@@ -6,6 +6,7 @@ mod both_arms;
 mod connections;
 mod counts;
 mod dashboards;
+mod data;
 mod envoy;
 mod gates;
 mod haproxy;

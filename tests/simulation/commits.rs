@@ -236,10 +236,13 @@ fn observation(
     let length = |metric: &MetricObservation| metric.window.map(|window| window.length());
     let credit = match was.phase {
         Phase::Baking => {
-            let counted = |m: &&MetricObservation| m.canary.is_ok() && m.usage != Usage::Pending;
+            let counted = |m: &&MetricObservation| m.canary.is_ok() && !m.usage.is_pending();
             tick.metrics.iter().filter(counted).filter_map(length).max()
         }
-        _ => tick.metrics.iter().filter(|m| m.usage == Usage::Used).filter_map(length).max(),
+        _ => {
+            let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::Carried);
+            tick.metrics.iter().filter(used).filter_map(length).max()
+        }
     };
     let ledger = ledger(world, was);
     ledger.analysed += credit.unwrap_or_default();
@@ -274,7 +277,7 @@ fn window(
     let (Some(rollout), Some(target)) = (&before.rollout, &before.target) else { return };
     let what = format!("tick {} of {}, {}", tick.seq, rollout.id, metric.metric);
     let consumed = commit.cursors.contains_key(&metric.metric);
-    if consumed == (metric.usage == Usage::Pending) {
+    if consumed == metric.usage.is_pending() {
         return violated(world, format!("{what}: consumed {consumed}, but {:?}", metric.usage));
     }
     let Some(window) = metric.window.filter(|_| consumed) else { return };

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use serin::core::arms::ArmSelector;
 use serin::core::metric::{
-    Counts, Cursor, InstanceCursor, MetricCursor, MetricObservation, NoData, Reading, SeriesCursor, Usage,
-    ValueObservation, Window,
+    ArmNotes, Counts, Cursor, InstanceCursor, MetricCursor, MetricObservation, NoData, Notes, Processes,
+    Reading, SeriesCursor, Usage, ValueObservation, Window,
 };
 use serin::core::policy::MetricSource;
 use serin::core::time::Timestamp;
@@ -106,6 +106,10 @@ fn answer(world: &World, request: &CountsRequest) -> CountsAnswer {
         Ok((counts, cursor)) => (Ok(counts), cursor),
         Err(why) => (Err(why), before),
     };
+    let notes = Notes {
+        canary: noticed(&canary, &before.canary, end),
+        baseline: noticed(&baseline, &before.baseline, end),
+    };
     let (canary, canary_cursor) = read(canary, before.canary);
     let (baseline, baseline_cursor) = read(baseline, before.baseline);
     let metric = request.metric.clone();
@@ -120,6 +124,26 @@ fn answer(world: &World, request: &CountsRequest) -> CountsAnswer {
             usage: Usage::Outside,
         },
         cursor: Some(MetricCursor { canary: canary_cursor, baseline: baseline_cursor }),
+        notes,
+    }
+}
+
+/// How far apart the samples are, and whether the arm's only process has begun anew since the cursor.
+fn noticed(samples: &Result<&[Sample], NoData>, before: &Cursor, end: Timestamp) -> ArmNotes {
+    let Ok(samples) = samples else { return ArmNotes::default() };
+    let samples = &samples[..samples.partition_point(|sample| sample.at <= end)];
+    let last_two = samples.last_chunk::<2>();
+    let known = before.instances.get("process");
+    let renewed = known.is_some_and(|known| {
+        let new = &samples[samples.partition_point(|sample| sample.at <= known.at)..];
+        new.iter().any(|sample| Some(sample.started as f64) != known.started)
+    });
+    let process = || "process".to_owned();
+    ArmNotes {
+        spacing: last_two.map(|[one, other]| other.at.since(one.at)),
+        processes: known
+            .map(|_| Processes { instances: 1, renewed: renewed.then(process).into_iter().collect() }),
+        ..ArmNotes::default()
     }
 }
 
@@ -187,7 +211,7 @@ fn pending(
         baseline,
         usage: Usage::Pending,
     };
-    CountsAnswer { observation, cursor: None }
+    CountsAnswer { observation, cursor: None, notes: Default::default() }
 }
 
 /// Increments since the cursor up to the last sample that is not after `end`, and the new cursor. It

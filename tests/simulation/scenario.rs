@@ -108,6 +108,7 @@ fn some_policy(dice: &mut Dice) -> Policy {
             min: secs(interval * dice.between(1, 6)),
             max: dice.chance(0.8).then(|| secs(interval * dice.between(8, 20))),
             at_max,
+            min_requests: 50,
         })
         .collect();
     let outcome = |dice: &mut Dice| *dice.pick(&[LimitOutcome::Hold, LimitOutcome::RollBack]);

@@ -63,6 +63,7 @@ pub fn policy() -> PolicyBuilder {
                 no_harm_alpha: 0.05,
                 dispersion: 3.0,
                 history: std::time::Duration::ZERO,
+                active_requests: None,
                 traffic_share: None,
                 blind: Limit { after: secs(300), then: LimitOutcome::Hold },
                 silent: Limit { after: secs(60), then: LimitOutcome::RollBack },
@@ -90,6 +91,7 @@ pub fn step(weight: f64, min_seconds: u64) -> Step {
         min: secs(min_seconds),
         max: Some(secs(min_seconds * 10)),
         at_max: AtMax::Hold,
+        min_requests: 50,
     }
 }
 
@@ -194,6 +196,7 @@ impl PolicyBuilder {
 pub fn errors() -> Metric {
     Metric {
         by_route: None,
+        absent_is_zero: true,
         name: "errors".to_owned(),
         source: MetricSource::Proportion {
             total: vec![selector("http_requests_total")],
@@ -311,6 +314,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         verification: Default::default(),
         alerts: Default::default(),
         spec: None,
+        data: Default::default(),
     }
 }
 

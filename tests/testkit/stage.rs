@@ -90,8 +90,12 @@ metrics:
 "
     );
     for metric in metrics.split(", ") {
-        let template = if metric == "latency" { "http_latency" } else { "http_errors" };
-        text += &format!("  - {{name: {metric}, template: {template}, no_harm_floor: 0.8%}}\n");
+        let more = if metric == "latency" {
+            "template: http_latency"
+        } else {
+            "template: http_errors, absent: zero"
+        };
+        text += &format!("  - {{name: {metric}, {more}, no_harm_floor: 0.8%}}\n");
     }
     text + more
 }

@@ -67,7 +67,7 @@ steps:
 analysis: {interval: 500ms, lag: 0s, warm_up: 1s, dispersion: 1, blind: {after: 60s, then: hold}, silent: {after: 1h, then: hold}, confirm_within: 10s}
 bake: {duration: 4s}
 metrics:
-  - {name: errors, template: http_errors, no_harm_floor: 0.8%}
+  - {name: errors, template: http_errors, absent: zero, no_harm_floor: 0.8%}
   - {name: latency, template: http_latency, no_harm_floor: 0.8%}
 "
     .to_owned()

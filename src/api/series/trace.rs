@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::core::judge::{Assessment, MetricAssessment};
-use crate::core::metric::{Counts, MetricObservation, Reading, TickObservation, Usage};
+use crate::core::metric::{Counts, MetricObservation, Reading, TickObservation};
 use crate::core::policy::Policy;
 use crate::core::rollout::{EventKind, EventRecord};
 use crate::core::target::Weight;
@@ -129,7 +129,7 @@ pub(super) fn add(sum: &mut Option<Tally>, later: Option<&Tally>) {
 impl Sums {
     fn new(metric: Option<&MetricObservation>, assessed: Option<&MetricAssessment>) -> Sums {
         // Pending counts come again in a later window.
-        let metric = metric.filter(|metric| metric.usage != Usage::Pending);
+        let metric = metric.filter(|metric| !metric.usage.is_pending());
         Sums {
             canary: metric.and_then(|metric| Tally::of(&metric.canary)),
             baseline: metric.and_then(|metric| Tally::of(&metric.baseline)),

@@ -29,8 +29,13 @@ pub fn windows(series: &[Series], length: Duration) -> Vec<(Window, Counted)> {
         .map(|(index, increments)| {
             let start = Timestamp(index.saturating_mul(length_ms));
             let end = start.plus(length);
-            let counted =
-                Counted { increments, cursor: Cursor::default(), newest: Some(end), since: Some(start) };
+            let counted = Counted {
+                increments,
+                cursor: Cursor::default(),
+                newest: Some(end),
+                since: Some(start),
+                renewed: Default::default(),
+            };
             (Window { start, end }, counted)
         })
         .collect()

@@ -82,7 +82,13 @@ impl<'a> Walk<'a> {
     }
 
     fn empty(&self) -> Counted {
-        Counted { increments: BTreeMap::new(), cursor: Cursor::default(), newest: self.newest, since: None }
+        Counted {
+            increments: BTreeMap::new(),
+            cursor: Cursor::default(),
+            newest: self.newest,
+            since: None,
+            renewed: BTreeSet::new(),
+        }
     }
 
     fn count_group(&self, members: &mut [Member], counted: &mut Counted) {
@@ -93,6 +99,7 @@ impl<'a> Walk<'a> {
         }
         for at in times {
             let reset = self.is_reset(members, at);
+            self.note_renewed(members, reset, counted);
             for member in members.iter_mut() {
                 let Some(sample) = sample_at(&member.fresh, at) else { continue };
                 let (rise, since) = match member.last {
@@ -112,6 +119,22 @@ impl<'a> Walk<'a> {
                 member.last = Some(SeriesCursor { at, value: sample.value });
                 settle(counted, member.series, sample);
             }
+        }
+    }
+
+    /// Instances that have begun anew, or that were never counted though their arm was.
+    fn note_renewed(&self, members: &[Member], reset: bool, counted: &mut Counted) {
+        let Some(instance) = members.first().and_then(|member| member.series.id.instance.as_ref()) else {
+            return;
+        };
+        let was_counted = self.cursor.until > Timestamp::default();
+        let is_new = || {
+            let prefix = keys::prefix(Some(instance));
+            let first = self.cursor.series.range(prefix.clone()..).next();
+            !first.is_some_and(|(key, _)| key.starts_with(&prefix))
+        };
+        if was_counted && !counted.renewed.contains(instance) && (reset || is_new()) {
+            counted.renewed.insert(instance.clone());
         }
     }
 

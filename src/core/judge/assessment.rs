@@ -36,6 +36,14 @@ pub struct Assessment {
     pub remaining: Option<Duration>,
 }
 
+impl Assessment {
+    /// Requests of canary and baseline in this step's used windows, of the metric that has the most.
+    pub fn requests(&self) -> [u64; 2] {
+        let of = self.metrics.iter().map(|metric| [metric.canary_requests, metric.baseline_requests]);
+        of.fold([0, 0], |all, one| [all[0].max(one[0]), all[1].max(one[1])])
+    }
+}
+
 /// What the figures ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -246,6 +246,16 @@ impl Comparison {
         time_to_bound(self.no_harm.ln_masses(), ln_bound, tested)
     }
 
+    /// Whether the whole interval of the ratio lies beyond what is tolerated.
+    pub fn is_beyond(&self) -> bool {
+        let nothing_bad = self.canary.bad == 0 && self.baseline.bad == 0;
+        let one_arm = self.canary.total == 0 || self.baseline.total == 0;
+        if self.view == View::Rest || nothing_bad || one_arm {
+            return false;
+        }
+        self.ratio.interval(SHOWN_ALPHA).0 > self.harm_margin.ratio
+    }
+
     /// Canary over baseline: low, estimate (held within the ends), high. `None` while nothing bad was
     /// seen in either arm.
     pub fn shown_ratio(&self) -> Option<[f64; 3]> {

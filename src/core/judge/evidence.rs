@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
+use super::carry;
 use super::comparison::{Comparison, LN_ALTERNATIVES, Shared, Tally, View, Window};
 use super::gauge::GaugeEvidence;
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
@@ -37,6 +38,9 @@ pub(super) struct MetricEvidence {
     pub gauge: Option<GaugeEvidence>,
     /// This step.
     step: StepTotals,
+    /// Windows in which an arm had no requests, for the next one that is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Box<MetricObservation>>,
 }
 
 /// The dispersion of a metric, and where it comes from.
@@ -120,11 +124,21 @@ impl MetricEvidence {
                 gauge = Some(GaugeEvidence::new(policy));
             }
         }
-        MetricEvidence { starts, frozen, comparisons, chooser, lane, gauge, step: StepTotals::default() }
+        MetricEvidence {
+            starts,
+            frozen,
+            comparisons,
+            chooser,
+            lane,
+            gauge,
+            step: StepTotals::default(),
+            carried: None,
+        }
     }
 
     pub fn enter_step(&mut self) {
         self.step = StepTotals::default();
+        self.carried = None;
         self.comparisons.iter_mut().for_each(Comparison::enter_step);
         self.lane.iter_mut().for_each(Lane::enter_step);
         self.gauge.iter_mut().for_each(GaugeEvidence::enter_step);
@@ -137,9 +151,30 @@ impl MetricEvidence {
 
     /// Takes in one window. True if it said something to the catastrophe lane.
     pub fn take(&mut self, metric: &Metric, demand: Demand, seen: &MetricObservation) -> bool {
-        if seen.usage == Usage::Pending {
-            return false;
-        }
+        let carried = match seen.usage {
+            Usage::Pending | Usage::Ahead => return false,
+            Usage::Carried => {
+                self.step.seen = true;
+                let before = self.carried.take().map(|carried| *carried);
+                self.carried = Some(Box::new(carry::joined(before, seen)));
+                return false;
+            }
+            Usage::Renewed => {
+                self.enter_step();
+                self.step.seen = true;
+                return false;
+            }
+            // What comes after a window that is not used does not follow what was carried without a gap.
+            _ => self.carried.take(),
+        };
+        let joined;
+        let seen = match carried.filter(|_| seen.usage == Usage::Used) {
+            Some(carried) => {
+                joined = carry::joined(Some(*carried), seen);
+                &joined
+            }
+            None => seen,
+        };
         let length = seen.window.map_or(Duration::ZERO, |window| window.length());
         let used = seen.usage == Usage::Used;
         match metric.source {
@@ -241,6 +276,16 @@ impl MetricEvidence {
             });
             comparison.test(metric, demand.allowed_ratio, windows, &mut shared);
         }
+    }
+
+    /// Requests of canary and baseline in this step's used windows.
+    pub fn requests(&self) -> [u64; 2] {
+        [self.step.canary_requests, self.step.baseline_requests]
+    }
+
+    /// Whether the canary is worse than what is tolerated, by the low end of the shown interval.
+    pub fn is_beyond(&self) -> bool {
+        self.comparisons.iter().any(Comparison::is_beyond)
     }
 
     pub fn banked(&self) -> Duration {

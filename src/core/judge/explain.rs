@@ -153,12 +153,15 @@ fn not_tested(about: &About<'_>) -> Option<String> {
     let why = match about.seen.map(|seen| seen.usage) {
         Some(Usage::Outside) => "no step is analysed now",
         Some(Usage::Settling | Usage::Straddling) => "waits until the step's split is in force",
+        Some(Usage::Renewed) => {
+            "the canary's processes were replaced, so its evidence of safety begins again"
+        }
         Some(Usage::WarmUp) => "warm-up, whose windows are not tested",
-        Some(Usage::Pending) => "waits until both arms have fresh samples",
+        Some(Usage::Pending | Usage::Ahead) => "waits until both arms have fresh samples",
         Some(Usage::Baking) => "no baseline is left to compare with",
-        Some(Usage::Used) if canary == 0 => "no requests of the canary in this step yet",
-        Some(Usage::Used) if baseline == 0 => "no requests of the baseline in this step yet",
-        Some(Usage::Used) | None => "no window is tested in this step yet",
+        Some(Usage::Used | Usage::Carried) if canary == 0 => "no requests of the canary in this step yet",
+        Some(Usage::Used | Usage::Carried) if baseline == 0 => "no requests of the baseline in this step yet",
+        Some(Usage::Used | Usage::Carried) | None => "no window is tested in this step yet",
     };
     Some(why.to_string())
 }

@@ -18,6 +18,9 @@ pub(super) struct GuardrailState {
     canary: ArmState,
     baseline: ArmState,
     status: GuardrailStatus,
+    /// Of windows that are not consumed yet: how much of the canary's was taken for its breach.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    ahead: Duration,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,8 @@ struct Look {
     waiting: bool,
     /// Of canary and baseline.
     values: [Option<f64>; 2],
+    /// How much of `fresh` the canary's breach has counted already.
+    counted: Duration,
 }
 
 /// The smallest share that can be seen.
@@ -58,6 +63,7 @@ impl GuardrailState {
             canary: ArmState::default(),
             baseline: ArmState::default(),
             status: GuardrailStatus::NoData,
+            ahead: Duration::ZERO,
         }
     }
 
@@ -89,7 +95,8 @@ impl GuardrailState {
             Signal::Query { .. } => Duration::ZERO,
             _ => look.fresh.length,
         };
-        self.canary.update(canary_breach.filter(|_| look.fresh.canary), first, look.fresh.length);
+        let new = |length: Duration| length.saturating_sub(look.counted);
+        self.canary.update(canary_breach.filter(|_| look.fresh.canary), new(first), new(look.fresh.length));
         self.baseline.update(baseline_breach.filter(|_| look.fresh.baseline), first, look.fresh.length);
         self.status = self.next_status(guardrail, &look, canary_breach, baseline_breach);
 
@@ -131,19 +138,30 @@ impl GuardrailState {
     }
 
     fn look(&mut self, guardrail: &Guardrail, tick: &TickObservation, passed: Duration) -> Look {
-        let nothing = Look { fresh: Fresh::default(), waiting: false, values: [None, None] };
+        let nothing =
+            Look { fresh: Fresh::default(), waiting: false, values: [None, None], counted: Duration::ZERO };
         match &guardrail.signal {
             Signal::Rate { metric } | Signal::Mean { metric } | Signal::Quantile { metric, .. } => {
                 let seen = tick.metrics.iter().find(|seen| seen.metric == *metric);
                 let waits = |seen: &MetricObservation| {
-                    seen.canary == Err(NoData::Waiting)
-                        || (seen.usage == Usage::Pending && seen.canary.is_ok())
+                    seen.canary == Err(NoData::Waiting) || (seen.usage.is_pending() && seen.canary.is_ok())
                 };
                 let mut look = Look { waiting: seen.is_some_and(waits), ..nothing };
-                if let Some(seen) = seen.filter(|seen| seen.usage != Usage::Pending) {
+                if let Some(seen) = seen.filter(|seen| !seen.usage.is_pending()) {
                     look.fresh = self.trailing.take(&guardrail.signal, guardrail.over, seen);
+                    look.counted = std::mem::take(&mut self.ahead);
                 }
                 look.values = self.trailing.values(&guardrail.signal, guardrail.min_requests);
+                // Against an old value of the baseline nothing new of the canary says anything.
+                let absolute = matches!(guardrail.limit, GuardrailLimit::Absolute(_));
+                if let Some(seen) = seen.filter(|seen| seen.usage == Usage::Ahead && absolute) {
+                    let length = seen.window.map_or(Duration::ZERO, |window| window.length());
+                    look.fresh = Fresh { canary: true, baseline: false, length };
+                    look.counted = self.ahead.min(length);
+                    self.ahead = length;
+                    look.values[0] =
+                        self.trailing.canary_with(&guardrail.signal, guardrail.min_requests, &seen.canary);
+                }
                 look
             }
             Signal::Query { .. } => {
@@ -155,6 +173,7 @@ impl GuardrailState {
                     fresh: Fresh { canary, baseline, length: passed },
                     waiting: seen.is_some_and(|seen| seen.canary == Err(NoData::Waiting)),
                     values: [self.canary.queried, self.baseline.queried].map(|q| q.map(|q| q.value)),
+                    counted: Duration::ZERO,
                 }
             }
         }

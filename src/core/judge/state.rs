@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
+use super::carry;
 use super::comparison::Comparison;
 use super::evidence::{Demand, MetricEvidence, Weighed};
 use super::explain;
 use super::guardrail::GuardrailState;
 use super::history::History;
 use super::lane::Lane;
-use super::watch::{LimitWatch, ShareWatch};
-use crate::core::metric::{MetricObservation, TickObservation};
-use crate::core::policy::{GuardrailAction, Metric, Policy};
+use super::watch::{LimitWatch, SHARE, ShareWatch};
+use crate::core::metric::{MetricObservation, TickObservation, Usage};
+use crate::core::policy::{AtMax, GuardrailAction, Metric, Policy};
 use crate::core::rollout::{Reason, ReasonCode};
 use crate::core::target::Weight;
 use crate::core::time::Timestamp;
@@ -127,7 +128,8 @@ impl JudgeState {
     /// intervals, quantiles and sentences, for simulating many rollouts. A state that has advised shows no
     /// intervals of the ratio later.
     pub fn advise(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Duration) {
-        let demand = self.take(policy, tick, false);
+        let unproven = policy.steps.get(tick.step).is_some_and(|step| step.at_max == AtMax::PromoteUnproven);
+        let demand = self.take(policy, tick, unproven);
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick, false);
         let ln_bound = -ln(policy.analysis.false_rollback_rate);
@@ -141,6 +143,30 @@ impl JudgeState {
         let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
         harm.mark(&mut judged);
         (advice(&harm, &judged, &guardrails), analysed)
+    }
+
+    /// Marks used windows of the next tick in which an arm has no requests: they are judged with what follows.
+    pub fn carry(&self, tick: &mut TickObservation) {
+        for (i, seen) in tick.metrics.iter_mut().enumerate() {
+            let known = self.metrics.get(i).filter(|_| self.step == Some(tick.step));
+            let before = known.and_then(|evidence| evidence.carried.as_deref());
+            if carry::is_open(before, seen) {
+                seen.usage = Usage::Carried;
+            }
+        }
+    }
+
+    /// Requests of canary and baseline in this step's used windows, of the metric that has the most.
+    pub fn requests(&self) -> [u64; 2] {
+        let of = self.metrics.iter().map(MetricEvidence::requests);
+        of.fold([0, 0], |all, one| [all[0].max(one[0]), all[1].max(one[1])])
+    }
+
+    /// The first metric in which the canary is worse than what is tolerated by the low end of the interval
+    /// of its ratio: nothing like that goes on without proof.
+    pub fn beyond_tolerance<'p>(&self, policy: &'p Policy) -> Option<&'p str> {
+        let beyond = policy.metrics.iter().zip(&self.metrics).find(|(_, evidence)| evidence.is_beyond());
+        beyond.map(|(metric, _)| metric.name.as_str())
     }
 
     /// The advice where no guardrail has a say and cheap bounds of the evidence tell it: there is surely no
@@ -308,11 +334,16 @@ fn most(values: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
 }
 
 fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]) -> Advice {
+    // The share of the requests is the rollout's to watch, over a trailing time.
+    let own = |guardrail: &GuardrailAssessment| guardrail.name != SHARE;
     let fired = |guardrail: &GuardrailAssessment| {
-        guardrail.status == GuardrailStatus::Fired && guardrail.action == GuardrailAction::RollBack
+        own(guardrail)
+            && guardrail.status == GuardrailStatus::Fired
+            && guardrail.action == GuardrailAction::RollBack
     };
     let holds = |guardrail: &GuardrailAssessment| {
-        matches!(guardrail.status, GuardrailStatus::Fired | GuardrailStatus::BothBreach)
+        own(guardrail)
+            && matches!(guardrail.status, GuardrailStatus::Fired | GuardrailStatus::BothBreach)
             && guardrail.action != GuardrailAction::Alert
     };
     if harm.found || harm.catastrophe.is_some() || guardrails.iter().any(fired) {
@@ -335,7 +366,7 @@ fn reasons(
 ) -> Vec<Reason> {
     let mut reasons = harm_reasons(harm, told);
     let with = |status: GuardrailStatus| guardrails.iter().filter(move |g| g.status == status);
-    let rolls_back = |g: &&GuardrailAssessment| g.action == GuardrailAction::RollBack;
+    let rolls_back = |g: &&GuardrailAssessment| g.action == GuardrailAction::RollBack && g.name != SHARE;
     let because_of = |code: ReasonCode| move |g: &GuardrailAssessment| Reason::new(code, g.sentence.clone());
     let fired = ReasonCode::Guardrail;
     reasons.extend(with(GuardrailStatus::Fired).filter(rolls_back).map(because_of(fired)));

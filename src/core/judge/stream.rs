@@ -62,6 +62,11 @@ impl Stream {
         (advice, self.decide(policy, advice))
     }
 
+    /// Marks windows of the next tick in which an arm has no requests, as a rollout does.
+    pub fn carry(&self, tick: &mut TickObservation) {
+        self.judge.carry(tick);
+    }
+
     /// How long the current step has been analysed.
     pub fn analysed(&self) -> Duration {
         self.analysed
@@ -82,11 +87,16 @@ impl Stream {
             _ => Decision::Promote,
         };
         let at_max = step.max.is_some_and(|max| self.analysed >= max);
+        let enough = self.judge.requests().iter().all(|requests| *requests >= step.min_requests);
         match (advice, step.at_max) {
             (Advice::RollBack, _) => Decision::RollBack,
-            (Advice::Advance, _) if self.analysed >= step.min => on(),
+            (Advice::Advance, _) if self.analysed >= step.min && enough => on(),
             (Advice::Hold, AtMax::RollBack) if at_max => Decision::RollBack,
-            (Advice::Hold, AtMax::PromoteUnproven) if at_max => on(),
+            (Advice::Hold, AtMax::PromoteUnproven)
+                if at_max && enough && self.judge.beyond_tolerance(policy).is_none() =>
+            {
+                on()
+            }
             _ => Decision::Hold,
         }
     }

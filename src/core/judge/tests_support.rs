@@ -9,6 +9,7 @@ fn selector(metric: &str) -> Selector {
 pub(crate) fn errors() -> Metric {
     Metric {
         by_route: None,
+        absent_is_zero: false,
         name: "errors".to_owned(),
         source: MetricSource::Proportion {
             total: vec![selector("requests_total")],

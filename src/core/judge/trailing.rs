@@ -140,16 +140,33 @@ impl Trailing {
 
     /// The signal's value of canary and baseline; `None` with fewer than `min_requests` or none.
     pub fn values(&self, signal: &Signal, min_requests: u64) -> [Option<f64>; 2] {
-        self.both().map(|sums| {
-            if sums.requests < min_requests.max(1) {
-                return None;
+        self.both().map(|sums| self.value(signal, min_requests, &sums))
+    }
+
+    /// The canary's value with a reading that is not consumed yet, and is not kept.
+    pub fn canary_with(&self, signal: &Signal, min_requests: u64, newest: &Reading<Counts>) -> Option<f64> {
+        // A histogram with other bounds begins anew.
+        let mut with = match newest {
+            Ok(Counts::Latency { le, .. }) if *le != self.le => {
+                Trailing { le: le.clone(), ..Trailing::default() }
             }
-            match signal {
-                Signal::Rate { .. } => Some(sums.bad as f64 / sums.requests as f64),
-                Signal::Mean { .. } => Some(sums.seconds / sums.requests as f64).filter(|v| v.is_finite()),
-                Signal::Quantile { quantile: q, .. } => quantile(&self.le, &sums.buckets, *q),
-                Signal::Query { .. } => None,
-            }
-        })
+            _ => self.clone(),
+        };
+        let newest = with.sums(signal, newest)?;
+        let [mut canary, _] = with.both();
+        canary.add(&newest);
+        with.value(signal, min_requests, &canary)
+    }
+
+    fn value(&self, signal: &Signal, min_requests: u64, sums: &Sums) -> Option<f64> {
+        if sums.requests < min_requests.max(1) {
+            return None;
+        }
+        match signal {
+            Signal::Rate { .. } => Some(sums.bad as f64 / sums.requests as f64),
+            Signal::Mean { .. } => Some(sums.seconds / sums.requests as f64).filter(|v| v.is_finite()),
+            Signal::Quantile { quantile: q, .. } => quantile(&self.le, &sums.buckets, *q),
+            Signal::Query { .. } => None,
+        }
     }
 }

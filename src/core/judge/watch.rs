@@ -18,7 +18,7 @@ use crate::stats::share::ShareTest;
 use crate::stats::special::ln;
 
 /// The name under which the traffic share is told.
-pub(super) const SHARE: &str = "traffic-share";
+pub(in crate::core) const SHARE: &str = "traffic-share";
 /// α of the traffic share. It only holds and alerts, and must hardly ever do so for nothing.
 const SHARE_ALPHA: f64 = 0.000_1;
 

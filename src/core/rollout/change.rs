@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Compared, Ending, EventKind, EventRecord, Hold, IncidentChange, IncidentStep, Notice, NoticeKind,
-    Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, told,
+    Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, told,
 };
 use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
@@ -187,6 +187,8 @@ impl Change {
             Mode::Act => self.state.target.wanted.canary,
             Mode::Observe => rollout.policy.steps.get(step).map_or(Weight::ZERO, |step| step.weight),
         };
+        data::keep_traffic(&mut self.state.rollout);
+        let rollout = &self.state.rollout;
         let has_requests = |last: &&Assessment| last.metrics.iter().any(|m| m.canary_requests > 0);
         if let Some(assessment) = rollout.last.as_ref().filter(has_requests).cloned() {
             self.state.rollout.last_compared = Some(Compared { weight, assessment });

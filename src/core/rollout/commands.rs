@@ -132,6 +132,8 @@ fn resume(change: &mut Change, by: &str, why: &str) {
     let drifted = change.state.rollout.holds.contains(&Hold::Drift);
     let holds: Vec<Hold> = change.state.rollout.holds.iter().copied().collect();
     change.record(EventKind::Command, Some(by), format!("Resumed: {why}"));
+    // What was seen of the share so far is what the person has looked at.
+    change.state.rollout.data.share.begin_anew();
     // A freeze and a gate are not a person's to drop.
     for hold in holds.into_iter().filter(|hold| !matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window)) {
         change.unhold(hold, why);

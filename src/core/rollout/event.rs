@@ -1,5 +1,6 @@
 //! What can happen to a rollout.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::state::RolloutId;
 use crate::core::alert::Alert;
 use crate::core::gate::GateAnswer;
 use crate::core::judge::History;
-use crate::core::metric::{MetricObservation, ValueObservation};
+use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::target::ObservedSplit;
 
 /// What can happen to a rollout.
@@ -59,6 +60,8 @@ pub struct Tick {
     pub metrics: Vec<MetricObservation>,
     /// All query guardrails of the policy, in its order.
     pub values: Vec<ValueObservation>,
+    /// What the source noticed besides, by metric.
+    pub notes: BTreeMap<String, Notes>,
 }
 
 /// A command as it stands in the inbox.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::change::{Change, time};
 use super::tick::{in_force, is_free, may_go};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout, gates};
+use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout, data, gates};
 use crate::core::gate::Occasion;
 use crate::core::judge::Assessment;
-use crate::core::metric::{MetricObservation, NoData, TickObservation, Usage};
+use crate::core::metric::{MetricObservation, NoData, TickObservation};
 use crate::core::policy::{GuardrailAction, LimitOutcome, Metric, MetricSource, Mode, Severity, Step};
 use crate::core::target::{Split, Weight};
 use crate::core::words::{percent, significant};
@@ -38,6 +38,14 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     let health_known = assessment.guardrails.iter().all(|guardrail| {
         guardrail.baseline_healthy.is_some() || guardrail.action != GuardrailAction::RollBack
     }) || change.state.rollout.timers.in_phase >= patience(&change.state.rollout);
+    if let Some(sentence) = data::never_matched(&change.state.rollout) {
+        if waited >= change.state.rollout.policy.preflight.within {
+            refuse(change, format!("not begun: {sentence}"));
+        } else {
+            change.hold(Hold::Blind, None, Severity::Medium, sentence);
+        }
+        return;
+    }
     // A proxy that was cut off in an earlier rollout must not block this one until it is forgotten.
     let at_rest = in_force(change)
         && (change.state.rollout.policy.mode == Mode::Observe
@@ -100,9 +108,9 @@ fn baseline_is_seen(change: &mut Change, tick: &TickObservation) -> bool {
         }
         return false;
     }
-    let fresh = |m: &MetricObservation| m.usage != Usage::Pending && m.baseline.is_ok();
+    let fresh = |m: &MetricObservation| !m.usage.is_pending() && m.baseline.is_ok();
     let seen = tick.metrics.iter().all(|m| fresh(m) && m.window.is_some());
-    if seen {
+    if seen && data::never_matched(&change.state.rollout).is_none() {
         change.unhold(Hold::Blind, "the baseline is seen.");
     }
     seen

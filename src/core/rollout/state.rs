@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Alerts;
+use super::data::DataState;
 use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
@@ -106,6 +107,9 @@ pub struct Rollout {
     /// What is known of the alerts of its target.
     #[serde(default)]
     pub alerts: Alerts,
+    /// What is known of the data that it is judged on.
+    #[serde(default)]
+    pub data: DataState,
 }
 
 /// What a step that was left was judged as at its end.
@@ -208,6 +212,11 @@ impl Rollout {
         (self.policy.analysis.interval * 3).max(self.policy.analysis.silent.after / 2)
     }
 
+    /// The same of an arm whose samples are further apart.
+    pub fn stale_at_most(&self) -> Duration {
+        self.stale_after().max(self.spacing() * 3 / 2)
+    }
+
     /// For how long the canary must be seen without requests before a way back is over: what the
     /// target asks for, and one look at least.
     pub fn quiet_needed(&self, target: &Target) -> Duration {
@@ -289,6 +298,12 @@ pub enum Hold {
     NoReturn,
     /// An alert fires that had fired before the canary got traffic.
     Alert,
+    /// At 100% no request is seen, where the last step had many.
+    NoTraffic,
+    /// The canary does not get the share of the requests that was set.
+    TrafficShare,
+    /// All of the canary's processes were replaced again and again.
+    Restarts,
 }
 
 impl Hold {
@@ -306,6 +321,9 @@ impl Hold {
             Hold::Freeze => "freeze",
             Hold::NoReturn => "no_return",
             Hold::Alert => "alert",
+            Hold::NoTraffic => "no_traffic",
+            Hold::TrafficShare => "traffic_share",
+            Hold::Restarts => "restarts",
         }
     }
 }
@@ -333,6 +351,18 @@ pub struct Timers {
     /// Whether the canary had requests when it was last seen.
     #[serde(default)]
     pub is_busy: bool,
+    /// By the monotonic clock, since time was last credited to `analysed`.
+    #[serde(default)]
+    pub uncredited: Duration,
+    /// What the last look added to `analysed`.
+    #[serde(default)]
+    pub credited: Duration,
+    /// At 100%: windows without requests of the canary, which count once it has some.
+    #[serde(default)]
+    pub idle: Duration,
+    /// At 100%: since the canary last had a request.
+    #[serde(default)]
+    pub unrequested: Duration,
 }
 
 /// Why something was decided, in a sentence with its figures.
@@ -385,6 +415,10 @@ pub enum ReasonCode {
     Gate,
     /// An alert of another system says so.
     Alert,
+    /// The canary gets far more of the requests than was set.
+    TrafficShare,
+    /// The canary goes on restarting.
+    Restarts,
 }
 
 /// Everything that a transition sees and changes.

@@ -1,34 +1,36 @@
 //! One look at the metrics: mark the windows, judge them, and decide.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{Change, time};
+use super::sight::Seen;
 use super::{
-    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, gates,
-    observed, preflight, verify,
+    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, clocking,
+    data, gates, observed, preflight, restarts, share, verify,
 };
 use crate::core::gate::Occasion;
+use crate::core::judge::watch::SHARE;
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
-use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage, Window};
-use crate::core::policy::{
-    AtMax, Exposure, GuardrailAction, LimitOutcome, MetricSource, Mode, Severity, Step,
-};
-use crate::core::target::{IncidentCause, Proxies, Split, Target, Weight};
+use crate::core::metric::{Counts, MetricObservation, Notes, TickObservation, Usage, Window};
+use crate::core::policy::{AtMax, Exposure, GuardrailAction, MetricSource, Mode, Severity, Step};
+use crate::core::target::{Proxies, Split, Target, Weight};
 use crate::core::time::Timestamp;
 
 /// Steps of this minimum and longer tell their progress.
 const LONG_STEP: Duration = Duration::from_secs(600);
-/// A canary that should have had so many requests and had none is silent, whatever its metrics say.
-const MISSING_REQUESTS: f64 = 50.0;
 
 /// Takes in one look.
 pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     fits(&change.state.rollout, &looked)?;
     let elapsed = looked.elapsed;
-    let tick = mark(change, looked);
+    let (mut tick, notes) = mark(change, looked);
+    restarts::take(change, &mut tick, &notes);
+    data::note(change, &tick, &notes, elapsed);
     let assessment = change.state.judge.observe(&change.state.rollout.policy, &tick);
-    let seen = Seen::of(&tick, &change.state.target);
-    count_time(change, &tick, &assessment, &seen, elapsed);
+    let seen = Seen::of(&tick, &change.state.target, change.state.rollout.data.share.noise);
+    clocking::count(change, &assessment, &seen, elapsed);
+    share::measure_noise(change, &tick);
     let before = change.state.rollout.last.replace(assessment.clone());
     change.act(Action::Observe(tick.clone()));
     match change.state.rollout.phase {
@@ -43,8 +45,12 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
         Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),
         _ => {
             if !must_go_back(change, &assessment) {
-                watch_data(change, &seen, elapsed);
+                data::watch(change, &tick, &seen, elapsed);
                 guardrail_holds(change, &assessment, before.as_ref());
+                share::take(change, &tick, elapsed);
+                if matches!(change.state.rollout.phase, Phase::RollingBack { .. }) || is_over(change) {
+                    return Ok(());
+                }
                 gates::wait(change, elapsed);
                 go_on(change, &assessment);
             }
@@ -64,7 +70,7 @@ fn fits(rollout: &Rollout, looked: &Tick) -> Result<(), Illegal> {
 }
 
 /// Makes the stored form: the step, the weight in force, and whether each window is used.
-fn mark(change: &mut Change, looked: Tick) -> TickObservation {
+fn mark(change: &mut Change, looked: Tick) -> (TickObservation, BTreeMap<String, Notes>) {
     change.state.rollout.tick_seq += 1;
     let rollout = &change.state.rollout;
     let target = &change.state.target;
@@ -88,7 +94,7 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
             share_exposure(metric, target.wanted);
         }
     }
-    let tick = TickObservation {
+    let mut tick = TickObservation {
         seq: rollout.tick_seq,
         at: change.now,
         step,
@@ -98,7 +104,23 @@ fn mark(change: &mut Change, looked: Tick) -> TickObservation {
         values: looked.values,
     };
     change.state.rollout.first_ends = first_ends;
-    tick
+    change.state.judge.carry(&mut tick);
+    look_ahead(&change.state.rollout, &mut tick);
+    (tick, looked.notes)
+}
+
+/// While both arms' fresh samples are waited for, guardrails go by what the canary alone has shown.
+fn look_ahead(rollout: &Rollout, tick: &mut TickObservation) {
+    let is_exposed = matches!(
+        rollout.phase,
+        Phase::Progressing { .. } | Phase::Preparing { step: 1.. } | Phase::Finalizing | Phase::Baking
+    );
+    for metric in tick.metrics.iter_mut().filter(|metric| is_exposed && metric.usage == Usage::Pending) {
+        let requests = metric.canary.as_ref().ok().and_then(Counts::requests).unwrap_or(0);
+        if requests > 0 && metric.window.is_some() {
+            metric.usage = Usage::Ahead;
+        }
+    }
 }
 
 /// A rate per share of the traffic: the provider knows the time, the target the arms' shares.
@@ -143,7 +165,7 @@ fn usage(
     let Some(window) = window else { return Usage::Settling };
     // Serin's clock has gone back: by it the split would not be seen yet.
     let since = match first_end {
-        Some(end) if now < since => since.min(end.plus(rollout.stale_after())),
+        Some(end) if now < since => since.min(end.plus(rollout.stale_at_most())),
         _ => since,
     };
     if window.end <= since {
@@ -157,117 +179,14 @@ fn usage(
     }
 }
 
-/// Which arms could be seen at a tick.
-struct Seen {
-    /// Some metric has data of some arm.
-    any: bool,
-    /// No metric has data of either arm, and none is merely waiting for its next sample.
-    blind: bool,
-    /// The baseline is seen, and no metric has, or may soon have, data of the canary.
-    canary_missing: bool,
-    /// Some metric has requests of the canary.
-    canary_requests: bool,
-    /// Requests that the canary should have had by the baseline's and the weights, if it had none.
-    expected: f64,
-    /// The longest consumed window with data of the canary.
-    canary_window: Duration,
-    /// Why there is no data, of the first metric that has none.
-    why: Option<String>,
-}
-
-impl Seen {
-    fn of(tick: &TickObservation, target: &Target) -> Seen {
-        let hard = |reading: &Reading<Counts>| matches!(reading, Err(no) if *no != NoData::Waiting);
-        let metrics = &tick.metrics;
-        let any = metrics.iter().any(|m| m.canary.is_ok() || m.baseline.is_ok());
-        let requests =
-            |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests).unwrap_or(0);
-        let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::WarmUp);
-        let split = target.wanted;
-        let ratio = match split.compared().share() {
-            share if share > 0.0 => split.canary.share() / share,
-            _ => 0.0,
-        };
-        let canary_requests = metrics.iter().any(|m| requests(&m.canary) > 0);
-        let canary_seen = metrics.iter().any(|m| m.canary.is_ok());
-        let most = metrics.iter().filter(used).map(|m| requests(&m.baseline)).max().unwrap_or(0);
-        Seen {
-            any,
-            blind: metrics.iter().all(|m| hard(&m.canary) && hard(&m.baseline)),
-            canary_missing: metrics.iter().all(|m| hard(&m.canary))
-                && metrics.iter().any(|m| !hard(&m.baseline)),
-            canary_requests,
-            expected: if canary_requests || !canary_seen { 0.0 } else { most as f64 * ratio },
-            canary_window: metrics
-                .iter()
-                .filter(|m| m.canary.is_ok() && m.usage != Usage::Pending)
-                .filter_map(|m| m.window.map(|window| window.length()))
-                .max()
-                .unwrap_or_default(),
-            why: metrics
-                .iter()
-                .find_map(|m| m.canary.as_ref().err().or(m.baseline.as_ref().err()))
-                .map(ToString::to_string),
-        }
-    }
-}
-
-/// Adds to the timers. A window's credit is bounded by what the monotonic clock of this process has seen
-/// (three intervals at least), so that a wall clock that jumps cannot shorten a step.
-fn count_time(
-    change: &mut Change,
-    tick: &TickObservation,
-    assessment: &Assessment,
-    seen: &Seen,
-    elapsed: Duration,
-) {
-    let interval = change.state.rollout.policy.analysis.interval;
-    let most = (interval * 3).max(elapsed + interval);
-    let exposed = change.state.target.wanted.canary > Weight::ZERO;
-    let phase = &change.state.rollout.phase;
-    let at_full = matches!(phase, Phase::Baking | Phase::Finalizing);
-    let credit = match phase {
-        Phase::Baking => seen.canary_window,
-        Phase::Progressing { .. } => assessment.analysed,
-        _ => Duration::ZERO,
-    };
-    let timers = &mut change.state.rollout.timers;
-    timers.analysed += credit.min(most);
-    timers.in_phase += elapsed;
-    // At 100% there is no baseline whose data could tell a dead provider from a dead canary.
-    let blind = if at_full { tick.metrics.iter().all(|m| m.canary.is_err()) } else { seen.blind };
-    timers.blind = match (blind, seen.any) {
-        (true, _) => timers.blind + elapsed,
-        (_, true) => Duration::ZERO,
-        _ => timers.blind,
-    };
-    if seen.canary_requests || !exposed || at_full {
-        timers.silent = Duration::ZERO;
-        timers.missing_requests = 0.0;
-    } else if seen.canary_missing || seen.expected > 0.0 {
-        timers.silent += elapsed;
-        timers.missing_requests += seen.expected;
-    }
-    let canary_zero = tick
-        .metrics
-        .iter()
-        .any(|m| m.usage != Usage::Pending && m.canary.as_ref().is_ok_and(|c| c.requests() == Some(0)));
-    if seen.canary_requests {
-        timers.quiet = Duration::ZERO;
-        timers.is_busy = true;
-    } else if canary_zero {
-        timers.quiet += seen.canary_window.min(most);
-        timers.is_busy = false;
-    }
-}
-
 /// What takes the canary back, holds or not.
 fn must_go_back(change: &mut Change, assessment: &Assessment) -> bool {
     let reason = match assessment.advice {
         Advice::RollBack => assessment.reasons.first().cloned(),
         _ => both_broke(&change.state.rollout, assessment),
     };
-    let reason = reason.or_else(|| canary_silent(&change.state.rollout));
+    let reason = reason.or_else(|| data::silent(&change.state.rollout));
+    let reason = reason.or_else(|| restarts::rolls_back(&change.state.rollout));
     let Some(reason) = reason else { return false };
     change.roll_back(reason, Ending::RolledBack, None);
     true
@@ -290,61 +209,6 @@ fn both_broke(rollout: &Rollout, assessment: &Assessment) -> Option<Reason> {
     ))
 }
 
-fn canary_silent(rollout: &Rollout) -> Option<Reason> {
-    let limit = rollout.policy.analysis.silent;
-    let timers = &rollout.timers;
-    let proven = timers.missing_requests == 0.0 || timers.missing_requests >= MISSING_REQUESTS;
-    if timers.silent < limit.after || !proven || limit.then == LimitOutcome::Hold {
-        return None;
-    }
-    let sentence = if timers.missing_requests > 0.0 {
-        format!(
-            "the canary has shown no request for {} though about {:.0} were sent to it.",
-            time(timers.silent),
-            timers.missing_requests
-        )
-    } else {
-        format!(
-            "the canary's own metrics have been missing for {} while the baseline's are seen.",
-            time(timers.silent)
-        )
-    };
-    Some(Reason::new(ReasonCode::Silent, sentence))
-}
-
-/// Holds for missing data, and what the policy says when it is missing for too long.
-fn watch_data(change: &mut Change, seen: &Seen, elapsed: Duration) {
-    let analysis = change.state.rollout.policy.analysis.clone();
-    let timers = change.state.rollout.timers;
-    let why = seen.why.clone().unwrap_or_else(|| "no metric shows anything".to_owned());
-    if timers.blind == Duration::ZERO && timers.silent == Duration::ZERO && seen.any {
-        change.unhold(Hold::Blind, "there is data again.");
-        change.calm(IncidentCause::Blind, "there is data again.");
-        return;
-    }
-    if timers.silent >= analysis.silent.after && analysis.silent.then == LimitOutcome::Hold {
-        let sentence = format!("the canary has been silent for {}: {why}.", time(timers.silent));
-        change.hold(Hold::Blind, None, Severity::High, sentence);
-    }
-    if timers.blind >= (analysis.interval * 3).min(analysis.blind.after) && timers.blind > Duration::ZERO {
-        let sentence = format!("there is no data of either arm for {}: {why}.", time(timers.blind));
-        change.hold(Hold::Blind, None, Severity::Medium, sentence);
-    }
-    let passed = timers.blind >= analysis.blind.after;
-    let newly = passed && timers.blind.saturating_sub(elapsed) < analysis.blind.after;
-    match analysis.blind.then {
-        LimitOutcome::RollBack if passed => {
-            let sentence = format!("there was no data of either arm for {}: {why}.", time(timers.blind));
-            change.roll_back(Reason::new(ReasonCode::Blind, sentence), Ending::RolledBack, None);
-        }
-        LimitOutcome::Hold if newly => {
-            let sentence = format!("Still no data of either arm after {}: {why}; held.", time(timers.blind));
-            change.page(NoticeKind::Alert, Severity::High, sentence, IncidentCause::Blind);
-        }
-        _ => {}
-    }
-}
-
 /// Alerts and holds of guardrails, each told once while it lasts.
 fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assessment>) {
     if matches!(change.state.rollout.phase, Phase::RollingBack { .. }) || is_over(change) {
@@ -353,7 +217,7 @@ fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assess
     let was = |name: &str| {
         before.and_then(|b| b.guardrails.iter().find(|g| g.name == name)).map(|guardrail| guardrail.status)
     };
-    for guardrail in &now.guardrails {
+    for guardrail in now.guardrails.iter().filter(|guardrail| guardrail.name != SHARE) {
         let newly = was(&guardrail.name) != Some(guardrail.status);
         match (guardrail.status, guardrail.action) {
             (GuardrailStatus::Fired, GuardrailAction::Alert) if newly => {
@@ -367,7 +231,9 @@ fn guardrail_holds(change: &mut Change, now: &Assessment, before: Option<&Assess
             _ => {}
         }
     }
-    let find = |wanted: fn(&GuardrailAssessment) -> bool| now.guardrails.iter().find(|g| wanted(g));
+    let find = |wanted: fn(&GuardrailAssessment) -> bool| {
+        now.guardrails.iter().find(|g| g.name != SHARE && wanted(g))
+    };
     match find(|g| g.status == GuardrailStatus::BothBreach && g.action != GuardrailAction::Alert) {
         Some(both) => {
             let why = format!("both arms are bad, so it is not the canary's doing: {}", both.sentence);
@@ -408,6 +274,7 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
         Phase::Progressing { step, .. } => {
             let Some(plan) = rollout.policy.steps.get(step).cloned() else { return };
             let proven = assessment.advice == Advice::Advance;
+            let enough = assessment.requests().iter().all(|requests| *requests >= plan.min_requests);
             if proven {
                 change.unhold(Hold::Plan, "the evidence is there.");
             }
@@ -419,12 +286,12 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
                 if gates::open(change, Occasion::Step(wish.step)) && may_go(change) {
                     change.advance_to(wish.step, &wish.why, Some(&wish.by));
                 }
-            } else if proven && free && analysed >= plan.min {
+            } else if proven && free && enough && analysed >= plan.min {
                 if gates::open(change, Occasion::Step(step + 1)) && may_go(change) {
                     change.advance_to(step + 1, &why, None);
                 }
-            } else if !proven && free && plan.max.is_some_and(|max| analysed >= max) {
-                at_max(change, step, plan.at_max, &why);
+            } else if !proven && plan.max.is_some_and(|max| analysed >= max) {
+                at_max(change, step, &plan, free, &why);
             }
         }
         Phase::Baking => {
@@ -460,7 +327,7 @@ pub(super) fn may_go(change: &Change) -> bool {
 /// Tells the figures at the middle of a long step.
 fn progress(change: &mut Change, plan: &Step, assessment: &Assessment) {
     let now = change.state.rollout.timers.analysed;
-    let before = now.saturating_sub(assessment.analysed);
+    let before = now.saturating_sub(change.state.rollout.timers.credited);
     let middle = plan.min / 2;
     if plan.min >= LONG_STEP && before < middle && now >= middle {
         let why = assessment.reasons.first().map(|reason| reason.sentence.as_str()).unwrap_or_default();
@@ -479,9 +346,35 @@ pub(super) fn in_force(change: &Change) -> bool {
     change.state.rollout.policy.mode == Mode::Observe || change.state.target.in_force(Proxies::Reachable)
 }
 
-fn at_max(change: &mut Change, step: usize, then: AtMax, why: &str) {
+/// Why a step at its maximum does not go on without proof.
+fn hindered(change: &Change, plan: &Step) -> Option<String> {
+    let rollout = &change.state.rollout;
+    if let Some(metric) = change.state.judge.beyond_tolerance(&rollout.policy) {
+        return Some(format!(
+            "the canary is worse in {metric} than the policy tolerates, by the low end of its interval"
+        ));
+    }
+    let requests = rollout.last.as_ref().map_or([0, 0], Assessment::requests);
+    let short = ["canary", "baseline"].into_iter().zip(requests).find(|(_, had)| *had < plan.min_requests);
+    let (arm, had) = short?;
+    Some(format!("the {arm} has had {had} of the {} requests that the step needs", plan.min_requests))
+}
+
+fn at_max(change: &mut Change, step: usize, plan: &Step, free: bool, why: &str) {
     let lasted = time(change.state.rollout.timers.analysed);
-    match then {
+    if plan.at_max == AtMax::PromoteUnproven {
+        // What hinders it holds, and no longer than it lasts.
+        match hindered(change, plan) {
+            Some(hindrance) => {
+                let why = format!("the step has been analysed for {lasted}, its maximum: {hindrance}. {why}");
+                change.hold(Hold::Plan, None, Severity::Medium, why);
+                return;
+            }
+            None => change.unhold(Hold::Plan, "nothing stands against going on unproven any more."),
+        }
+    }
+    match plan.at_max {
+        _ if !free => {}
         AtMax::Hold => {
             let why = format!("the step has been analysed for {lasted}, its maximum, undecided. {why}");
             change.hold(Hold::Plan, None, Severity::Medium, why);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::change::{Change, time};
 use super::{EventKind, NoticeKind, Phase, Reason, Rollout};
 use crate::core::judge::{Assessment, MetricAssessment};
-use crate::core::metric::{Counts, Reading, TickObservation, Usage};
+use crate::core::metric::{Counts, Reading, TickObservation};
 use crate::core::policy::{Direction, Metric, Severity, Verify};
 use crate::core::target::IncidentCause;
 use crate::core::words::{latency, percent};
@@ -97,10 +97,10 @@ fn add(rollout: &mut Rollout, tick: &TickObservation, elapsed: Duration) {
         Ok(counts) => counts.requests().is_some_and(|requests| requests > 0),
         Err(_) => false,
     };
-    if tick.metrics.iter().any(|metric| metric.usage != Usage::Pending && shows(&metric.baseline)) {
+    if tick.metrics.iter().any(|metric| !metric.usage.is_pending() && shows(&metric.baseline)) {
         seen.looks = seen.looks.saturating_add(1);
     }
-    for metric in tick.metrics.iter().filter(|metric| metric.usage != Usage::Pending) {
+    for metric in tick.metrics.iter().filter(|metric| !metric.usage.is_pending()) {
         let Some((_, before)) = known.iter().find(|(name, _)| *name == metric.metric) else { continue };
         let [bad, all] = match (&metric.baseline, before.bound_seconds) {
             (Ok(Counts::Proportion { bad, total }), _) => [*bad, *total],

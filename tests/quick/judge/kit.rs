@@ -20,6 +20,7 @@ pub fn errors() -> Metric {
     let selector = |metric: &str| Selector { metric: metric.to_string(), matchers: vec![] };
     Metric {
         by_route: None,
+        absent_is_zero: false,
         name: "errors".to_string(),
         source: MetricSource::Proportion {
             total: vec![selector("requests_total")],
@@ -51,6 +52,7 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
         min: Duration::from_secs(60),
         max: Some(Duration::from_secs(1800)),
         at_max: AtMax::Hold,
+        min_requests: 50,
     };
     let limit = Limit { after: Duration::from_secs(60), then: LimitOutcome::Hold };
     Policy {
@@ -67,6 +69,7 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
             no_harm_alpha: 0.05,
             dispersion: 1.0,
             history: std::time::Duration::ZERO,
+            active_requests: None,
             traffic_share: None,
             blind: limit,
             silent: limit,

@@ -83,6 +83,7 @@ fn what_is_not_proven_ends_as_the_maximum_says() {
             step.min = std::time::Duration::from_secs(60);
             step.max = (step.weight.0 < 10_000).then_some(std::time::Duration::from_secs(300));
             step.at_max = at_max;
+            step.min_requests = 1;
         }
         for outcome in rollouts(&policy, &traffic, Runs::new(5, 1), &|_| {}) {
             let (outcome, at) = match outcome {
@@ -95,9 +96,10 @@ fn what_is_not_proven_ends_as_the_maximum_says() {
                 }
             };
             assert_eq!(outcome, expected);
-            // A minute of warm-up and the maximum, at each step that it went through.
+            // A minute of warm-up and the maximum, at each step that it went through, and what is carried over
+            // at its end because an arm had no request.
             let steps = if at_max == AtMax::PromoteUnproven { 2.0 } else { 1.0 };
-            assert_eq!(at, steps * 360.0);
+            assert!((steps * 360.0..=steps * 560.0).contains(&at), "{at}");
         }
     }
 }

@@ -78,7 +78,7 @@ fn what_holds_at_full_traffic_is_read_and_checked() {
             "one of the two",
         ),
         ("analysis: {traffic_share: maybe}\n", "traffic_share"),
-        ("analysis: {traffic_share: {action: roll_back}}\n", "traffic_share.action"),
+        ("analysis: {traffic_share: {action: promote}}\n", "traffic_share.action"),
     ] {
         assert!(told(&with(text)).join("\n").contains(said), "{text}: {:?}", told(&with(text)));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::server::{Database, Server};
 use super::*;
 
-struct Looks {
+pub struct Looks {
     provider: Arc<dyn MetricsProvider>,
     database: Database,
     cursor: Option<MetricCursor>,
@@ -17,7 +17,7 @@ struct Looks {
 }
 
 impl Looks {
-    async fn of(source: MetricSource) -> Looks {
+    pub async fn of(source: MetricSource) -> Looks {
         let database = Database::default();
         let server = database.serve().await;
         let provider = config(&server.url).build().unwrap();
@@ -25,12 +25,12 @@ impl Looks {
     }
 
     /// A sample at so many seconds after `NOW`.
-    fn add(&self, series: &str, seconds: f64, value: f64) {
+    pub fn add(&self, series: &str, seconds: f64, value: f64) {
         self.database.add(series, at(seconds).0, value);
     }
 
     /// Requests, errors and start of the process of an instance.
-    fn scrape(&self, version: &str, seconds: f64, total: f64, bad: f64, started: f64) {
+    pub fn scrape(&self, version: &str, seconds: f64, total: f64, bad: f64, started: f64) {
         let labels = format!("version={version},instance=i-{version},job=j");
         self.add(&format!("requests_total {labels}"), seconds, total);
         self.add(&format!("errors_total {labels}"), seconds, bad);
@@ -38,12 +38,12 @@ impl Looks {
     }
 
     /// A scrape of an instance that has no requests yet.
-    fn idle(&self, version: &str, seconds: f64, started: f64) {
+    pub fn idle(&self, version: &str, seconds: f64, started: f64) {
         let labels = format!("version={version},instance=i-{version},job=j");
         self.add(&format!("process_start_time_seconds {labels}"), seconds, at(started).seconds());
     }
 
-    async fn look(&mut self, seconds: f64) -> CountsAnswer {
+    pub async fn look(&mut self, seconds: f64) -> CountsAnswer {
         let mut request = request(self.source.clone(), self.cursor.clone(), at(seconds));
         request.by_route.clone_from(&self.by_route);
         let answer = self.provider.counts(&[request]).await.remove(0);

@@ -34,6 +34,7 @@ fn selector(metric: &str) -> Selector {
 fn metric(name: &str, source: MetricSource) -> Metric {
     Metric {
         by_route: None,
+        absent_is_zero: false,
         name: name.into(),
         source,
         bad_means: "answered with 5xx".into(),
@@ -81,6 +82,7 @@ pub fn policy() -> Policy {
                 min: minute,
                 max: Some(minute * 30),
                 at_max: AtMax::Hold,
+                min_requests: 50,
             })
             .to_vec(),
         analysis: Analysis {
@@ -91,6 +93,7 @@ pub fn policy() -> Policy {
             no_harm_alpha: 0.05,
             dispersion: 3.0,
             history: std::time::Duration::ZERO,
+            active_requests: None,
             traffic_share: None,
             blind: Limit { after: minute * 10, then: LimitOutcome::Hold },
             silent: Limit { after: minute, then: LimitOutcome::RollBack },
@@ -148,6 +151,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         verification: Default::default(),
         alerts: Default::default(),
         spec: None,
+        data: Default::default(),
     }
 }
 

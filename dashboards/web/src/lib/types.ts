@@ -169,7 +169,15 @@ export interface Rollout {
   kind: "release" | "revert";
   state: string;
   ended: boolean;
-  step: { index: number; of: number; weight_percent: number; min_seconds: number; max_seconds: number | null } | null;
+  step: {
+    index: number;
+    of: number;
+    weight_percent: number;
+    min_seconds: number;
+    max_seconds: number | null;
+    min_requests?: number;
+    requests?: number;
+  } | null;
   steps: StepPlan[];
   stage: string | null;
   holds: string[];

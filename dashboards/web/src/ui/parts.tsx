@@ -26,6 +26,10 @@ export function holdWords(hold: string): string {
     guardrail: "guardrail holds",
     freeze: "freeze",
     alert: "an alert fires",
+    no_return: "past the point of no return",
+    no_traffic: "no traffic at 100%",
+    traffic_share: "traffic share",
+    restarts: "canary restarts",
   };
   return names[hold] ?? words(hold);
 }

@@ -109,7 +109,10 @@ function When(props: { view: Rollout; stop: Stop; since: number }) {
   const { told } = stop;
   const end =
     stop.is === "now" ? (
-      <>for {duration(Math.floor(view.timers.in_phase_seconds + props.since))}</>
+      <>
+        for {duration(Math.floor(view.timers.in_phase_seconds + props.since))}
+        <Progress view={view} />
+      </>
     ) : told ? (
       <>
         {duration(told.seconds)}
@@ -133,6 +136,20 @@ function When(props: { view: Rollout; stop: Stop; since: number }) {
         </>
       )}
       {end}
+    </>
+  );
+}
+
+/** What counts towards the step's minimum: its time, and the requests of the arm that has the fewest. */
+function Progress(props: { view: Rollout }) {
+  const { step, state, timers } = props.view;
+  if (!step || state !== "progressing") return null;
+  const { requests = 0, min_requests: least = 0 } = step;
+  return (
+    <>
+      {" · "}
+      {duration(Math.floor(timers.analysed_seconds))} of {duration(step.min_seconds)}
+      {least > 0 && `, ${Math.min(requests, least)} of ${least} requests`}
     </>
   );
 }

@@ -1,0 +1,304 @@
+//! Whether the canary gets the share of the requests that was set, over a trailing time.
+//!
+//! Beyond the margin the weight is written once more; if that does not help, it holds (or alerts, or rolls back, as
+//! the policy says). A share that is far beyond the weight is an incident, whatever the policy says.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::change::{Change, time};
+use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode};
+use crate::core::metric::{Counts, MetricObservation, Reading, TickObservation, Usage};
+use crate::core::policy::{GuardrailAction, Mode, Severity, TrafficShare};
+use crate::core::target::{IncidentCause, Proxies, Weight};
+use crate::core::words::{percent, significant};
+use crate::stats::share::ShareTest;
+use crate::stats::special::ln;
+
+/// The time that is looked back on.
+const TRAILING: Duration = Duration::from_secs(600);
+/// It is cut into so many slots at most.
+const SLOTS: usize = 60;
+/// α of the share: it hardly ever does anything for nothing.
+const ALPHA: f64 = 0.000_1;
+/// The normal quantile of a one-sided bound of 99.9%.
+const Z: f64 = 3.09;
+/// A share that is far beyond its weight for so long is an incident.
+const FAR_FOR: Duration = Duration::from_secs(60);
+/// At least so many points above the weight.
+const FAR_POINTS: f64 = 0.05;
+/// Three sample spacings of each arm must be seen before a rollback.
+const SPACINGS: u32 = 3;
+/// Probes and scrapes are measured for so long at least.
+const NOISE_FOR: f64 = 30.0;
+/// More than so many requests a second at weight 0 are no probes: they are not taken for silence.
+const MOST_NOISE: f64 = 1.0;
+
+/// The trailing share, and what was done about it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShareState {
+    slots: VecDeque<Slot>,
+    /// The split that `slots` are of.
+    generation: u64,
+    /// The step in which the weight was written once more.
+    rewritten: Option<usize>,
+    /// The alert was told.
+    told: bool,
+    /// The share's lower bound has been far beyond the weight for so long.
+    far_for: Duration,
+    /// Requests of the canary at weight 0, and the seconds in which they came.
+    pub noise: Noise,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Slot {
+    length: Duration,
+    canary: u64,
+    baseline: u64,
+}
+
+/// What an arm is asked for that no router sends: probes, scrapes, direct calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Noise {
+    /// Requests at weight 0.
+    pub requests: u64,
+    /// In so many seconds.
+    pub seconds: f64,
+}
+
+impl Noise {
+    /// Requests a second; 0 where it was not measured for long enough.
+    pub fn per_second(self) -> f64 {
+        if self.seconds >= NOISE_FOR { self.requests as f64 / self.seconds } else { 0.0 }
+    }
+
+    /// How many of a window's requests are noise. Nothing to spare: a canary that has a few requests more than its
+    /// probes is not silent.
+    pub fn at_most(self, window: Duration) -> u64 {
+        let expected = self.per_second() * window.as_secs_f64();
+        if expected > 0.0 && self.per_second() <= MOST_NOISE { expected.ceil() as u64 } else { 0 }
+    }
+}
+
+impl ShareState {
+    /// What was seen so far does not count any more.
+    pub fn begin_anew(&mut self) {
+        *self = ShareState { noise: self.noise, ..ShareState::default() };
+    }
+
+    fn push(&mut self, slot: Slot) {
+        match self.slots.back_mut().filter(|last| last.length < TRAILING / SLOTS as u32) {
+            Some(last) => {
+                last.length += slot.length;
+                last.canary = last.canary.saturating_add(slot.canary);
+                last.baseline = last.baseline.saturating_add(slot.baseline);
+            }
+            None => self.slots.push_back(slot),
+        }
+        let mut covered = self.length();
+        while let Some(first) = self.slots.front()
+            && self.slots.len() > 1
+            && covered.saturating_sub(first.length) >= TRAILING
+        {
+            covered -= first.length;
+            self.slots.pop_front();
+        }
+    }
+
+    fn length(&self) -> Duration {
+        self.slots.iter().map(|slot| slot.length).sum()
+    }
+
+    fn requests(&self) -> [u64; 2] {
+        self.slots.iter().fold([0, 0], |sum, slot| {
+            [sum[0].saturating_add(slot.canary), sum[1].saturating_add(slot.baseline)]
+        })
+    }
+}
+
+/// What the trailing time shows against the weights.
+struct Trail {
+    expected: f64,
+    share: f64,
+    lower: f64,
+    is_beyond: bool,
+    sentence: String,
+}
+
+/// Takes in one look.
+pub(super) fn take(change: &mut Change, tick: &TickObservation, elapsed: Duration) {
+    let Some(policy) = change.state.rollout.policy.analysis.traffic_share else { return };
+    let (rollout, target) = (&change.state.rollout, &change.state.target);
+    let Phase::Progressing { step, .. } = rollout.phase else { return };
+    let split = target.wanted;
+    let expected = split.canary.share() / (split.canary.share() + split.compared().share());
+    if rollout.policy.mode == Mode::Observe || !target.is_seen() || !(expected > 0.0 && expected < 1.0) {
+        return;
+    }
+    let generation = target.generation;
+    let noise = rollout.data.share.noise.per_second();
+    let state = &mut change.state.rollout.data.share;
+    if state.generation != generation {
+        state.slots.clear();
+        (state.generation, state.told, state.far_for) = (generation, false, Duration::ZERO);
+        if state.rewritten != Some(step) {
+            state.rewritten = None;
+        }
+    }
+    if let Some(slot) = tick.metrics.iter().find_map(|metric| slot(metric, noise)) {
+        state.push(slot);
+    }
+    let Some(trail) = Trail::of(&change.state.rollout.data.share, expected, policy) else { return };
+    page_if_far(change, &trail, elapsed);
+    if !trail.is_beyond {
+        change.unhold(Hold::TrafficShare, "the canary's share of the requests is within the margin again.");
+        change.state.rollout.data.share.told = false;
+        return;
+    }
+    match policy.action {
+        GuardrailAction::Alert => {
+            if !std::mem::replace(&mut change.state.rollout.data.share.told, true) {
+                change.alert(NoticeKind::Alert, Severity::High, trail.sentence);
+            }
+        }
+        _ if change.state.rollout.data.share.rewritten.is_none() => write_again(change, step, &trail),
+        GuardrailAction::RollBack if may_roll_back(change, &trail) => {
+            change.roll_back(Reason::new(ReasonCode::TrafficShare, trail.sentence), Ending::RolledBack, None);
+        }
+        GuardrailAction::Hold | GuardrailAction::RollBack => {
+            change.hold(Hold::TrafficShare, None, Severity::High, trail.sentence);
+        }
+    }
+}
+
+/// A new generation of the same split: the router reads it, and is written once more.
+fn write_again(change: &mut Change, step: usize, trail: &Trail) {
+    change.state.rollout.data.share.rewritten = Some(step);
+    change.state.target.generation += 1;
+    let sentence = format!("{} The weight is written once more.", trail.sentence);
+    change.record(EventKind::Alert, None, sentence);
+}
+
+/// It is the canary that gets too much, and the router says that it does what is wanted.
+fn may_roll_back(change: &Change, trail: &Trail) -> bool {
+    let rollout = &change.state.rollout;
+    let enough = rollout.data.share.length() >= rollout.spacing() * SPACINGS;
+    enough && trail.share > 2.0 * trail.expected && change.state.target.in_force(Proxies::Reachable)
+}
+
+fn page_if_far(change: &mut Change, trail: &Trail, elapsed: Duration) {
+    let w = trail.expected;
+    let is_far = trail.lower > (2.0 * w).min((1.0 + w) / 2.0) && trail.lower > w + FAR_POINTS;
+    let state = &mut change.state.rollout.data.share;
+    let before = state.far_for;
+    state.far_for = if is_far { before + elapsed } else { Duration::ZERO };
+    if !is_far {
+        change.calm(
+            IncidentCause::TrafficShare,
+            "the canary's share of the requests is near its weight again.",
+        );
+    } else if before < FAR_FOR && before + elapsed >= FAR_FOR {
+        let sentence = format!(
+            "The canary gets {} of the requests (at least {}) where {} is set, for {}. Likely causes: requests \
+             that go around the router, probes or scrapes that are counted as requests, long connections from \
+             before, the same requests scraped twice, or weights that somebody else has changed.",
+            percent(trail.share),
+            percent(trail.lower),
+            percent(w),
+            time(FAR_FOR)
+        );
+        change.page(NoticeKind::Alert, Severity::Critical, sentence, IncidentCause::TrafficShare);
+    }
+}
+
+impl Trail {
+    fn of(state: &ShareState, expected: f64, policy: TrafficShare) -> Option<Trail> {
+        let [canary, baseline] = state.requests();
+        let all = canary.saturating_add(baseline);
+        if all == 0 {
+            return None;
+        }
+        let mut test = ShareTest::new(1.0);
+        test.take(canary, baseline);
+        // The arms are scraped at different moments, so their counts may cover times that differ by a window.
+        let longest = state.slots.iter().map(|slot| slot.length).max().unwrap_or_default();
+        let skew = longest.as_secs_f64() / state.length().as_secs_f64().max(f64::MIN_POSITIVE);
+        let share = canary as f64 / all as f64;
+        let sentence = format!(
+            "the canary has {} of both arms' requests in the last {} ({canary} of {all}); by the weights it should \
+             have {} ± {} of that.",
+            percent(share),
+            time(state.length()),
+            percent(expected),
+            percent(policy.margin)
+        );
+        let is_beyond = test.ln_e(expected, policy.margin + skew) >= -ln(ALPHA);
+        Some(Trail { expected, share, lower: lower_bound(canary, all), is_beyond, sentence })
+    }
+}
+
+/// The lower 99.9% bound of a share, after Wilson.
+fn lower_bound(canary: u64, all: u64) -> f64 {
+    let (n, p) = (all as f64, canary as f64 / all as f64);
+    let z2 = Z * Z;
+    let middle = p + z2 / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    ((middle - spread) / (1.0 + z2 / n)).max(0.0)
+}
+
+fn slot(metric: &MetricObservation, noise: f64) -> Option<Slot> {
+    let used = matches!(metric.usage, Usage::Used | Usage::Carried | Usage::WarmUp);
+    let requests = |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests);
+    let length = metric.window.filter(|_| used)?.length();
+    let noise = (noise * length.as_secs_f64()).round() as u64;
+    Some(Slot {
+        length,
+        canary: requests(&metric.canary)?.saturating_sub(noise),
+        baseline: requests(&metric.baseline)?,
+    })
+}
+
+/// Before the first step: what the canary is asked for though its weight is 0.
+pub(super) fn measure_noise(change: &mut Change, tick: &TickObservation) {
+    let rollout = &change.state.rollout;
+    match rollout.phase {
+        Phase::Preflight | Phase::Preparing { step: 0 } => {}
+        Phase::Progressing { step: 0, .. } => return tell_noise(change),
+        _ => return,
+    }
+    if rollout.policy.mode == Mode::Observe {
+        return;
+    }
+    let target = &change.state.target;
+    let at_zero = |weight: Weight| weight == Weight::ZERO;
+    if !at_zero(target.wanted.canary) || !target.seen.is_some_and(|seen| at_zero(seen.split.canary)) {
+        return;
+    }
+    let requests = |metric: &MetricObservation| {
+        let window = metric.window.filter(|_| !metric.usage.is_pending())?;
+        let counted = metric.canary.as_ref().ok().and_then(Counts::requests)?;
+        Some((counted, window.length().as_secs_f64()))
+    };
+    let most = tick.metrics.iter().filter_map(requests).max_by_key(|(counted, _)| *counted);
+    if let Some((counted, seconds)) = most {
+        let noise = &mut change.state.rollout.data.share.noise;
+        noise.requests = noise.requests.saturating_add(counted);
+        noise.seconds += seconds;
+    }
+}
+
+fn tell_noise(change: &mut Change) {
+    let noise = change.state.rollout.data.share.noise.per_second();
+    if noise > 0.0 && change.state.rollout.data.told.insert("noise".to_owned()) {
+        let sentence = format!(
+            "The canary had {} requests/s at weight 0 (probes, scrapes or direct calls): they are taken off its \
+             share.",
+            significant(noise)
+        );
+        change.record(EventKind::Alert, None, sentence);
+    }
+}
