@@ -1,40 +1,48 @@
-//! The loop: collect → transition → commit → perform. The only place that waits.
+//! Targets as actors, and the one loop that carries out what they ask. The only place that waits.
 //!
-//! Every target has a slot, worked on by one task at a time. What a slot holds is what the store holds,
-//! with one exception: a way back that could not be stored is carried out all the same and stored when
-//! the store is back (invariant 14).
+//! An [`Actor`] takes messages and says what is to be stored and done; the [`Fleet`] has all of them. Both are
+//! synchronous, and the same in production ([`Engine::run`]) and in the simulation. What a target holds is
+//! what the store holds, with one exception: a way back is in force beside its commit, and stored when the
+//! store is back (invariant 14).
 
 mod catalogue;
-mod collect;
-mod commit;
-mod gates;
+mod fleet;
+mod freezes;
 mod handle;
+mod jobs;
 mod keeping;
+mod loading;
+mod mailbox;
 mod outbox;
 mod reload;
 mod run;
 mod show;
-mod slot;
+mod target;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-
 pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Kept, Name, Owner, Source};
+pub use fleet::{Fleet, Inbound};
+pub use freezes::Freezes;
 pub use handle::{Handle, StartError, StartRequest};
+pub use jobs::World;
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 pub use reload::{Configuration, Instances, LastReload, ReloadError, ReloadRequest, Reloaded, RestartNeeded};
+pub use target::{
+    Active, Actor, Answer, ApplyError, Decision, Job, JobKind, Loaded, LookRequest, Looked, Message, Now,
+    Outcome, Ticket,
+};
+pub use telling::Telling;
 
 use crate::core::routing::Routing;
-use crate::core::target::TargetSpec;
 use crate::messages::Words;
 use crate::ports::{
-    Clock, Died, Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, Store, StoreError,
-    TrafficRouter, Workload,
+    Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, StoreError, TrafficRouter, Workload,
 };
-use slot::Slot;
+use jobs::Pools;
 
 /// Places where the process may die, in the order in which a decision passes them.
 pub const FAILPOINTS: &[&str] = &[
@@ -78,7 +86,7 @@ pub struct Parts {
 /// Times and bounds of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// At most so many targets are worked on at once.
+    /// At most so many calls are made at once to a source or a router.
     pub concurrency: usize,
     /// For each call to a provider, a router, a workload or a notifier.
     pub call_deadline: Duration,
@@ -111,11 +119,16 @@ impl Default for Options {
     }
 }
 
-/// The engine.
+/// The engine: all targets of this process, and what they are worked on with.
 pub struct Engine {
-    parts: Parts,
-    slots: BTreeMap<String, Arc<Mutex<Slot>>>,
-    outbox: Arc<Outbox>,
+    /// The targets.
+    pub fleet: Fleet,
+    /// What their jobs are carried out with.
+    pub world: Arc<World>,
+    /// What is told.
+    pub outbox: Arc<Outbox>,
+    handle: Handle,
+    channels: Vec<String>,
 }
 
 impl Engine {
@@ -126,84 +139,37 @@ impl Engine {
     /// [`StoreError`] if the store cannot be used; nothing was handed to a router then.
     pub async fn load(parts: Parts) -> Result<Engine, StoreError> {
         let handle = parts.handle.clone();
-        let names: Vec<String> = handle.targets().keys().cloned().collect();
-        let targets = handle.store().own_targets(&names).await?;
         let outbox = Arc::new(Outbox::new(&parts));
-        let mut engine = Engine { parts, slots: BTreeMap::new(), outbox };
-        for mut target in targets {
-            let Some(spec) = handle.targets().get(&target.name).cloned() else { continue };
-            target.has_baseline = spec.baseline.is_some();
-            target.drain = engine.parts.options.drain;
-            if target.stable_version.is_none() {
-                target.stable_version.clone_from(&spec.stable_version);
-            }
-            let name = target.name.clone();
-            let active = engine.load_active(&target).await?;
-            let slot = Slot::new(TargetSpec::clone(&spec), target, active, handle.clock().monotonic());
-            engine.slots.insert(name, Arc::new(Mutex::new(slot)));
+        let store = handle.store().clone();
+        let specs = handle.targets();
+        let names: Vec<String> = specs.keys().cloned().collect();
+        let now = Now { wall: handle.clock().wall(), monotonic: handle.clock().monotonic() };
+        let mut fleet = Fleet::new(outbox.telling().clone(), handle.freezes(), parts.options);
+        for target in store.own_targets(&names).await? {
+            let Some(spec) = specs.get(&target.name).cloned() else { continue };
+            let loaded = loading::load_of(store.as_ref(), target, None).await?;
+            fleet.add(spec, loaded, now);
         }
-        engine.hand_over().await;
+        let pools = Pools::new(parts.providers.keys(), parts.routers.keys(), parts.options.concurrency);
+        let world = World {
+            store,
+            clock: handle.clock().clone(),
+            providers: parts.providers,
+            routers: parts.routers,
+            workload: parts.workload,
+            gatekeeper: parts.gatekeeper,
+            failpoints: parts.failpoints,
+            options: parts.options,
+            pools,
+        };
+        world.hand_over(&fleet).await;
         handle.set_loaded();
-        Ok(engine)
+        let channels = parts.notifiers.into_keys().collect();
+        Ok(Engine { fleet, world: Arc::new(world), outbox, handle, channels })
     }
 
-    /// Every router gets the stored splits of its targets before anything else.
-    async fn hand_over(&self) {
-        for (name, router) in &self.parts.routers {
-            let mut routes = Vec::new();
-            for slot in self.slots.values() {
-                let slot = slot.lock().await;
-                if slot.spec.router == *name {
-                    routes.push(slot.route());
-                }
-            }
-            if let Err(error) = router.load(&routes).await {
-                tracing::error!(router = %name, %error, "the router did not take the stored splits");
-            }
-        }
-    }
-
-    /// Works on every target that is due, one after the other, and on what was asked for. The loop of
-    /// [`Engine::run`] does the same side by side; tests call this.
-    ///
-    /// # Errors
-    /// [`Died`] if a failpoint says so: the engine must be dropped.
-    pub async fn run_due(&self) -> Result<(), Died> {
-        self.refresh(true).await;
-        self.announce_scheduled().await?;
-        for slot in self.slots.values() {
-            self.step(&mut *slot.lock().await).await?;
-        }
-        Ok(())
-    }
-
-    /// Delivers what is due ([`Outbox::dispatch`]).
-    ///
-    /// # Errors
-    /// [`Died`] if a failpoint says so.
-    pub async fn dispatch_outbox(&self) -> Result<bool, Died> {
-        self.outbox.dispatch().await
-    }
-
-    /// When the next target is due, by the monotonic clock.
-    pub async fn next_due(&self) -> Option<Duration> {
-        let mut next = None;
-        for slot in self.slots.values() {
-            let due = slot.lock().await.next_due();
-            next = Some(next.map_or(due, |next: Duration| next.min(due)));
-        }
-        next
-    }
-
-    fn store(&self) -> &Arc<dyn Store> {
-        self.parts.handle.store()
-    }
-
-    fn clock(&self) -> &Arc<dyn Clock> {
-        self.parts.handle.clock()
-    }
-
-    fn pass(&self, name: &'static str) -> Result<(), Died> {
-        self.parts.failpoints.pass(name)
+    /// What API, CLI and demo may ask of it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 }

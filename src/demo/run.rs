@@ -145,7 +145,7 @@ impl Stage {
         let api = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (engine, token) = (Arc::new(engine), shutdown.clone());
+        let token = shutdown.clone();
         let engine = tasks.spawn(async move { Ok(engine.run(token).await?) });
         let serving = serve_api(handle.clone(), listener, shutdown.clone());
         tasks.spawn(async move {

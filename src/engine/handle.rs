@@ -1,20 +1,25 @@
 //! What API, CLI and demo may ask of a running engine.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::time::timeout;
 
 use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
+use super::fleet::Inbound;
+use super::freezes::Freezes;
+use super::mailbox::Mailbox;
 use super::reload::Configuration;
-
+use super::target::{Answer, Message};
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
 use crate::core::rollout::{
-    Alerts, Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
+    Alerts, Command, CommandKind, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
 };
 use crate::core::target::TargetSpec;
 use crate::core::time::Timestamp;
@@ -23,6 +28,8 @@ use crate::telemetry;
 
 /// Freezes that are looked at.
 const MOST_FREEZES: usize = 1000;
+/// So long an urgent command waits for the inbox before it is handed over without it.
+const AT_ONCE: Duration = Duration::from_millis(20);
 /// Changes that a listener may be behind before it must look at everything again.
 const CHANGES: usize = 1024;
 
@@ -37,14 +44,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     configuration: Configuration,
-    wake: Notify,
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
     storing: AtomicBool,
-    freezes: RwLock<Vec<Freeze>>,
-    /// Whether the ordered freezes were ever read.
-    knows_freezes: AtomicBool,
-    planned: RwLock<Arc<Vec<Freeze>>>,
+    freezes: watch::Sender<Arc<Freezes>>,
+    mailbox: Mailbox,
 }
 
 /// A new rollout, as asked for.
@@ -110,13 +114,11 @@ impl Handle {
                 clock,
                 catalogue: watch::channel(Arc::new(catalogue)).0,
                 configuration: Configuration::default(),
-                wake: Notify::new(),
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
-                freezes: RwLock::default(),
-                knows_freezes: AtomicBool::new(false),
-                planned: RwLock::default(),
+                freezes: watch::channel(Arc::default()).0,
+                mailbox: Mailbox::new(),
             }),
         }
     }
@@ -171,9 +173,6 @@ impl Handle {
             *catalogue = Arc::new(next);
             modified
         });
-        if !changes.is_empty() {
-            self.inner.wake.notify_one();
-        }
         changes
     }
 
@@ -194,11 +193,6 @@ impl Handle {
         self.inner.storing.store(storing, Ordering::Release);
     }
 
-    /// Resolves when something has been asked of the engine.
-    pub async fn woken(&self) {
-        self.inner.wake.notified().await;
-    }
-
     /// Set by the engine: something new is stored of a rollout. Never waits, and cannot fail: a listener
     /// that is behind is told so.
     pub fn changed(&self, rollout: &RolloutId) {
@@ -212,34 +206,52 @@ impl Handle {
 
     /// Sets the freezes that stand in the configuration. They are not stored.
     pub fn plan_freezes(&self, planned: Vec<Freeze>) {
-        *self.inner.planned.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planned);
-        self.inner.wake.notify_one();
+        self.change_freezes(|freezes| freezes.planned = planned);
     }
 
     /// The freezes that stand in the configuration.
-    pub fn planned_freezes(&self) -> Arc<Vec<Freeze>> {
-        self.inner.planned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn planned_freezes(&self) -> Vec<Freeze> {
+        self.inner.freezes.borrow().planned.clone()
     }
 
     /// Reads which freezes hold. A store that cannot be read leaves those that were known.
     pub async fn load_freezes(&self) {
-        if let Ok(freezes) = self.inner.store.freezes(true, MOST_FREEZES).await {
-            *self.inner.freezes.write().unwrap_or_else(PoisonError::into_inner) = freezes;
-            self.inner.knows_freezes.store(true, Ordering::Release);
+        if let Ok(ordered) = self.inner.store.freezes(true, MOST_FREEZES).await {
+            self.change_freezes(|freezes| {
+                freezes.ordered = ordered;
+                freezes.is_known = true;
+            });
         }
     }
 
-    /// Whether it is known what is frozen; before that nothing may be taken for thawed.
-    pub fn knows_freezes(&self) -> bool {
-        self.inner.knows_freezes.load(Ordering::Acquire)
+    /// The freezes that may hold.
+    pub fn freezes(&self) -> Arc<Freezes> {
+        self.inner.freezes.borrow().clone()
+    }
+
+    /// The freezes that may hold, and whenever they change.
+    pub fn watch_freezes(&self) -> watch::Receiver<Arc<Freezes>> {
+        self.inner.freezes.subscribe()
+    }
+
+    fn change_freezes(&self, change: impl FnOnce(&mut Freezes)) {
+        self.inner.freezes.send_if_modified(|freezes| {
+            let mut next = Freezes::clone(freezes);
+            change(&mut next);
+            let is_new = next != **freezes;
+            *freezes = Arc::new(next);
+            is_new
+        });
     }
 
     /// Why a target is frozen, if it is.
     pub fn frozen(&self, target: &str, now: Timestamp) -> Option<String> {
-        let freezes = self.inner.freezes.read().unwrap_or_else(PoisonError::into_inner);
-        let planned = self.planned_freezes();
-        let mut all = freezes.iter().chain(planned.iter());
-        all.find(|freeze| freeze.holds(target, now)).map(Freeze::sentence)
+        self.inner.freezes.borrow().frozen(target, now)
+    }
+
+    /// The way to the targets.
+    pub(super) fn mailbox(&self) -> &Mailbox {
+        &self.inner.mailbox
     }
 
     /// Stores a freeze, new or ended; it holds from this moment.
@@ -249,7 +261,6 @@ impl Handle {
     pub async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
         self.inner.store.put_freeze(freeze).await?;
         self.load_freezes().await;
-        self.inner.wake.notify_one();
         Ok(())
     }
 
@@ -330,18 +341,40 @@ impl Handle {
         let key = request.idempotency_key.as_deref();
         let rollout = self.inner.store.create_rollout(rollout, first, key, request.supersede).await?;
         self.changed(&rollout.id);
-        self.inner.wake.notify_one();
+        self.inner.mailbox.send(Inbound::To(rollout.target.clone(), Message::News));
         Ok(rollout)
     }
 
-    /// Puts a command into the inbox. What became of it stands in the entry's result once the engine
-    /// has taken it.
+    /// Hands a command to the rollout's target, and puts it into the inbox. What a person or an alert says to
+    /// bring the canary down, or to keep it where it is, waits for no store: it is handed over in memory.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`] if the inbox did not take it in time; what was handed over in memory is carried out all
+    /// the same ([`Handle::answers`] says so).
     pub async fn command(&self, rollout: &RolloutId, command: Command) -> Result<InboxEntry, StoreError> {
-        let entry = self.inner.store.enqueue(rollout, command, self.inner.clock.wall()).await?;
-        self.inner.wake.notify_one();
+        let is_urgent = command.kind.is_urgent();
+        let at = self.inner.clock.wall();
+        let entry = InboxEntry { rollout: rollout.clone(), at, command: command.clone(), result: None };
+        let mut stored = self.inner.store.enqueue(rollout, command, at);
+        let known = if is_urgent { timeout(AT_ONCE, &mut stored).await.ok() } else { None };
+        let known = match known {
+            // A key that was used before is not carried out again.
+            Some(Ok(known)) if known.result.is_some() => return Ok(known),
+            known => known,
+        };
+        if is_urgent {
+            self.inner.mailbox.send(Inbound::Command(Box::new(entry)));
+        }
+        let entry = match known {
+            Some(stored) => stored?,
+            None => stored.await?,
+        };
+        self.inner.mailbox.send(Inbound::NewsOf(rollout.clone()));
         Ok(entry)
+    }
+
+    /// What becomes of a command, from now on: that it is in force, and that it is stored.
+    pub fn answers(&self, key: &str) -> mpsc::UnboundedReceiver<Answer> {
+        self.inner.mailbox.answers(key)
     }
 }

@@ -3,8 +3,7 @@
 //! what is about incidents, worked on by another, first. One that hangs holds up nobody else. Hooks are queues
 //! of their own, `hook/NAME`.
 
-mod address;
-mod hooks;
+pub(super) mod hooks;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +14,10 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::telling::Telling;
 use super::{Handle, Parts};
-use crate::core::routing::{DIGEST, PAGE, Routing, channel_of, lane_of};
+use crate::core::routing::{DIGEST, PAGE, channel_of, lane_of};
 use crate::core::time::Timestamp;
-use crate::messages::Words;
 use crate::ports::{
     Clock, Delivery, Died, Digest, Failpoints, Gatekeeper, Notifier, NotifyError, OutboxEntry, Store,
     StoreError,
@@ -44,8 +43,7 @@ const COUNT: Duration = Duration::from_secs(2);
 pub struct Outbox {
     handle: Handle,
     notifiers: BTreeMap<String, Arc<dyn Notifier>>,
-    routing: Routing,
-    words: Words,
+    telling: Arc<Telling>,
     gatekeeper: Arc<dyn Gatekeeper>,
     failpoints: Arc<dyn Failpoints>,
     /// For each call to a notifier that names no time of its own.
@@ -62,14 +60,22 @@ impl Outbox {
         Outbox {
             handle: parts.handle.clone(),
             notifiers: parts.notifiers.clone(),
-            routing: parts.routing.clone(),
-            words: parts.words.clone(),
+            telling: Arc::new(Telling {
+                routing: parts.routing.clone(),
+                words: parts.words.clone(),
+                channels: parts.notifiers.keys().cloned().collect(),
+            }),
             gatekeeper: parts.gatekeeper.clone(),
             failpoints: parts.failpoints.clone(),
             call_deadline: parts.options.call_deadline,
             unsettled: Mutex::default(),
             untold: Mutex::default(),
         }
+    }
+
+    /// Who is told what.
+    pub fn telling(&self) -> &Arc<Telling> {
+        &self.telling
     }
 
     fn store(&self) -> &Arc<dyn Store> {

@@ -1,10 +1,13 @@
 //! What is said of a target and its rollout on the page of own metrics.
 
-use super::Engine;
-use super::slot::Slot;
+use std::collections::BTreeMap;
+
+use super::fleet::Fleet;
+use super::jobs::World;
+use super::target::{Actor, Now};
 use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
 use crate::core::policy::Policy;
-use crate::core::rollout::Hold;
+use crate::core::rollout::{Hold, RolloutId};
 use crate::core::target::{Proxies, Weight};
 use crate::telemetry::{self, Current};
 
@@ -27,76 +30,86 @@ const HOLDS: [Hold; 14] = [
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 const ENDS: [&str; 3] = ["low", "estimate", "high"];
 
-impl Engine {
+/// What is shown of each target.
+pub(super) struct Shown {
+    /// The rollout whose counters are there, by target.
+    rollouts: BTreeMap<String, RolloutId>,
+}
+
+impl Shown {
     /// Counters of everything that is configured are there from the start.
-    pub(super) fn announce(&self) {
-        self.slots.keys().for_each(|name| telemetry::begin_target(name));
-        self.parts.providers.keys().for_each(|name| telemetry::begin_provider(name));
-        self.parts.routers.keys().for_each(|name| telemetry::begin_router(name));
-        self.parts.notifiers.keys().for_each(|name| telemetry::begin_channel(name));
+    pub fn new(fleet: &Fleet, world: &World, channels: &[String]) -> Shown {
+        fleet.actors().for_each(|actor| telemetry::begin_target(actor.name()));
+        world.providers.keys().for_each(|name| telemetry::begin_provider(name));
+        world.routers.keys().for_each(|name| telemetry::begin_router(name));
+        channels.iter().for_each(|name| telemetry::begin_channel(name));
+        Shown { rollouts: BTreeMap::new() }
     }
 
     /// Says how a target and its rollout are. What a rollout had is gone when it has ended.
-    pub(super) fn show(&self, slot: &mut Slot) {
-        let mut current = Current::new(&slot.target.name);
-        target(&mut current, slot);
-        self.rollout(&mut current, slot);
+    pub fn show(&mut self, actor: &Actor, now: Now) {
+        let mut current = Current::new(actor.name());
+        target(&mut current, actor);
+        rollout(&mut current, actor, now);
         current.publish();
-        let id = slot.active.as_ref().map(|active| &active.rollout.id);
-        if id != slot.shown.as_ref() {
-            slot.shown = id.cloned();
-            if let Some(active) = &slot.active {
-                telemetry::begin_rollout(&slot.target.name, &active.rollout.policy.name);
+        let active = actor.active();
+        if active.map(|rollout| &rollout.id) == self.rollouts.get(actor.name()) {
+            return;
+        }
+        match active {
+            Some(rollout) => {
+                telemetry::begin_rollout(actor.name(), &rollout.policy.name);
+                self.rollouts.insert(actor.name().to_owned(), rollout.id.clone());
             }
-        }
-    }
-
-    fn rollout(&self, current: &mut Current, slot: &Slot) {
-        let Some(active) = &slot.active else { return };
-        let rollout = &active.rollout;
-        let (policy, timers, phase) = (&rollout.policy, &rollout.timers, rollout.phase.name());
-        let stable = slot.target.stable_version.as_deref().unwrap_or_default();
-        current.add(telemetry::ROLLOUT_INFO, &[&policy.name, &rollout.version, stable, phase], 1.0);
-        let place = telemetry::ACTIVE_PHASES.iter().position(|name| *name == phase);
-        if let Some(place) = place {
-            current.add(telemetry::ROLLOUT_PHASE, &[], place as f64 + 1.0);
-        }
-        if let Some(step) = rollout.phase.step() {
-            current.add(telemetry::ROLLOUT_STEP, &[], step as f64 + 1.0);
-        }
-        let looked = slot.last_tick.map_or(rollout.created_at, |last| {
-            self.clock().wall().minus(self.clock().monotonic().saturating_sub(last))
-        });
-        let figures = [
-            (telemetry::ROLLOUT_STEPS, policy.steps.len() as f64),
-            (telemetry::ROLLOUT_CREATED, rollout.created_at.seconds()),
-            (telemetry::ROLLOUT_LAST_TICK, looked.seconds()),
-            (telemetry::ROLLOUT_INTERVAL, policy.analysis.interval.as_secs_f64()),
-            (telemetry::ROLLOUT_ANALYSED, timers.analysed.as_secs_f64()),
-            (telemetry::ROLLOUT_BLIND, timers.blind.as_secs_f64()),
-            (telemetry::ROLLOUT_SILENT, timers.silent.as_secs_f64()),
-        ];
-        for (metric, value) in figures {
-            current.add(metric, &[], value);
-        }
-        for hold in HOLDS {
-            let is_held = rollout.holds.contains(&hold);
-            current.add(telemetry::ROLLOUT_HOLD, &[hold.name()], f64::from(u8::from(is_held)));
-        }
-        if let Some(assessment) = &rollout.last {
-            judged(current, policy, assessment);
+            None => drop(self.rollouts.remove(actor.name())),
         }
     }
 }
 
-fn target(current: &mut Current, slot: &Slot) {
-    let target = &slot.target;
+fn rollout(current: &mut Current, actor: &Actor, now: Now) {
+    let Some(rollout) = actor.active() else { return };
+    let (policy, timers, phase) = (&rollout.policy, &rollout.timers, rollout.phase.name());
+    let stable = actor.target().stable_version.as_deref().unwrap_or_default();
+    current.add(telemetry::ROLLOUT_INFO, &[&policy.name, &rollout.version, stable, phase], 1.0);
+    let place = telemetry::ACTIVE_PHASES.iter().position(|name| *name == phase);
+    if let Some(place) = place {
+        current.add(telemetry::ROLLOUT_PHASE, &[], place as f64 + 1.0);
+    }
+    if let Some(step) = rollout.phase.step() {
+        current.add(telemetry::ROLLOUT_STEP, &[], step as f64 + 1.0);
+    }
+    let looked = actor
+        .last_tick()
+        .map_or(rollout.created_at, |last| now.wall.minus(now.monotonic.saturating_sub(last)));
+    let figures = [
+        (telemetry::ROLLOUT_STEPS, policy.steps.len() as f64),
+        (telemetry::ROLLOUT_CREATED, rollout.created_at.seconds()),
+        (telemetry::ROLLOUT_LAST_TICK, looked.seconds()),
+        (telemetry::ROLLOUT_INTERVAL, policy.analysis.interval.as_secs_f64()),
+        (telemetry::ROLLOUT_ANALYSED, timers.analysed.as_secs_f64()),
+        (telemetry::ROLLOUT_BLIND, timers.blind.as_secs_f64()),
+        (telemetry::ROLLOUT_SILENT, timers.silent.as_secs_f64()),
+    ];
+    for (metric, value) in figures {
+        current.add(metric, &[], value);
+    }
+    for hold in HOLDS {
+        let is_held = rollout.holds.contains(&hold);
+        current.add(telemetry::ROLLOUT_HOLD, &[hold.name()], f64::from(u8::from(is_held)));
+    }
+    if let Some(assessment) = &rollout.last {
+        judged(current, policy, assessment);
+    }
+}
+
+fn target(current: &mut Current, actor: &Actor) {
+    let target = actor.target();
     current.add(telemetry::TARGET_WEIGHT, &["wanted"], target.wanted.canary.share());
     if let Some(seen) = target.seen {
         current.add(telemetry::TARGET_WEIGHT, &["seen"], seen.split.canary.share());
     }
     current.add(telemetry::TARGET_PROXIES_BEHIND, &[], target.unconfirmed_nodes().len() as f64);
-    if slot.steers() {
+    if actor.steers() {
         let back = target.wanted.canary == Weight::ZERO;
         let in_force = target.in_force(if back { Proxies::All } else { Proxies::Reachable });
         current.add(telemetry::TARGET_IN_FORCE, &[], f64::from(u8::from(in_force)));

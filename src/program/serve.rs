@@ -75,7 +75,7 @@ async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     api::load_declarations(&handle).await.context("loading what the API has declared")?;
     // With all declarations there: what rollouts that were under way keep of their targets.
     handle.release_kept().await.context("loading which rollouts there are")?;
-    let engine = Arc::new(Engine::load(parts).await.context("loading what is stored")?);
+    let engine = Engine::load(parts).await.context("loading what is stored")?;
     let told = handle.clone();
     let renderer = metrics.renderer();
     tokio::spawn(async move { metrics.upkeep().await });

@@ -185,7 +185,7 @@ async fn ten_thousand_notices_wait_while_all_channels_are_down_for_an_hour() {
     let mut most_in_one_go = 0;
     for _ in 0..20_000 {
         let before = chat.tried.load(Ordering::SeqCst);
-        engine.dispatch_outbox().await.unwrap();
+        engine.outbox.dispatch().await.unwrap();
         most_in_one_go = most_in_one_go.max(chat.tried.load(Ordering::SeqCst) - before);
         let now = clock.0.fetch_add(5_000, Ordering::SeqCst);
         if now < hour {
@@ -239,7 +239,7 @@ async fn a_notice_is_given_up_after_a_day_and_the_receiver_says_when_to_come_aga
     put(&store, "page", [of("r1", 1)], None).await;
     put(&store, "gone", [of("r1", 1)], None).await;
     while clock.wall().0 < 2 * DAY {
-        engine.dispatch_outbox().await.unwrap();
+        engine.outbox.dispatch().await.unwrap();
         clock.0.fetch_add(10_000, Ordering::SeqCst);
     }
     let dead = in_state(&store, OutboxState::Dead).await;
@@ -259,7 +259,7 @@ async fn a_channel_that_hangs_holds_up_nobody_else() {
     let good = Arc::new(Receiver::default());
     let channels = [("slack", hanging), ("log", good.clone())];
     let clock = Arc::new(SystemClock::new());
-    let engine = Arc::new(engine(&store, clock, &channels, Arc::new(NoGatekeeper)).await);
+    let engine = engine(&store, clock, &channels, Arc::new(NoGatekeeper)).await;
     for queue in ["slack", "log"] {
         put(&store, queue, (1..=100).map(|seq| of("r1", seq)), None).await;
     }
@@ -289,7 +289,7 @@ async fn a_channel_has_as_long_as_its_own_deadline() {
     for queue in ["patient", "usual"] {
         put(&store, queue, [of("r1", 1)], None).await;
     }
-    engine.dispatch_outbox().await.unwrap();
+    engine.outbox.dispatch().await.unwrap();
     assert_eq!((patient.keys().len(), usual.keys().len()), (1, 0));
 }
 
@@ -336,7 +336,7 @@ async fn a_command_runs_once_and_a_webhook_until_it_is_taken() {
     *runner.answers.lock().unwrap() =
         vec![NotifyError::again("exit code 1"), NotifyError::again("exit code 1")];
     for _ in 0..100 {
-        engine.dispatch_outbox().await.unwrap();
+        engine.outbox.dispatch().await.unwrap();
         clock.0.fetch_add(1_000, Ordering::SeqCst);
     }
     let ran = runner.ran.lock().unwrap().clone();
@@ -362,7 +362,7 @@ async fn a_command_of_an_earlier_process_is_not_run_again_and_told_once() {
     for _ in 0..2 {
         let (pager, runner) = (Arc::new(Receiver::default()), Arc::new(Runner::default()));
         let clock = Arc::new(SystemClock::new());
-        let engine = Arc::new(engine(&store, clock, &[("pager", pager)], runner.clone()).await);
+        let engine = engine(&store, clock, &[("pager", pager)], runner.clone()).await;
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(engine.run(shutdown.clone()));
         wait::until("it is given up", Duration::from_secs(9), async || {
@@ -408,7 +408,7 @@ async fn a_page_waits_behind_nothing_else_of_its_channel() {
         told: Vec::new(),
     };
     let page = Notice { incident: Some(change), ..of("r1", 2) };
-    let outgoing = outbox.channels_of(&page);
+    let outgoing = outbox.telling().of_target(None, &page, Timestamp(0));
     assert_eq!(outgoing.iter().map(|out| out.queue.as_str()).collect::<Vec<_>>(), ["pager#page"]);
     store.commit(&Commit { outbox: outgoing, ..Commit::default() }).await.unwrap();
     outbox.dispatch().await.unwrap();

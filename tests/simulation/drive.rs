@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serin::core::rollout::Rollout;
+use serin::core::rollout::{Phase, Rollout, RolloutId};
 use serin::core::routing::Routing;
 use serin::core::target::TargetSpec;
-use serin::engine::{Engine, Handle, Options, Parts};
+use serin::engine::{
+    Engine, Fleet, Handle, Inbound, Job, Message, Now, Options, Outbox, Outcome, Parts, Ticket,
+    World as EngineWorld,
+};
 use serin::messages::Words;
-use serin::ports::{Clock, MetricsProvider, NoGatekeeper, Notifier, Store, TrafficRouter};
+use serin::ports::{Clock, InboxEntry, MetricsProvider, NoGatekeeper, Notifier, Store, TrafficRouter};
 
+use crate::dice::Dice;
 use crate::fakes::{FakeNotifier, FakeWorkload};
+use crate::invariants;
 use crate::life::{Life, VirtualClock};
 use crate::provider::FakeProvider;
 use crate::router::{FakeRouter, RouterKind};
@@ -22,11 +27,37 @@ use crate::world::Shared;
 /// The channels that get every notice.
 pub const CHANNELS: [&str; 2] = ["log", "hook"];
 
-/// A process that runs.
+/// A process that runs: the fleet and the world of production. What it asks of the world is carried out here
+/// in an order, and with delays and losses, of the seed's choosing.
 pub struct Process {
-    engine: Engine,
+    fleet: Fleet,
+    engine: Arc<EngineWorld>,
+    outbox: Arc<Outbox>,
+    store: MemoryStore,
+    world: Shared,
+    errands: Vec<Errand>,
+    dice: Dice,
+    /// Results are late, lost and doubled while the world is hostile.
+    is_rough: bool,
     pub life: Life,
 }
+
+/// A job on its way, or its result on the way back.
+struct Errand {
+    /// Not before this true time, in milliseconds.
+    at: i64,
+    target: String,
+    ticket: Ticket,
+    what: What,
+}
+
+enum What {
+    Perform(Box<Job>),
+    Deliver(Box<Outcome>),
+}
+
+/// So many pieces of work at one moment are a loop that eats a processor.
+const MOST_AT_ONCE: usize = 2_000;
 
 /// What became of a piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +80,7 @@ impl Process {
         kind: RouterKind,
         targets: &BTreeMap<String, TargetSpec>,
         life: Life,
+        is_rough: bool,
     ) -> Option<Process> {
         let clock: Arc<dyn Clock> = Arc::new(VirtualClock { world: world.clone() });
         let watched: Arc<dyn Store> =
@@ -79,28 +111,164 @@ impl Process {
             },
         };
         let engine = life.run(Engine::load(parts)).await?.ok()?;
-        Some(Process { engine, life })
+        let dice = Dice::new(world.lock().dice.next());
+        let (fleet, outbox) = (engine.fleet, engine.outbox);
+        let (store, world, engine) = (store.clone(), world.clone(), engine.world);
+        Some(Process { fleet, engine, outbox, store, world, errands: Vec::new(), dice, is_rough, life })
     }
 
     /// All work that is due.
-    pub async fn work(&self) -> Worked {
-        let work = async {
-            self.engine.run_due().await?;
-            for _ in 0..5 {
-                if !self.engine.dispatch_outbox().await? {
-                    break;
-                }
-            }
-            Ok::<_, serin::ports::Died>(())
-        };
-        match self.life.run(work).await {
-            Some(Ok(())) => Worked::Done,
-            Some(Err(_)) | None => Worked::Died,
+    pub async fn work(&mut self) -> Worked {
+        match self.try_work().await {
+            Some(()) => Worked::Done,
+            None => Worked::Died,
         }
     }
 
+    async fn try_work(&mut self) -> Option<()> {
+        self.hear();
+        let mut last = Vec::new();
+        for round in 0..MOST_AT_ONCE {
+            let now = self.now();
+            for name in self.fleet.due_targets(now) {
+                self.tell(Inbound::To(name, Message::Due));
+            }
+            let Some(errand) = self.next_errand() else {
+                for _ in 0..5 {
+                    if !self.life.run(self.outbox.dispatch()).await?.ok()? {
+                        break;
+                    }
+                }
+                return Some(());
+            };
+            if round + 10 > MOST_AT_ONCE {
+                last.push(match &errand.what {
+                    What::Perform(job) => format!("{job:?}").chars().take(2600).collect::<String>(),
+                    What::Deliver(outcome) => format!("{outcome:?}").chars().take(300).collect(),
+                });
+            }
+            self.run_errand(errand).await?;
+        }
+        let what = format!("Serin spins: it asks for more and more at one moment: {last:?}");
+        invariants::violated(&mut self.world.lock(), what);
+        // What it asks for is not to be had any more.
+        self.errands.clear();
+        None
+    }
+
+    /// A command from memory, as the API hands it over.
+    pub fn command(&mut self, entry: InboxEntry) {
+        self.tell(Inbound::Command(Box::new(entry)));
+    }
+
+    /// What the store has for the targets, as production hears of it.
+    fn hear(&mut self) {
+        let known: Vec<(String, u64)> =
+            self.fleet.actors().map(|actor| (actor.name().to_owned(), actor.target().revision)).collect();
+        for (name, revision) in known {
+            let has_news = self.store.inspect(|data| {
+                let of_target =
+                    |id: &RolloutId| data.rollouts.get(id).is_some_and(|r| r.rollout.target == name);
+                data.targets.get(&name).is_some_and(|target| target.revision != revision)
+                    || data.inbox.values().any(|entry| entry.result.is_none() && of_target(&entry.rollout))
+                    || data
+                        .rollouts
+                        .values()
+                        .any(|r| r.rollout.target == name && r.rollout.phase == Phase::Scheduled)
+            });
+            if has_news {
+                self.tell(Inbound::To(name, Message::News));
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let clock = VirtualClock { world: self.world.clone() };
+        Now { wall: clock.wall(), monotonic: clock.monotonic() }
+    }
+
+    fn is_hostile(&self) -> bool {
+        self.is_rough && self.world.lock().hostile
+    }
+
+    fn true_time(&self) -> i64 {
+        self.world.lock().now
+    }
+
+    fn tell(&mut self, inbound: Inbound) {
+        let now = self.now();
+        for (target, decision) in self.fleet.take(inbound, now) {
+            let cancelled = |e: &Errand| e.target == target && decision.cancel.contains(&e.ticket);
+            self.errands.retain(|errand| !cancelled(errand));
+            for (ticket, job) in decision.jobs {
+                let at = self.true_time() + self.delay();
+                self.errands.push(Errand {
+                    at,
+                    target: target.clone(),
+                    ticket,
+                    what: What::Perform(Box::new(job)),
+                });
+            }
+        }
+    }
+
+    /// Most things take no time; some are late.
+    fn delay(&mut self) -> i64 {
+        if self.world.lock().hostile && self.dice.chance(0.05) {
+            self.dice.between(1, 4_000) as i64
+        } else {
+            0
+        }
+    }
+
+    /// One of those that are ready, whichever.
+    fn next_errand(&mut self) -> Option<Errand> {
+        let now = self.world.lock().now;
+        let ready: Vec<usize> = (0..self.errands.len()).filter(|&i| self.errands[i].at <= now).collect();
+        if ready.is_empty() {
+            return None;
+        }
+        let place = self.dice.between(0, ready.len() as u64 - 1) as usize;
+        Some(self.errands.remove(ready[place]))
+    }
+
+    async fn run_errand(&mut self, errand: Errand) -> Option<()> {
+        let Errand { target, ticket, what, .. } = errand;
+        let job = match what {
+            What::Deliver(outcome) => {
+                self.tell(Inbound::To(target, Message::Result(ticket, *outcome)));
+                return Some(());
+            }
+            What::Perform(job) => *job,
+        };
+        let is_hostile = self.is_hostile();
+        let again = matches!(job, Job::Load { .. } | Job::Observe { .. } | Job::Look(_)).then(|| job.clone());
+        let outcome = self.life.run(self.engine.perform(&target, job)).await?.ok()?;
+        if is_hostile && self.dice.chance(0.01) {
+            self.world.lock().tell(format!("the result of {ticket:?} is lost"));
+            return Some(());
+        }
+        let delay = self.delay();
+        if let Some(again) = again.filter(|_| is_hostile && self.dice.chance(0.02)) {
+            let outcome = self.life.run(self.engine.perform(&target, again)).await?.ok()?;
+            let at = self.true_time() + delay + self.delay();
+            let what = What::Deliver(Box::new(outcome));
+            self.errands.push(Errand { at, target: target.clone(), ticket: ticket.clone(), what });
+        }
+        if delay == 0 {
+            self.tell(Inbound::To(target, Message::Result(ticket, outcome)));
+        } else {
+            let at = self.true_time() + delay;
+            self.errands.push(Errand { at, target, ticket, what: What::Deliver(Box::new(outcome)) });
+        }
+        Some(())
+    }
+
     /// When there is work again, by the monotonic clock.
-    pub async fn next_due(&self) -> Option<Duration> {
-        self.engine.next_due().await
+    pub fn next_due(&self) -> Option<Duration> {
+        let offset = self.world.lock().monotonic_offset;
+        let errand = self.errands.iter().map(|errand| errand.at).min();
+        let errand = errand.map(|at| offset + Duration::from_millis(at.unsigned_abs()));
+        self.fleet.due().into_iter().chain(errand).min()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout, RolloutId};
 use serin::core::target::{Role, TargetSpec};
 use serin::core::time::Timestamp;
-use serin::ports::{Store, StoreError};
+use serin::ports::{InboxEntry, Store, StoreError};
 
 use crate::dice::Dice;
 use crate::drive::{Process, Worked, revision_for_people};
@@ -200,10 +200,7 @@ impl Run {
 
     /// Moves time on to the next thing that is due, at most to `until`.
     async fn advance(&mut self, until: i64) {
-        let due = match &self.process {
-            Some(process) => process.next_due().await,
-            None => None,
-        };
+        let due = self.process.as_ref().and_then(Process::next_due);
         let interval = self.scenario.policy.analysis.interval.as_millis() as i64;
         let mut world = self.world.lock();
         let now = world.now;
@@ -220,18 +217,18 @@ impl Run {
         if self.process.is_none() {
             self.start().await;
         }
-        if let Some(old) = self.old.take() {
+        if let Some(mut old) = self.old.take() {
             match old.work().await {
                 Worked::Done => self.old = Some(old),
                 Worked::Died => self.ended(&old.life),
             }
         }
-        let Some(process) = &self.process else { return };
+        let Some(process) = &mut self.process else { return };
         self.steps += 1;
         if process.work().await == Worked::Died {
             return self.stop();
         }
-        let due = process.next_due().await;
+        let due = process.next_due();
         let mut world = self.world.lock();
         let share = world.services[TARGET].share(&self.targets[TARGET].canary.backend);
         self.exposure.push((world.now, share));
@@ -265,8 +262,17 @@ impl Run {
             world.starts.push(now);
             world.tell("a process starts");
         }
-        let started =
-            Process::start(&self.world, &self.store, self.scenario.router, &self.targets, life.clone()).await;
+        // Where nothing else goes wrong, no result does.
+        let is_rough = !self.scenario.faults.is_empty();
+        let started = Process::start(
+            &self.world,
+            &self.store,
+            self.scenario.router,
+            &self.targets,
+            life.clone(),
+            is_rough,
+        )
+        .await;
         match started {
             Some(process) => self.process = Some(process),
             None => self.ended(&life),
@@ -379,6 +385,13 @@ impl Run {
             Revision::Stale => Some(current.saturating_sub(1)),
         };
         let at = self.world.lock().wall();
+        if self.dice.chance(0.5)
+            && let Some(process) = &mut self.process
+        {
+            // The API hands it over in memory, and puts it into the inbox at the same time.
+            let entry = InboxEntry { rollout: active.id.clone(), at, command: command.clone(), result: None };
+            process.command(entry);
+        }
         self.store.enqueue(&active.id, command, at).await.is_ok()
     }
 

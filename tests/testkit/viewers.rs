@@ -122,7 +122,7 @@ impl House {
         .expect("the engine");
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let (engine, token) = (Arc::new(engine), stop.clone());
+        let token = stop.clone();
         tasks.spawn(async move { engine.run(token).await.expect("no failpoint") });
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -139,6 +139,16 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
+    /// Whether it may bring the canary down, or keep it where it is: it waits for nothing.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, CommandKind::Rollback | CommandKind::Pause | CommandKind::Alerts { .. })
+    }
+
+    /// Whether it may bring the canary down.
+    pub fn may_lower(&self) -> bool {
+        matches!(self, CommandKind::Rollback | CommandKind::Alerts { .. })
+    }
+
     /// The stable name, as in API and CLI.
     pub fn name(&self) -> &'static str {
         match self {

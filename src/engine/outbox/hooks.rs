@@ -10,7 +10,7 @@ use crate::core::rollout::{Command, CommandKind, Notice, RolloutId};
 use crate::ports::{Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
 
 /// What the names of hooks' queues begin with.
-pub(super) const PREFIX: &str = "hook/";
+pub(in crate::engine) const PREFIX: &str = "hook/";
 /// What a gatekeeper may take beyond a hook's own time.
 const MARGIN: Duration = Duration::from_secs(5);
 /// What is known of a command that was begun before the process ended.

@@ -1,0 +1,249 @@
+//! Carries out what targets ask of the world. Each configured instance has a bounded pool, so that one that
+//! hangs takes no other with it; a router's has places which only a canary at 0 may take.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::Options;
+use super::fleet::Fleet;
+use super::loading;
+use super::target::{ApplyError, Job, LookRequest, Looked, Outcome};
+use crate::core::gate::GateAnswer;
+use crate::core::rollout::EventKind;
+use crate::core::target::Weight;
+use crate::ports::{
+    Clock, Commit, Died, Failpoints, GateRequest, Gatekeeper, HistoryRequest, MetricsProvider, Route,
+    RouterError, Store, StoreError, TrafficRouter, Workload,
+};
+use crate::telemetry;
+
+/// Longest time that a check may take, whatever it says itself.
+const LONGEST: Duration = Duration::from_secs(7 * 3600);
+/// Places of a router's pool that only a canary at 0 may take.
+const RESERVE: usize = 4;
+
+/// Everything that jobs are carried out with.
+pub struct World {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) providers: BTreeMap<String, Arc<dyn MetricsProvider>>,
+    pub(super) routers: BTreeMap<String, Arc<dyn TrafficRouter>>,
+    pub(super) workload: Arc<dyn Workload>,
+    pub(super) gatekeeper: Arc<dyn Gatekeeper>,
+    pub(super) failpoints: Arc<dyn Failpoints>,
+    pub(super) options: Options,
+    pub(super) pools: Pools,
+}
+
+/// How many calls each instance gets at a time.
+pub(super) struct Pools {
+    sources: BTreeMap<String, Semaphore>,
+    routers: BTreeMap<String, Semaphore>,
+    /// For weight 0 alone.
+    reserves: BTreeMap<String, Semaphore>,
+}
+
+impl Pools {
+    pub fn new<'n>(
+        sources: impl Iterator<Item = &'n String>,
+        routers: impl Iterator<Item = &'n String> + Clone,
+        places: usize,
+    ) -> Pools {
+        let pool = |names: &mut dyn Iterator<Item = &'n String>, places: usize| {
+            names.map(|name| (name.clone(), Semaphore::new(places))).collect::<BTreeMap<_, _>>()
+        };
+        Pools {
+            sources: pool(&mut { sources }, places),
+            routers: pool(&mut { routers.clone() }, places),
+            reserves: pool(&mut { routers }, RESERVE),
+        }
+    }
+
+    async fn source(&self, name: &str) -> Option<SemaphorePermit<'_>> {
+        self.sources.get(name)?.acquire().await.ok()
+    }
+
+    /// A place for a call to a router; one that takes a canary to 0 finds one sooner.
+    async fn router(&self, name: &str, is_back: bool) -> Option<SemaphorePermit<'_>> {
+        let pool = self.routers.get(name)?;
+        if !is_back {
+            return pool.acquire().await.ok();
+        }
+        let reserve = self.reserves.get(name)?;
+        tokio::select! {
+            biased;
+            permit = pool.acquire() => permit.ok(),
+            permit = reserve.acquire() => permit.ok(),
+        }
+    }
+}
+
+impl World {
+    /// Every router gets the stored splits of its targets before anything else.
+    pub(super) async fn hand_over(&self, fleet: &Fleet) {
+        for (name, router) in &self.routers {
+            if let Err(error) = router.load(&fleet.routes(name)).await {
+                tracing::error!(router = %name, %error, "the router did not take the stored splits");
+            }
+        }
+    }
+
+    /// Carries out a job of a target. A fault is an outcome.
+    ///
+    /// # Errors
+    /// [`Died`] if a failpoint says so.
+    pub async fn perform(&self, target: &str, job: Job) -> Result<Outcome, Died> {
+        Ok(match job {
+            Job::Load { known, keys } => Outcome::Loaded(self.load(target, known, &keys).await),
+            Job::Commit(commit) => Outcome::Stored(self.commit(&commit).await?),
+            Job::Look(request) => Outcome::Looked(self.look(*request).await),
+            Job::Past { source, requests } => Outcome::Past(self.past(&source, &requests).await),
+            Job::Observe { router, route } => Outcome::Observed(self.observe(&router, &route).await),
+            Job::Apply { router, route, raises } => {
+                Outcome::Applied(self.apply(&router, &route, raises).await?)
+            }
+            Job::Ask(request) => Outcome::Asked(self.ask_gate(&request).await?),
+            Job::Prepare(split) => {
+                let call = self.workload.prepare(target, split);
+                Outcome::Drove(self.late(call).await)
+            }
+            Job::Finalize => Outcome::Drove(self.late(self.workload.finalize(target)).await),
+        })
+    }
+
+    async fn late(&self, call: impl Future<Output = Result<bool, String>>) -> Result<bool, String> {
+        let answer = timeout(self.options.call_deadline, call).await;
+        answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    }
+
+    async fn load(
+        &self,
+        target: &str,
+        known: Option<u64>,
+        keys: &[String],
+    ) -> Result<Box<super::target::Loaded>, StoreError> {
+        let loaded =
+            timeout(self.options.call_deadline, loading::load(self.store.as_ref(), target, known, keys));
+        loaded.await.unwrap_or_else(|_| Err(too_late())).map(Box::new)
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Result<(), StoreError>, Died> {
+        self.failpoints.pass("before_commit")?;
+        let stored = timeout(self.options.call_deadline, self.store.commit(commit)).await;
+        let stored = stored.unwrap_or_else(|_| Err(too_late()));
+        if stored.is_ok() {
+            self.failpoints.pass(name_of(commit))?;
+        }
+        Ok(stored)
+    }
+
+    async fn look(&self, request: LookRequest) -> Option<Looked> {
+        let provider = self.providers.get(&request.source)?;
+        let both = async {
+            let _place = self.pools.source(&request.source).await;
+            let counts = provider.counts(&request.counts).await;
+            let values =
+                if request.values.is_empty() { Vec::new() } else { provider.values(&request.values).await };
+            Looked { counts, values }
+        };
+        // Every provider keeps its own deadline; this one is for those that do not.
+        timeout(self.options.call_deadline * 2, both).await.ok()
+    }
+
+    async fn past(
+        &self,
+        source: &str,
+        requests: &[HistoryRequest],
+    ) -> Vec<crate::core::metric::Reading<crate::core::judge::Recorded>> {
+        let Some(provider) = self.providers.get(source) else { return Vec::new() };
+        let asked = async {
+            let _place = self.pools.source(source).await;
+            provider.history(requests).await
+        };
+        timeout(self.options.call_deadline * 2, asked).await.unwrap_or_default()
+    }
+
+    async fn observe(
+        &self,
+        name: &str,
+        route: &Route,
+    ) -> Result<crate::core::target::ObservedSplit, RouterError> {
+        let Some(router) = self.routers.get(name) else { return Err(unknown(name)) };
+        let is_back = route.split.canary == Weight::ZERO;
+        self.call(name, "observe", is_back, router.observe(route)).await
+    }
+
+    async fn apply(&self, name: &str, route: &Route, raises: bool) -> Result<Result<(), ApplyError>, Died> {
+        let Some(router) = self.routers.get(name) else {
+            return Ok(Err(ApplyError::Router(unknown(name))));
+        };
+        if raises {
+            // Invariant 14: what was stored before the store went away does not rise now.
+            let ping = timeout(self.options.call_deadline, self.store.ping()).await;
+            if let Err(error) = ping.unwrap_or_else(|_| Err(too_late())) {
+                return Ok(Err(ApplyError::Store(error)));
+            }
+        }
+        self.failpoints.pass("before_apply")?;
+        let is_back = route.split.canary == Weight::ZERO;
+        let applied = self.call(name, "apply", is_back, router.apply(route)).await;
+        self.failpoints.pass("applied")?;
+        Ok(applied.map_err(ApplyError::Router))
+    }
+
+    async fn call<T>(
+        &self,
+        router: &str,
+        name: &'static str,
+        is_back: bool,
+        call: impl Future<Output = Result<T, RouterError>>,
+    ) -> Result<T, RouterError> {
+        let begun = self.clock.monotonic();
+        let answer = timeout(self.options.call_deadline, async {
+            let _place = self.pools.router(router, is_back).await;
+            call.await
+        });
+        let answer = answer.await.unwrap_or(Err(RouterError::Timeout));
+        let took = self.clock.monotonic().saturating_sub(begun).as_secs_f64();
+        telemetry::router_answered(router, name, took, answer.is_err());
+        answer
+    }
+
+    async fn ask_gate(&self, request: &GateRequest) -> Result<GateAnswer, Died> {
+        self.failpoints.pass("gate_begun")?;
+        let answer = timeout(LONGEST, self.gatekeeper.ask(request)).await;
+        Ok(answer.unwrap_or_else(|_| match request.gate.check.is_once() {
+            true => GateAnswer::Lost("it gave no answer in time, and what it did is not known.".to_owned()),
+            false => GateAnswer::Fault("no answer in time".to_owned()),
+        }))
+    }
+}
+
+fn too_late() -> StoreError {
+    StoreError::Unavailable("no answer in time".to_owned())
+}
+
+fn unknown(router: &str) -> RouterError {
+    RouterError::Refused(format!("the configuration has no router {router}"))
+}
+
+/// The failpoint after a commit, by what it decided.
+fn name_of(commit: &Commit) -> &'static str {
+    let has = |kind| commit.events.iter().any(|event| event.kind == kind);
+    let is_terminal = commit.rollout.as_ref().is_some_and(|r| r.phase.is_terminal());
+    if has(EventKind::RollbackStarted) {
+        "rollback_committed"
+    } else if is_terminal {
+        "end_committed"
+    } else if has(EventKind::StepEntered) {
+        "step_committed"
+    } else if commit.observation.is_some() {
+        "tick_committed"
+    } else {
+        "other_committed"
+    }
+}

@@ -1,0 +1,67 @@
+//! The way to the targets: what is handed over in memory, and who waits for what became of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::fleet::Inbound;
+use super::target::Answer;
+
+/// What may wait to be taken; more is left to the inbox of the store.
+const PLACES: usize = 4096;
+/// Callers that may wait for answers.
+const WAITING: usize = 1024;
+
+/// The way to the targets.
+pub(super) struct Mailbox {
+    sender: mpsc::Sender<Inbound>,
+    receiver: Mutex<Option<mpsc::Receiver<Inbound>>>,
+    waiting: Mutex<BTreeMap<String, mpsc::UnboundedSender<Answer>>>,
+}
+
+impl Mailbox {
+    pub fn new() -> Mailbox {
+        let (sender, receiver) = mpsc::channel(PLACES);
+        Mailbox { sender, receiver: Mutex::new(Some(receiver)), waiting: Mutex::default() }
+    }
+
+    /// Hands something over. What finds no place is found in the store.
+    pub fn send(&self, inbound: Inbound) {
+        if self.sender.try_send(inbound).is_err() {
+            tracing::debug!("the targets have no place for more; the store has it");
+        }
+    }
+
+    /// The other end, once.
+    pub fn receiver(&self) -> Option<mpsc::Receiver<Inbound>> {
+        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What becomes of a command, from now on: at most that it is in force, and that it is stored.
+    pub fn answers(&self, key: &str) -> mpsc::UnboundedReceiver<Answer> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut waiting = self.waiting();
+        waiting.retain(|_, sender| !sender.is_closed());
+        if waiting.len() < WAITING {
+            waiting.insert(key.to_owned(), sender);
+        }
+        receiver
+    }
+
+    /// Tells who waits for it what became of a command.
+    pub fn answer(&self, key: &str, answer: Answer) {
+        let is_last = matches!(answer, Answer::Stored(_));
+        let mut waiting = self.waiting();
+        if let Some(sender) = waiting.get(key) {
+            let _ = sender.send(answer);
+        }
+        if is_last {
+            waiting.remove(key);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::UnboundedSender<Answer>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
