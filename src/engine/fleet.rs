@@ -50,6 +50,19 @@ impl Fleet {
         self.actors.insert(name, actor);
     }
 
+    /// A target is declared otherwise.
+    pub fn respec(&mut self, name: &str, spec: Arc<TargetSpec>) {
+        if let Some(actor) = self.actors.get_mut(name) {
+            actor.set_spec(spec);
+        }
+    }
+
+    /// A target is not this process's any more.
+    pub fn remove(&mut self, name: &str) {
+        self.actors.remove(name);
+        self.due.retain(|(_, known)| known != name);
+    }
+
     /// The targets, by name.
     pub fn actors(&self) -> impl Iterator<Item = &Actor> {
         self.actors.values()

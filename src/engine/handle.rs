@@ -19,7 +19,7 @@ use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
 use crate::core::rollout::{
-    Alerts, Command, CommandKind, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
+    Alerts, Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
 };
 use crate::core::target::TargetSpec;
 use crate::core::time::Timestamp;

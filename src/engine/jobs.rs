@@ -85,11 +85,24 @@ impl Pools {
 impl World {
     /// Every router gets the stored splits of its targets before anything else.
     pub(super) async fn hand_over(&self, fleet: &Fleet) {
-        for (name, router) in &self.routers {
-            if let Err(error) = router.load(&fleet.routes(name)).await {
-                tracing::error!(router = %name, %error, "the router did not take the stored splits");
-            }
+        for name in self.routers.keys() {
+            self.hand_over_to(name, &fleet.routes(name)).await;
         }
+    }
+
+    /// A router gets the stored splits of all its targets.
+    pub(super) async fn hand_over_to(&self, name: &str, routes: &[Route]) {
+        let Some(router) = self.routers.get(name) else { return };
+        if let Err(error) = router.load(routes).await {
+            tracing::error!(router = %name, %error, "the router did not take the stored splits");
+        }
+    }
+
+    /// Takes ownership of a target, and reads what the store holds of it.
+    pub(super) async fn own(&self, name: &str) -> Result<super::target::Loaded, StoreError> {
+        let target = self.store.own_targets(&[name.to_owned()]).await?.pop();
+        let target = target.ok_or_else(|| StoreError::NotFound(format!("target {name}")))?;
+        loading::load_of(self.store.as_ref(), target, None).await
     }
 
     /// Carries out a job of a target. A fault is an outcome.

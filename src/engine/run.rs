@@ -13,9 +13,10 @@ use super::Engine;
 use super::fleet::{Fleet, Inbound};
 use super::jobs::World;
 use super::show::Shown;
-use super::target::{Decision, Job, JobKind, Message, Now, Ticket};
+use super::target::{Decision, Job, JobKind, Loaded, Message, Now, Ticket};
+use crate::core::target::TargetSpec;
 use crate::engine::Handle;
-use crate::ports::{Died, TrafficRouter};
+use crate::ports::{Died, StoreError, TrafficRouter};
 use crate::telemetry;
 
 /// How often the store is asked for what other processes have put there.
@@ -34,9 +35,6 @@ impl Engine {
         self.handle.load_freezes().await;
         let (results, inbox) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for (name, router) in self.routers_of_targets() {
-            tasks.spawn(hear(name, router, results.clone(), shutdown.clone()));
-        }
         tasks.spawn(refresh(self.handle.clone(), shutdown.clone()));
         tasks.spawn(prune(self.handle.clone(), self.world.options.retention, shutdown.clone()));
         tasks.spawn(self.outbox.run(shutdown.clone()));
@@ -48,6 +46,8 @@ impl Engine {
             results,
             jobs: JoinSet::new(),
             running: BTreeMap::new(),
+            hearing: BTreeMap::new(),
+            loading: BTreeSet::new(),
             measured: Duration::ZERO,
         };
         tasks.spawn(runner.run(inbox, shutdown.clone()));
@@ -68,17 +68,15 @@ impl Engine {
         }
         result
     }
-
-    fn routers_of_targets(&self) -> Vec<(String, Arc<dyn TrafficRouter>)> {
-        let router = |name: &String| self.world.routers.get(name).cloned();
-        let of =
-            |actor: &super::target::Actor| Some((actor.name().to_owned(), router(&actor.spec().router)?));
-        self.fleet.actors().filter_map(of).collect()
-    }
 }
 
-/// What a job has brought, or what came to a target otherwise; `None` for the bookkeeping alone.
-type Brought = (String, Message);
+/// What a task has brought.
+enum Brought {
+    /// To a target.
+    Message(String, Message),
+    /// A target that is declared and was not here yet; what it needs of the store, or why there is nothing.
+    Target(Arc<TargetSpec>, Result<Box<Loaded>, StoreError>),
+}
 
 struct Runner {
     fleet: Fleet,
@@ -89,6 +87,10 @@ struct Runner {
     jobs: JoinSet<Result<(), Died>>,
     /// Jobs that are out, by target and ticket.
     running: BTreeMap<(String, Ticket), AbortHandle>,
+    /// Those that hear of changes at the router, by target.
+    hearing: BTreeMap<String, AbortHandle>,
+    /// Targets that are being loaded.
+    loading: BTreeSet<String>,
     /// When the phases were last counted.
     measured: Duration,
 }
@@ -103,15 +105,25 @@ impl Runner {
         let mut freezes = self.handle.watch_freezes();
         let names: Vec<String> = self.fleet.actors().map(|actor| actor.name().to_owned()).collect();
         for name in names {
+            self.listen(&name);
             self.tell(name, Message::Due);
         }
+        let mut catalogue = self.handle.catalogue();
+        self.follow();
         loop {
             let due = self.fleet.due().unwrap_or(Duration::MAX).min(self.measured + REFRESH);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(inbound) = commands.recv() => self.inbound(inbound),
-                Some((target, message)) = inbox.recv() => self.tell(target, message),
+                Some(brought) = inbox.recv() => match brought {
+                    Brought::Message(target, message) => self.tell(target, message),
+                    Brought::Target(spec, loaded) => self.add(spec, loaded),
+                },
+                Ok(()) = catalogue.changed() => {
+                    catalogue.mark_unchanged();
+                    self.follow();
+                }
                 Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => ended.unwrap_or(Ok(()))?,
                 Ok(()) = freezes.changed() => {
                     let now = freezes.borrow_and_update().clone();
@@ -146,12 +158,86 @@ impl Runner {
             self.tell(name, Message::Due);
         }
         if now.monotonic >= self.measured + REFRESH {
+            self.follow();
             self.measured = now.monotonic;
             let mut phases = BTreeMap::new();
             for rollout in self.fleet.actors().filter_map(|actor| actor.active()) {
                 *phases.entry(rollout.phase.name()).or_insert(0) += 1;
             }
             telemetry::rollouts_active(&phases);
+        }
+    }
+
+    /// Goes on with what is declared now: begins with targets that are new, takes what has changed, and lets go of
+    /// those that are gone. One with a rollout stays declared until that has ended.
+    fn follow(&mut self) {
+        let specs = self.handle.targets();
+        for (name, spec) in specs.iter() {
+            match self.fleet.actor(name) {
+                Some(actor) if actor.spec() == spec.as_ref() => {}
+                Some(_) => {
+                    self.fleet.respec(name, spec.clone());
+                    self.listen(name);
+                    self.tell(name.clone(), Message::Due);
+                }
+                None if self.loading.insert(name.clone()) => self.load(spec.clone()),
+                None => {}
+            }
+        }
+        let gone = self.fleet.actors().filter(|a| !specs.contains_key(a.name()) && a.active().is_none());
+        let gone: Vec<String> = gone.map(|actor| actor.name().to_owned()).collect();
+        for name in gone {
+            tracing::info!(target_name = name, "the target is not declared any more");
+            self.fleet.remove(&name);
+            if let Some(hearing) = self.hearing.remove(&name) {
+                hearing.abort();
+            }
+            self.running.retain(|(target, _), job| {
+                let stays = *target != name;
+                if !stays {
+                    job.abort();
+                }
+                stays
+            });
+        }
+    }
+
+    /// Takes ownership of a target that was not here yet.
+    fn load(&mut self, spec: Arc<TargetSpec>) {
+        let (world, results) = (self.world.clone(), self.results.clone());
+        self.jobs.spawn(async move {
+            let loaded = world.own(&spec.name).await;
+            let _ = results.send(Brought::Target(spec, loaded.map(Box::new)));
+            Ok(())
+        });
+    }
+
+    fn add(&mut self, spec: Arc<TargetSpec>, loaded: Result<Box<Loaded>, StoreError>) {
+        self.loading.remove(&spec.name);
+        let loaded = match loaded {
+            Ok(loaded) => *loaded,
+            // It is tried again with the next look at what is declared.
+            Err(error) => return super::target::store_failed(&spec.name, &error),
+        };
+        let (name, router) = (spec.name.clone(), spec.router.clone());
+        telemetry::begin_target(&name);
+        self.fleet.add(spec, loaded, self.now());
+        let (world, routes) = (self.world.clone(), self.fleet.routes(&router));
+        self.jobs.spawn(async move {
+            world.hand_over_to(&router, &routes).await;
+            Ok(())
+        });
+        self.listen(&name);
+        self.tell(name, Message::Due);
+    }
+
+    /// Hears of changes at a target's router.
+    fn listen(&mut self, name: &str) {
+        let Some(actor) = self.fleet.actor(name) else { return };
+        let Some(router) = self.world.routers.get(&actor.spec().router).cloned() else { return };
+        let task = self.jobs.spawn(hear(name.to_owned(), router, self.results.clone()));
+        if let Some(earlier) = self.hearing.insert(name.to_owned(), task) {
+            earlier.abort();
         }
     }
 
@@ -192,7 +278,7 @@ impl Runner {
         let task = self.jobs.spawn(async move {
             let outcome = world.perform(&name, job).await?;
             // The loop has ended: nobody wants it any more.
-            let _ = results.send((name, Message::Result(ticket, outcome)));
+            let _ = results.send(Brought::Message(name, Message::Result(ticket, outcome)));
             Ok(())
         });
         // One job of a kind at a time: what is left of an earlier one has ended, or was cut off.
@@ -209,6 +295,7 @@ impl Runner {
 
     /// What is being stored is stored; everything else is cut off.
     async fn finish(mut self) -> Result<(), Died> {
+        self.hearing.values().for_each(AbortHandle::abort);
         for ((_, ticket), job) in &self.running {
             if ticket.kind != JobKind::Commit {
                 job.abort();
@@ -221,20 +308,15 @@ impl Runner {
     }
 }
 
-/// Hears of changes at a target's router.
+/// Hears of changes at a target's router, until it is aborted.
 async fn hear(
     name: String,
     router: Arc<dyn TrafficRouter>,
     results: mpsc::UnboundedSender<Brought>,
-    shutdown: CancellationToken,
 ) -> Result<(), Died> {
     loop {
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return Ok(()),
-            () = router.changed(&name) => {}
-        }
-        if results.send((name.clone(), Message::Changed)).is_err() {
+        router.changed(&name).await;
+        if results.send(Brought::Message(name.clone(), Message::Changed)).is_err() {
             return Ok(());
         }
         // What changes many times in a row is looked at once.

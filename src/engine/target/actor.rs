@@ -219,6 +219,12 @@ impl Actor {
         active.chain(&self.waiting).chain(&self.ended).any(|known| known.id == *rollout)
     }
 
+    /// It is declared otherwise from now on. What its rollout needs stays as it began: the catalogue sees to that.
+    pub fn set_spec(&mut self, spec: Arc<TargetSpec>) {
+        self.target.has_baseline = spec.baseline.is_some();
+        self.spec = spec;
+    }
+
     /// Other freezes hold from now on.
     pub fn set_freezes(&mut self, freezes: Arc<Freezes>) {
         self.freezes = freezes;
