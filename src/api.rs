@@ -18,6 +18,7 @@ mod freezes;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod gates;
+mod handing;
 mod health;
 mod incoming;
 // A problem is made at most once a request, on the way out: its size does not matter.

@@ -432,10 +432,12 @@ pub struct CommandView {
     pub reason: Option<String>,
     /// When it came in (RFC 3339, UTC).
     pub at: String,
-    /// `done`, `refused`, or `pending` while the engine has not taken it.
+    /// `done`, `refused`, `in_force` while the store has not taken it yet, or `pending` while the engine has not.
     pub result: String,
     /// Why it was refused.
     pub refusal: Option<String>,
+    /// What is to be known besides, such as a store that takes nothing.
+    pub note: Option<String>,
 }
 
 impl CommandView {
@@ -455,6 +457,7 @@ impl CommandView {
             at: entry.at.to_string(),
             result: result.to_owned(),
             refusal,
+            note: None,
         }
     }
 }

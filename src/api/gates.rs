@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::access::{Permission, Principal};
+use super::handing::{Handed, hand_over};
 use super::input::{Body, Name};
 use super::problem::Problem;
 use super::report::PAGE_POLICY;
 use super::report::html::{page, safe};
-use super::rollouts::{answered, known};
+use super::rollouts::known;
 use crate::contract::gates::{LinkBody, LinkView};
 use crate::core::gate::{Check, Gate};
 use crate::core::rollout::{Command, CommandKind, Rollout, RolloutId};
+use crate::ports::InboxEntry;
 
 /// Longest life of a link.
 const LONGEST: u64 = 14 * 86_400;
@@ -202,9 +204,11 @@ pub(super) async fn use_link(
         expected_revision: None,
         kind,
     };
-    let entry = answered(&api, api.handle.command(&rollout.id, command).await?).await?;
-    match entry.result {
-        Some(Err(reason)) => Err(Problem::refused(&rollout.id.0, reason)),
+    let handed = hand_over(&api, &rollout.id, &command).await?;
+    match handed {
+        Handed::Stored(InboxEntry { result: Some(Err(reason)), .. }) => {
+            Err(Problem::refused(&rollout.id.0, reason))
+        }
         _ => Ok(html(&page("Approval", "<h1>Thank you</h1><p>It is written down.</p>"))),
     }
 }

@@ -1,7 +1,6 @@
 //! Rollouts: start, list, show, command, and what was recorded of them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::access::{Permission, Principal};
+use super::handing::{Handed, hand_over};
 use super::input::{Body, IdempotencyKey, IfMatch, Name, Params};
 use super::problem::Problem;
 use crate::contract::bodies::{CommandBody, Moment, PhaseWord, StartBody};
@@ -335,7 +335,10 @@ pub(super) async fn command(
         None if rollout.phase.is_terminal() && command.kind != CommandKind::Acknowledge => {
             return Err(at_its_end(&rollout, &command.kind));
         }
-        None => api.handle.command(&rollout.id, command.clone()).await?,
+        None => match hand_over(&api, &rollout.id, &command).await? {
+            Handed::Stored(entry) => entry,
+            Handed::InForce(view) => return Ok((StatusCode::ACCEPTED, Json(view)).into_response()),
+        },
     };
     if entry.rollout != rollout.id || entry.command.kind != command.kind {
         if !principal.may_everywhere(Permission::View) {
@@ -348,7 +351,6 @@ pub(super) async fn command(
         ))
         .about(&entry.rollout.0));
     }
-    let entry = answered(&api, entry).await?;
     match &entry.result {
         Some(Ok(())) => Ok((StatusCode::OK, Json(CommandView::new(&entry))).into_response()),
         Some(Err(reason)) => match expected.0 {
@@ -388,26 +390,4 @@ pub(super) async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Pr
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The entry with the engine's result, or without it when the wait is over. The command is stored by
-/// now: a store that fails meanwhile makes the answer late, not wrong.
-pub(super) async fn answered(api: &Api, entry: InboxEntry) -> Result<InboxEntry, Problem> {
-    let key = entry.command.key.clone();
-    let polled = async {
-        let mut pause = Duration::from_millis(10);
-        loop {
-            if let Ok(Some(entry)) = known(api, &key).await
-                && entry.result.is_some()
-            {
-                return entry;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(200));
-        }
-    };
-    if entry.result.is_some() {
-        return Ok(entry);
-    }
-    Ok(tokio::time::timeout(api.limits.command_wait, polled).await.unwrap_or(entry))
 }

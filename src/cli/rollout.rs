@@ -230,6 +230,9 @@ async fn send_to(
         ));
         return Ok(Exit::Undecided);
     }
+    if let Some(note) = &answer.note {
+        complain(note);
+    }
     if output == Output::Text {
         let done = match command {
             "pause" => "is paused: it is judged on, and does not advance",

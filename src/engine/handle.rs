@@ -47,6 +47,8 @@ struct Inner {
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
     storing: AtomicBool,
+    /// Since when the store takes no writes.
+    failing: watch::Sender<Option<Timestamp>>,
     freezes: watch::Sender<Arc<Freezes>>,
     mailbox: Mailbox,
 }
@@ -117,6 +119,7 @@ impl Handle {
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
+                failing: watch::channel(None).0,
                 freezes: watch::channel(Arc::default()).0,
                 mailbox: Mailbox::new(),
             }),
@@ -191,6 +194,13 @@ impl Handle {
     pub fn set_storing(&self, storing: bool) {
         telemetry::store_writable(storing);
         self.inner.storing.store(storing, Ordering::Release);
+        let now = self.inner.clock.wall();
+        self.inner.failing.send_modify(|failing| *failing = (!storing).then(|| failing.unwrap_or(now)));
+    }
+
+    /// Since when the store takes no writes, if it does not.
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        *self.inner.failing.borrow()
     }
 
     /// Set by the engine: something new is stored of a rollout. Never waits, and cannot fail: a listener

@@ -186,10 +186,13 @@ impl Actor {
             (Err(illegal), Some(key)) => self.refuse_command(key, illegal.to_string(), now, out),
             (Err(_), None) => {}
             (Ok(mut outcome), key) => {
-                let mut commit =
-                    Commit { commands: key.map(|key| (key, Ok(()))).into_iter().collect(), ..Commit::default() };
+                let mut commit = Commit {
+                    commands: key.map(|key| (key, Ok(()))).into_iter().collect(),
+                    ..Commit::default()
+                };
                 self.collect_actions(&mut commit, &mut outcome, now);
-                let target = Target { incident: outcome.state.target.incident.clone(), ..self.target.clone() };
+                let target =
+                    Target { incident: outcome.state.target.incident.clone(), ..self.target.clone() };
                 let target = (!same_target(&self.target, &target)).then_some(target);
                 commit.target.clone_from(&target);
                 commit.rollout = Some(outcome.state.rollout.clone());

@@ -293,7 +293,13 @@ impl Actor {
                 }
                 Action::Record(record) => commit.events.push(record.clone()),
                 Action::Notify(notice) => {
-                    commit.outbox.extend(self.telling.of_rollout(environment, rollout, target, notice, now.wall));
+                    commit.outbox.extend(self.telling.of_rollout(
+                        environment,
+                        rollout,
+                        target,
+                        notice,
+                        now.wall,
+                    ));
                 }
             }
         }
