@@ -87,6 +87,7 @@ const PLAIN_PORTS: &[&str] = &["Retention"];
 const HANDLE_ONLY: &[&str] = &["api"];
 const HANDLE: &[&str] = &[
     "handle",
+    "Answer",
     "Handle",
     "StartError",
     "StartRequest",

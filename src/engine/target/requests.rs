@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::message::{Active, LookRequest, Looked};
 use crate::core::arms::{ArmSelector, arms};
 use crate::core::metric::{
-    ACTIVE_REQUESTS, ArmNotes, Counts, Cursor, MetricCursor, MetricObservation, NoData, Notes, Reading, Usage,
-    ValueObservation, Window,
+    ACTIVE_REQUESTS, ArmNotes, Counts, Cursor, MetricCursor, MetricObservation, NoData, Notes, Reading,
+    Usage, ValueObservation, Window,
 };
 use crate::core::policy::{Metric, Signal};
 use crate::core::rollout::Phase;
