@@ -39,26 +39,13 @@ pub use waiting::{Awaited, WaitingFor};
 use self::gates::GatesView;
 use crate::core::judge::History;
 use crate::core::policy::Mode;
-use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout};
+use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout};
 use crate::core::rollout::{RolloutKind, Stage};
 use crate::core::target::{Split, Target, Weight};
 use crate::ports::InboxEntry;
 
 /// The names of all phases, as `state` has them.
-pub const PHASES: &[&str] = &[
-    "scheduled",
-    "preflight",
-    "preparing",
-    "progressing",
-    "finalizing",
-    "baking",
-    "rolling_back",
-    "verifying",
-    "succeeded",
-    "rolled_back",
-    "cancelled",
-    "failed",
-];
+pub const PHASES: &[&str] = PhaseName::NAMES;
 
 /// A part of a list. `next` is the value of `before` or `after` for the next part, where there may be
 /// one.

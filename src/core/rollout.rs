@@ -28,11 +28,12 @@ pub use action::{
 };
 pub use alerts::{AlertDecision, Alerts, KnownAlert, decision as alert_decision};
 pub use data::{DataState, Missing};
-pub use event::{Command, CommandKind, Event, Illegal, Tick};
+pub use event::{Command, CommandKind, CommandName, Event, EventName, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
 pub use state::{
-    Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
+    Compared, Ending, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage,
+    State, Timers,
 };
 pub use transition::transition;
 pub use verify::Verification;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use crate::core::rollout::PhaseName;
 use crate::ports::Died;
 use crate::telemetry;
 
@@ -126,14 +127,12 @@ impl Engine {
     }
 
     async fn measure_phases(&self) {
-        let mut phases = BTreeMap::new();
+        let mut phases = Vec::new();
         for slot in self.slots.values() {
             let Ok(slot) = slot.try_lock() else { continue };
-            if let Some(active) = &slot.active {
-                *phases.entry(active.rollout.phase.name()).or_insert(0) += 1;
-            }
+            phases.extend(slot.active.as_ref().map(|active| PhaseName::from(&active.rollout.phase)));
         }
-        telemetry::rollouts_active(&phases);
+        telemetry::rollouts_active(&PhaseName::count(phases));
     }
 
     async fn run_prune(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Died> {

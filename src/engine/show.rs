@@ -4,26 +4,10 @@ use super::Engine;
 use super::slot::Slot;
 use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
 use crate::core::policy::Policy;
-use crate::core::rollout::Hold;
+use crate::core::rollout::{Hold, PhaseName};
 use crate::core::target::{Proxies, Weight};
 use crate::telemetry::{self, Current};
 
-const HOLDS: [Hold; 14] = [
-    Hold::User,
-    Hold::Drift,
-    Hold::Blind,
-    Hold::Window,
-    Hold::Gate,
-    Hold::Plan,
-    Hold::BothBad,
-    Hold::Guardrail,
-    Hold::Freeze,
-    Hold::NoReturn,
-    Hold::Alert,
-    Hold::NoTraffic,
-    Hold::TrafficShare,
-    Hold::Restarts,
-];
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 const ENDS: [&str; 3] = ["low", "estimate", "high"];
 
@@ -57,7 +41,7 @@ impl Engine {
         let (policy, timers, phase) = (&rollout.policy, &rollout.timers, rollout.phase.name());
         let stable = slot.target.stable_version.as_deref().unwrap_or_default();
         current.add(telemetry::ROLLOUT_INFO, &[&policy.name, &rollout.version, stable, phase], 1.0);
-        let place = telemetry::ACTIVE_PHASES.iter().position(|name| *name == phase);
+        let place = PhaseName::active().position(|active| active == PhaseName::from(&rollout.phase));
         if let Some(place) = place {
             current.add(telemetry::ROLLOUT_PHASE, &[], place as f64 + 1.0);
         }
@@ -79,8 +63,8 @@ impl Engine {
         for (metric, value) in figures {
             current.add(metric, &[], value);
         }
-        for hold in HOLDS {
-            let is_held = rollout.holds.contains(&hold);
+        for hold in Hold::ALL {
+            let is_held = rollout.holds.contains(hold);
             current.add(telemetry::ROLLOUT_HOLD, &[hold.name()], f64::from(u8::from(is_held)));
         }
         if let Some(assessment) = &rollout.last {

@@ -251,7 +251,8 @@ pub const ROLLOUT_PHASE: Definition = definition(
     "serin_rollout_phase_number",
     Kind::Gauge,
     SERVICE,
-    "The phase: 1 scheduled, 2 preflight, 3 preparing, 4 progressing, 5 finalizing, 6 baking, 7 rolling_back.",
+    "The phase: 1 scheduled, 2 preflight, 3 preparing, 4 progressing, 5 finalizing, 6 baking, 7 rolling_back, \
+     8 verifying.",
 );
 /// The step.
 pub const ROLLOUT_STEP: Definition = definition(
@@ -449,9 +450,6 @@ pub const METRICS: &[Definition] = &[
     ROLLOUT_GUARDRAIL,
 ];
 
-/// Phases that are not an end, for [`ROLLOUTS_ACTIVE`]; their places are [`ROLLOUT_PHASE`]'s numbers.
-pub const ACTIVE_PHASES: &[&str] =
-    &["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back"];
 /// What became of a reload, for [`CONFIG_RELOADS`].
 pub const RELOAD_WORDS: &[&str] = &["success", "failure"];
 /// Kinds of decisions, for [`DECISIONS`].

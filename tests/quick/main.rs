@@ -6,6 +6,7 @@ mod alerts;
 mod api;
 mod away;
 mod config;
+mod core_words;
 mod counts;
 mod dashboards;
 mod data;

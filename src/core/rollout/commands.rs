@@ -2,12 +2,44 @@
 
 use super::change::Change;
 use super::{
-    Command, CommandKind, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, approvals,
-    gates,
+    Command, CommandKind, CommandName, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, PhaseName,
+    Reason, ReasonCode, approvals, gates,
 };
 use crate::core::gate::{Insisted, Occasion};
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Proxies, Weight};
+
+impl CommandName {
+    /// Whether a rollout takes the command in that phase. What else it needs is found out when it is taken.
+    pub fn is_taken_in(self, phase: PhaseName) -> bool {
+        let going_up = matches!(
+            phase,
+            PhaseName::Preflight
+                | PhaseName::Preparing
+                | PhaseName::Progressing
+                | PhaseName::Finalizing
+                | PhaseName::Baking
+        );
+        match self {
+            // What a release leaves behind for a person may outlast it.
+            CommandName::Acknowledge => true,
+            CommandName::Supersede => !phase.is_terminal(),
+            // A hook acts after what it is about, also after the end.
+            CommandName::HookFailed => phase != PhaseName::Scheduled,
+            CommandName::Alerts => !phase.is_terminal() && !phase.is_way_back(),
+            CommandName::Rollback | CommandName::Approve => going_up || phase == PhaseName::Scheduled,
+            CommandName::Pause
+            | CommandName::Resume
+            | CommandName::Refuse
+            | CommandName::OverrideGate
+            | CommandName::RetryGate => going_up,
+            CommandName::Advance => phase == PhaseName::Progressing,
+            CommandName::Promote => {
+                matches!(phase, PhaseName::Preparing | PhaseName::Progressing | PhaseName::Baking)
+            }
+        }
+    }
+}
 
 /// Carries out a command.
 pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal> {
@@ -25,10 +57,12 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
     };
     // What a release leaves behind for a person may outlast it.
     let left = change.state.target.incident.as_ref().is_some_and(|incident| incident.rollout == rollout.id);
-    match (&command.kind, rollout.phase.clone()) {
-        (kind, phase) if phase.is_terminal() && !(left && *kind == CommandKind::Acknowledge) => {
-            return Err(illegal);
-        }
+    let phase = rollout.phase.clone();
+    let is_taken = CommandName::from(&command.kind).is_taken_in(PhaseName::from(&phase));
+    if !is_taken || (phase.is_terminal() && !left) {
+        return Err(illegal);
+    }
+    match (&command.kind, phase) {
         (CommandKind::Supersede { by: newer }, phase) => supersede(change, newer.clone(), &phase)?,
         (CommandKind::Rollback, Phase::Scheduled) => {
             let reason = Reason::new(ReasonCode::Command, why.clone());
@@ -43,10 +77,6 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
             }
             return Ok(());
         }
-        (CommandKind::Approve { gate, teams }, Phase::Scheduled) => {
-            approvals::approve(change, command, gate, teams)?;
-        }
-        (_, Phase::RollingBack { .. } | Phase::Verifying { .. } | Phase::Scheduled) => return Err(illegal),
         (CommandKind::Approve { gate, teams }, _) => approvals::approve(change, command, gate, teams)?,
         (CommandKind::Refuse { gate, teams }, _) => approvals::refuse(change, command, gate, teams)?,
         (CommandKind::OverrideGate { gate }, _) => approvals::override_gate(change, command, gate)?,

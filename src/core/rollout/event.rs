@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
 use super::state::RolloutId;
@@ -14,7 +15,13 @@ use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::target::ObservedSplit;
 
 /// What can happen to a rollout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(EventName),
+    doc = "The name of an event, without what it holds.",
+    derive(PartialOrd, Ord, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Event {
     /// The target is free: a scheduled rollout begins.
     Begin,
@@ -80,8 +87,14 @@ pub struct Command {
 }
 
 /// What a command wants.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumDiscriminants)]
 #[serde(tag = "name", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(CommandName),
+    doc = "The name of a command, without what it holds.",
+    derive(PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum CommandKind {
     /// Do not advance until resumed.
     Pause,
@@ -141,21 +154,17 @@ pub enum CommandKind {
 impl CommandKind {
     /// The stable name, as in API and CLI.
     pub fn name(&self) -> &'static str {
-        match self {
-            CommandKind::Pause => "pause",
-            CommandKind::Resume => "resume",
-            CommandKind::Advance => "advance",
-            CommandKind::Promote => "promote",
-            CommandKind::Rollback => "rollback",
-            CommandKind::Supersede { .. } => "supersede",
-            CommandKind::Approve { .. } => "approve",
-            CommandKind::Refuse { .. } => "refuse",
-            CommandKind::OverrideGate { .. } => "override_gate",
-            CommandKind::RetryGate { .. } => "retry_gate",
-            CommandKind::Acknowledge => "acknowledge",
-            CommandKind::Alerts { .. } => "alerts",
-            CommandKind::HookFailed { .. } => "hook_failed",
-        }
+        CommandName::from(self).name()
+    }
+}
+
+impl CommandName {
+    /// All of them.
+    pub const ALL: &'static [CommandName] = <CommandName as VariantArray>::VARIANTS;
+
+    /// The stable name, as in API and CLI.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -190,16 +199,13 @@ impl Event {
     /// The event's name, for errors and logs.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::Begin => "begin",
-            Event::History(_) => "history",
-            Event::Tick(_) => "tick",
-            Event::Observed { .. } => "observed",
-            Event::WorkloadReady => "workload_ready",
             Event::Command(command) => command.kind.name(),
-            Event::Announce(_) => "announce",
-            Event::Freeze(_) => "freeze",
-            Event::GateBegun { .. } => "gate_begun",
-            Event::Gate { .. } => "gate",
+            other => EventName::from(other).into(),
         }
     }
+}
+
+impl EventName {
+    /// All of them.
+    pub const ALL: &'static [EventName] = <EventName as VariantArray>::VARIANTS;
 }

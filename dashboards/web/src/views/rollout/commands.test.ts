@@ -11,7 +11,7 @@ const base = {
   ended: false,
   step: { index: 1, of: 3, weight_percent: 5, min_seconds: 0, max_seconds: null },
   steps: [5, 25, 100].map((weight_percent) => ({ weight_percent, min_seconds: 0, max_seconds: null, at_max: "hold" })),
-  holds: [] as string[],
+  holds: [],
   wanted: { canary_percent: 5, stable_percent: 95, baseline_percent: 0 },
 } as unknown as Rollout;
 
@@ -22,6 +22,8 @@ test("only what the state allows is offered", () => {
   expect(possible({ ...base, state: "baking", step: null })).toEqual(["pause", "promote", "rollback"]);
   expect(possible({ ...base, state: "scheduled", step: null })).toEqual(["rollback"]);
   expect(possible({ ...base, state: "rolling_back" })).toEqual([]);
+  expect(possible({ ...base, state: "verifying", step: null })).toEqual([]);
+  expect(possible({ ...base, state: "finalizing", step: null })).toEqual(["pause", "rollback"]);
   expect(possible({ ...base, state: "succeeded", ended: true })).toEqual([]);
   expect(label("rollback", { ...base, state: "scheduled" })).toBe("Cancel …");
 });

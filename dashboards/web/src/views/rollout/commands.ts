@@ -1,19 +1,20 @@
 // Which commands a rollout can be given, and what each of them will do, in words.
 
 import { weight } from "../../lib/format";
+import { TAKEN_IN } from "../../lib/core-words";
 import type { Rollout } from "../../lib/types";
 
 export type Command = "pause" | "resume" | "advance" | "promote" | "rollback";
 
 /** The commands that make sense now, the dangerous one last. */
 export function possible(view: Rollout): Command[] {
-  if (view.ended || view.state === "rolling_back") return [];
-  if (view.state === "scheduled") return ["rollback"];
-  const commands: Command[] = [view.holds.includes("user") ? "resume" : "pause"];
-  if (!view.holds.includes("user") && view.holds.length > 0) commands.push("resume");
-  if (view.state === "progressing" && next(view) !== null) commands.push("advance");
-  if (["progressing", "preparing", "baking"].includes(view.state)) commands.push("promote");
-  return [...commands, "rollback"];
+  if (view.ended) return [];
+  const paused = view.holds.includes("user");
+  const wanted: Command[] = paused ? ["resume"] : view.holds.length > 0 ? ["pause", "resume"] : ["pause"];
+  wanted.push("advance", "promote", "rollback");
+  return wanted.filter(
+    (command) => TAKEN_IN[command].includes(view.state) && (command !== "advance" || next(view) !== null),
+  );
 }
 
 /** What the button says. */
