@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::Engine;
 use super::slot::Slot;
 use crate::core::arms::arms;
-use crate::core::gate::{Check, GateAnswer};
+use crate::core::gate::{Check, GateAnswer, Occasion};
 use crate::core::rollout::{DueGate, Event, Hold, RolloutId, due_gates, running_gates};
 use crate::core::target::Weight;
 use crate::ports::{Died, GateRequest};
@@ -130,7 +130,13 @@ impl Engine {
         let Some(active) = &slot.active else { return Ok(()) };
         let rollout = &active.rollout;
         let name = due.gate.name.clone();
-        let step = rollout.phase.step().map_or(0, |step| step + 1);
+        // The step that it stands before; what is asked all along is told the next one.
+        let step = match due.occasion {
+            Occasion::Start => 0,
+            Occasion::Step(step) => step,
+            Occasion::Finish => rollout.policy.steps.len(),
+            Occasion::During => rollout.phase.step().map_or(0, |step| step + 1),
+        };
         let poll = match &due.gate.check {
             Check::Webhook(webhook) => webhook.poll,
             _ => rollout.policy.analysis.interval.clamp(Duration::from_secs(1), POLL),

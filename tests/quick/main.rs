@@ -12,6 +12,7 @@ mod dashboards;
 mod data;
 mod demo;
 mod documents;
+mod doors;
 mod gates;
 mod held;
 mod import_rules;

@@ -84,6 +84,45 @@ pub struct Command {
     pub expected_revision: Option<u64>,
     /// What.
     pub kind: CommandKind,
+    /// Who or what gives it.
+    #[serde(default)]
+    pub giver: Giver,
+    /// What it overrides.
+    #[serde(default)]
+    pub force: Force,
+}
+
+/// Who or what gives a command. Some are a person's alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Giver {
+    /// A person, or a program that acts for one.
+    #[default]
+    Person,
+    /// A person, by an approval link that was sent to them.
+    Link,
+    /// An alert that fires.
+    Alert,
+    /// Serin itself: a newer rollout.
+    Program,
+}
+
+impl Giver {
+    /// True if a person decides.
+    pub fn is_person(self) -> bool {
+        matches!(self, Giver::Person | Giver::Link)
+    }
+}
+
+/// What a person's `advance` or `promote` overrides. Never a freeze, never a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// The pause of another person.
+    #[serde(default, rename = "override")]
+    pub overrides: bool,
+    /// A metric that leans worse, or a broken guardrail.
+    #[serde(default)]
+    pub even_if_worse: bool,
 }
 
 /// What a command wants.
@@ -193,6 +232,9 @@ pub enum Illegal {
     /// A gate is not there, or cannot take this.
     #[error("{0}")]
     Gate(String),
+    /// Something stands against it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Event {

@@ -64,6 +64,9 @@ pub struct Rollout {
     pub phase: Phase,
     /// Why it does not advance; judged on and rolled back all the same.
     pub holds: BTreeSet<Hold>,
+    /// Who or what holds it, since when and why; one entry for each of several persons who paused it.
+    #[serde(default)]
+    pub held: Vec<Held>,
     /// Measured durations.
     pub timers: Timers,
     /// The sequence number of the last tick.
@@ -212,6 +215,11 @@ pub enum Ending {
 }
 
 impl Rollout {
+    /// What is known of a hold; nothing of one that was added by an earlier version.
+    pub fn held_by(&self, hold: Hold) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(move |held| held.hold == hold && self.holds.contains(&hold))
+    }
+
     /// A sample older than this is stale, and no window that ends with it is consumed. Half the silent
     /// limit, so that a crash is acted on in one and a half times the limit, and scrape intervals of up to
     /// one and a half times the limit give no alarm.
@@ -351,6 +359,19 @@ impl Hold {
     pub fn name(self) -> &'static str {
         self.into()
     }
+}
+
+/// What is known of a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub hold: Hold,
+    /// Who, where a person did it.
+    pub by: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub why: String,
 }
 
 /// Durations that were measured, never read off a clock.

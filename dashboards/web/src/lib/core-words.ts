@@ -29,6 +29,10 @@ export const HOLDS = [
   "guardrail",
   "freeze",
   "no_return",
+  "alert",
+  "no_traffic",
+  "traffic_share",
+  "restarts",
 ] as const;
 export type Hold = (typeof HOLDS)[number];
 
@@ -45,6 +49,8 @@ export const COMMANDS = [
   "override_gate",
   "retry_gate",
   "acknowledge",
+  "alerts",
+  "hook_failed",
 ] as const;
 export type CommandName = (typeof COMMANDS)[number];
 
@@ -61,4 +67,6 @@ export const TAKEN_IN: Record<CommandName, readonly Phase[]> = {
   override_gate: ["preflight", "preparing", "progressing", "finalizing", "baking"],
   retry_gate: ["preflight", "preparing", "progressing", "finalizing", "baking"],
   acknowledge: ["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back", "verifying", "succeeded", "rolled_back", "cancelled", "failed"],
+  alerts: ["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back", "verifying"],
+  hook_failed: ["preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back", "verifying", "succeeded", "rolled_back", "cancelled", "failed"],
 };

@@ -182,6 +182,8 @@ export interface Rollout {
   steps: StepPlan[];
   stage: string | null;
   holds: Hold[];
+  /** Absent where the daemon is older. */
+  held?: { hold: Hold; by: string | null; since: string; why: string }[];
   wanted: Split | null;
   seen: Seen | null;
   unconfirmed_nodes: string[];

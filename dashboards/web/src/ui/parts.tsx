@@ -26,7 +26,6 @@ export function holdWords(hold: Hold): string {
     both_bad: "both arms bad",
     guardrail: "guardrail holds",
     freeze: "freeze",
-    no_return: "past its point of no return",
     alert: "an alert fires",
     no_return: "past the point of no return",
     no_traffic: "no traffic at 100%",

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Rollout } from "../../lib/types";
-import { consequence, label, possible } from "./commands";
+import { against, consequence, label, possible } from "./commands";
 
 const base = {
   target: "checkout",
@@ -39,4 +39,25 @@ test("the dangerous buttons say what they will do", () => {
   );
   const observe = { ...base, policy: { ...base.policy, mode: "observe" as const } };
   expect(consequence("rollback", observe)).toContain("no traffic of checkout is moved");
+});
+
+test("what stands against going on is asked for by name", () => {
+  expect(against(base, "erin")).toEqual({ pauses: [], suspects: [] });
+  const held = [{ hold: "user" as const, by: "mara", since: "2026-01-02T03:04:05Z", why: "the other team" }];
+  const paused: Rollout = { ...base, holds: ["user"], held };
+  expect(against(paused, "erin").pauses).toEqual(["mara (the other team)"]);
+  expect(against(paused, "mara").pauses).toEqual([]);
+  expect(against({ ...paused, held: [] }, "mara").pauses).toEqual(["somebody"]);
+  const judged = {
+    harm: { ln_bound: 4.6 },
+    metrics: [
+      { name: "errors", harm: { ln_e: 2.5 } },
+      { name: "latency", harm: { ln_e: 1 } },
+    ],
+    guardrails: [
+      { name: "limit", status: "breaching", action: "roll_back" },
+      { name: "told", status: "fired", action: "alert" },
+    ],
+  } as unknown as NonNullable<Rollout["assessment"]>;
+  expect(against({ ...base, assessment: judged }, null).suspects).toEqual(["errors", "limit"]);
 });

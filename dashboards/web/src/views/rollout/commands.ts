@@ -39,6 +39,29 @@ function now(view: Rollout): number {
   return view.wanted?.canary_percent ?? 0;
 }
 
+/** What a person's `advance` or `promote` can override. */
+export interface Force {
+  override: boolean;
+  even_if_worse: boolean;
+}
+
+/** Who else has paused it, and what says that the canary may be worse. Neither is passed by accident. */
+export function against(view: Rollout, me: string | null): { pauses: string[]; suspects: string[] } {
+  const pauses = (view.held ?? [])
+    .filter((held) => held.hold === "user" && (held.by === null || held.by !== me))
+    .map((held) => `${held.by ?? "somebody"} (${held.why})`);
+  if (pauses.length === 0 && view.holds.includes("user") && !view.held?.some((held) => held.hold === "user")) {
+    pauses.push("somebody");
+  }
+  const judged = view.policy.mode === "act" ? view.assessment : null;
+  const leaning = judged?.metrics.filter((metric) => metric.harm.ln_e >= judged.harm.ln_bound / 2) ?? [];
+  const broken = judged?.guardrails.filter(
+    ({ status, action }) => (status === "breaching" || status === "fired") && action !== "alert",
+  );
+  const suspects = [...leaning, ...(broken ?? [])].map((found) => found.name);
+  return { pauses, suspects };
+}
+
 /** What will happen, before it happens. */
 export function consequence(command: Command, view: Rollout): string {
   const { target, version } = view;
