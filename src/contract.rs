@@ -39,26 +39,15 @@ pub use waiting::{Awaited, WaitingFor};
 use self::gates::GatesView;
 use crate::core::judge::History;
 use crate::core::policy::Mode;
-use crate::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout};
+use crate::core::rollout::{
+    EventKind, EventRecord, Held, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout,
+};
 use crate::core::rollout::{RolloutKind, Stage};
 use crate::core::target::{Split, Target, Weight};
 use crate::ports::InboxEntry;
 
 /// The names of all phases, as `state` has them.
-pub const PHASES: &[&str] = &[
-    "scheduled",
-    "preflight",
-    "preparing",
-    "progressing",
-    "finalizing",
-    "baking",
-    "rolling_back",
-    "verifying",
-    "succeeded",
-    "rolled_back",
-    "cancelled",
-    "failed",
-];
+pub const PHASES: &[&str] = PhaseName::NAMES;
 
 /// A part of a list. `next` is the value of `before` or `after` for the next part, where there may be
 /// one.
@@ -100,6 +89,9 @@ pub struct RolloutView {
     /// Why it does not advance.
     #[schema(value_type = Vec<vocabulary::Hold>)]
     pub holds: Vec<Hold>,
+    /// Who or what holds it, since when and why. A held rollout is monitored and can roll back all the same.
+    #[serde(default)]
+    pub held: Vec<HeldView>,
     /// What the router shall do; known while the rollout has its target.
     pub wanted: Option<SplitView>,
     /// What the data plane was last seen to do; known while the rollout has its target.
@@ -177,6 +169,26 @@ pub struct StepView {
     /// How many the arm with the fewest has had.
     #[serde(default)]
     pub requests: u64,
+}
+
+/// What is known of a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldView {
+    /// Which.
+    #[schema(value_type = vocabulary::Hold)]
+    pub hold: Hold,
+    /// Who, where a person did it.
+    pub by: Option<String>,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// Why.
+    pub why: String,
+}
+
+impl HeldView {
+    fn new(held: &Held) -> HeldView {
+        HeldView { hold: held.hold, by: held.by.clone(), since: held.at.to_string(), why: held.why.clone() }
+    }
 }
 
 /// A split.
@@ -275,6 +287,7 @@ impl RolloutView {
                 _ => None,
             },
             holds: rollout.holds.iter().copied().collect(),
+            held: rollout.held.iter().map(HeldView::new).collect(),
             wanted: mine.map(|target| SplitView::new(target.wanted)),
             seen: mine.and_then(SeenView::of),
             unconfirmed_nodes: mine.map(unconfirmed).unwrap_or_default(),
@@ -310,20 +323,12 @@ impl RolloutView {
 
 fn why(phase: &Phase) -> (Option<&Reason>, Option<String>) {
     use crate::core::rollout::Ending;
-    match phase {
-        Phase::RollingBack { reason, ending } => {
-            let by = match ending {
-                Ending::Cancelled { superseded_by } => superseded_by.as_ref().map(|id| id.0.clone()),
-                Ending::RolledBack => None,
-            };
-            (Some(reason), by)
-        }
-        Phase::Cancelled { reason, superseded_by } => {
-            (Some(reason), superseded_by.as_ref().map(|id| id.0.clone()))
-        }
-        Phase::RolledBack { reason } | Phase::Failed { reason } => (Some(reason), None),
-        _ => (None, None),
-    }
+    let superseded_by = match phase {
+        Phase::RollingBack { ending: Ending::Cancelled { superseded_by }, .. }
+        | Phase::Cancelled { superseded_by, .. } => superseded_by.as_ref().map(|id| id.0.clone()),
+        _ => None,
+    };
+    (phase.reason(), superseded_by)
 }
 
 fn step(rollout: &Rollout) -> Option<StepView> {

@@ -65,8 +65,8 @@ pub struct Words {
 /// # Errors
 /// What is wrong, and what would be right.
 pub fn check(kind: &str, template: &str) -> Result<(), TemplateProblem> {
-    let Some(kind) = NoticeKind::ALL.into_iter().find(|known| known.name() == kind) else {
-        let kinds: Vec<&str> = NoticeKind::ALL.into_iter().map(NoticeKind::name).collect();
+    let Some(kind) = NoticeKind::ALL.iter().copied().find(|known| known.name() == kind) else {
+        let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.name()).collect();
         return Err(TemplateProblem {
             message: format!("there is no kind of message `{}`", kind.escape_debug()),
             expected: format!("one of {}", kinds.join(", ")),

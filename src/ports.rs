@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use thiserror::Error;
 
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
@@ -501,7 +502,8 @@ pub struct OutboxGroup {
 }
 
 /// Where an entry of the outbox is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum OutboxState {
     /// On its way.
     Pending,
@@ -514,18 +516,9 @@ pub enum OutboxState {
 }
 
 impl OutboxState {
-    /// All of them.
-    pub const ALL: [OutboxState; 4] =
-        [OutboxState::Pending, OutboxState::Running, OutboxState::Done, OutboxState::Dead];
-
     /// The stable name.
     pub fn name(self) -> &'static str {
-        match self {
-            OutboxState::Pending => "pending",
-            OutboxState::Running => "running",
-            OutboxState::Done => "done",
-            OutboxState::Dead => "dead",
-        }
+        self.into()
     }
 }
 

@@ -18,7 +18,7 @@ use super::report::html::{page, safe};
 use super::rollouts::known;
 use crate::contract::gates::{LinkBody, LinkView};
 use crate::core::gate::{Check, Gate};
-use crate::core::rollout::{Command, CommandKind, Rollout, RolloutId};
+use crate::core::rollout::{Command, CommandKind, Force, Giver, Rollout, RolloutId};
 use crate::ports::InboxEntry;
 
 /// Longest life of a link.
@@ -193,16 +193,14 @@ pub(super) async fn use_link(
     if rollout.phase.is_terminal() {
         return Err(Problem::refused(&rollout.id.0, "the rollout has ended"));
     }
-    if rollout.gates.states.get(&claims.gate).is_some_and(|state| state.is_late) {
-        let late = "the gate's deadline has passed; who may approve can still do so at the page";
-        return Err(Problem::refused(&rollout.id.0, late));
-    }
     let command = Command {
         key: link_key(&claims),
         by: claims.sub.clone(),
         reason: Some(said.reason.trim().to_owned()),
         expected_revision: None,
         kind,
+        giver: Giver::Link,
+        force: Force::default(),
     };
     let handed = hand_over(&api, &rollout.id, &command).await?;
     match handed {

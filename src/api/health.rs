@@ -1,13 +1,12 @@
 //! Whether the process lives, whether it can do its work, and its own metrics.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::problem::Problem;
+use crate::core::rollout::PhaseName;
 use crate::ports::{RolloutFilter, StoreError};
 use crate::telemetry;
 
@@ -85,10 +84,9 @@ async fn count_stored(api: &Api) -> Result<(), StoreError> {
     let age = counts.oldest.map_or(0.0, |oldest| api.handle.clock().wall().since(oldest).as_secs_f64());
     telemetry::outbox(counts.pending, counts.dead, age);
     let filter = RolloutFilter { active: Some(true), limit: 10_000, ..RolloutFilter::default() };
-    let mut by_phase: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for rollout in store.rollouts(&filter).await? {
-        *by_phase.entry(rollout.phase.name()).or_default() += 1;
-    }
-    telemetry::rollouts_active(&by_phase);
+    let rollouts = store.rollouts(&filter).await?;
+    telemetry::rollouts_active(&PhaseName::count(
+        rollouts.iter().map(|rollout| PhaseName::from(&rollout.phase)),
+    ));
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::access::{Permission, Principal};
 use super::problem::Problem;
 use crate::contract::gates::{IncomingItem, IncomingView, RefusedAlert};
 use crate::core::alert::{Alert, is_own, names_canary};
-use crate::core::rollout::{AlertDecision, Command, CommandKind, RolloutId, alert_decision};
+use crate::core::rollout::{AlertDecision, Command, CommandKind, Force, Giver, RolloutId, alert_decision};
 use crate::core::target::{Target, TargetSpec};
 use crate::ports::StoreError;
 use body::Told;
@@ -157,6 +157,8 @@ impl Incoming<'_> {
                 reason: None,
                 expected_revision: None,
                 kind: CommandKind::Alerts { alerts },
+                giver: Giver::Alert,
+                force: Force::default(),
             };
             self.api.handle.command(id, command).await?;
         }

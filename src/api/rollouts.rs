@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::contract::bodies::{CommandBody, Moment, PhaseWord, StartBody};
 use crate::contract::{CommandView, EventView, PHASES, Page, RolloutView, TickAssessmentView};
 use crate::core::metric::TickObservation;
-use crate::core::rollout::{Command, CommandKind, Illegal, Rollout, RolloutId, RolloutKind};
+use crate::core::rollout::{Command, CommandKind, Force, Giver, Illegal, Rollout, RolloutId, RolloutKind};
 use crate::core::target::Target;
 use crate::engine::StartRequest;
 use crate::ports::{InboxEntry, RolloutFilter, StoreError};
@@ -317,7 +317,13 @@ pub(super) async fn command(
         reason: body.optional_text("reason", 2000),
         expected_revision: told.or(expected.0),
         kind,
+        giver: Giver::Person,
+        force: Force { overrides: body.flag("override"), even_if_worse: body.flag("even_if_worse") },
     };
+    let overrides = command.force != Force::default();
+    if overrides && !matches!(command.kind, CommandKind::Advance | CommandKind::Promote) {
+        body.wrong("override", "only `advance` and `promote` override something".to_owned());
+    }
     body.finish()?;
     let rollout = rollout(&api, &principal, name).await?;
     principal.note(command.kind.name(), &format!("{} of {}", rollout.id, rollout.target));
@@ -340,7 +346,10 @@ pub(super) async fn command(
             Handed::InForce(view) => return Ok((StatusCode::ACCEPTED, Json(view)).into_response()),
         },
     };
-    if entry.rollout != rollout.id || entry.command.kind != command.kind {
+    if entry.rollout != rollout.id
+        || entry.command.kind != command.kind
+        || entry.command.force != command.force
+    {
         if !principal.may_everywhere(Permission::View) {
             return Err(Problem::key_reused("this key was used before; take a new key"));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::rollout::{CommandArgs, FreezeCommand, ListArgs, RolloutCommand, StartArgs};
+pub use self::rollout::{AdvanceArgs, CommandArgs, FreezeCommand, ListArgs, RolloutCommand, StartArgs};
 use super::configure::{ApplyArgs, ConfigCommand, DeleteArgs};
 use super::trial::{PlanArgs, SimulateArgs};
 use crate::core::access::Role;

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 
-use super::args::{CommandArgs, ListArgs, StartArgs};
+use super::args::{AdvanceArgs, CommandArgs, ListArgs, StartArgs};
 use super::text::{clean, table, weight};
 use super::{
     Client, ClientError, Exit, Global, Output, RolloutCommand, complain, print, print_json, record, render,
@@ -27,17 +27,17 @@ pub(super) async fn run(command: RolloutCommand, global: &Global) -> Result<Exit
         }
         RolloutCommand::Pause(args) => send(&client, "pause", args, output).await,
         RolloutCommand::Resume(args) => send(&client, "resume", args, output).await,
-        RolloutCommand::Advance(args) => send(&client, "advance", args, output).await,
-        RolloutCommand::Promote(args) => send(&client, "promote", args, output).await,
+        RolloutCommand::Advance(args) => raise(&client, "advance", args, output).await,
+        RolloutCommand::Promote(args) => raise(&client, "promote", args, output).await,
         RolloutCommand::Rollback(args) => send(&client, "rollback", args, output).await,
         RolloutCommand::Acknowledge(args) => send(&client, "acknowledge", args, output).await,
         RolloutCommand::Approve { gate, refuse, args } => {
             let command = if refuse { "refuse" } else { "approve" };
-            send_to(&client, command, Some(gate), args, output).await
+            send_with(&client, command, json!({ "gate": gate }), args, output).await
         }
         RolloutCommand::Gate { gate, force, args } => {
             let command = if force { "override_gate" } else { "retry_gate" };
-            send_to(&client, command, Some(gate), args, output).await
+            send_with(&client, command, json!({ "gate": gate }), args, output).await
         }
     }
 }
@@ -198,20 +198,36 @@ async fn send(
     args: CommandArgs,
     output: Output,
 ) -> Result<Exit, ClientError> {
-    send_to(client, command, None, args, output).await
+    send_with(client, command, json!({}), args, output).await
 }
 
-async fn send_to(
+/// A command that raises the canary's exposure, with what it overrides.
+async fn raise(
     client: &Client,
     command: &'static str,
-    gate: Option<String>,
+    args: AdvanceArgs,
+    output: Output,
+) -> Result<Exit, ClientError> {
+    let mut fields = json!({});
+    for (name, is_set) in [("override", args.overrides), ("even_if_worse", args.even_if_worse)] {
+        if is_set {
+            fields[name] = json!(true);
+        }
+    }
+    send_with(client, command, fields, args.args, output).await
+}
+
+/// Sends a command whose body has these fields too.
+async fn send_with(
+    client: &Client,
+    command: &'static str,
+    fields: serde_json::Value,
     args: CommandArgs,
     output: Output,
 ) -> Result<Exit, ClientError> {
-    let mut body = json!({ "command": command, "by": who(args.by) });
-    if let Some(gate) = gate {
-        body["gate"] = json!(gate);
-    }
+    let mut body = fields;
+    body["command"] = json!(command);
+    body["by"] = json!(who(args.by));
     if let Some(reason) = args.reason {
         body["reason"] = json!(reason);
     }
@@ -235,7 +251,7 @@ async fn send_to(
     }
     if output == Output::Text {
         let done = match command {
-            "pause" => "is paused: it is judged on, and does not advance",
+            "pause" => "is paused. It is still monitored and can still roll back",
             "resume" => "goes on",
             "advance" => "goes to the next step",
             "promote" => "goes to 100%",

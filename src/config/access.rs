@@ -120,8 +120,9 @@ fn roles(field: &Field<'_>) -> Option<BTreeMap<String, Grant>> {
 
 fn grant(field: &Field<'_>) -> Option<Grant> {
     let fields = field.fields("a mapping with `role` and `services`")?;
-    let role =
-        fields.need("role", "one of viewer, approver, operator, admin").and_then(|f| f.one_of(&Role::ALL));
+    let roles: Vec<_> = Role::ALL.iter().map(|role| (role.name(), *role)).collect();
+    let names: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
+    let role = fields.need("role", &format!("one of {}", names.join(", "))).and_then(|f| f.one_of(&roles));
     let scope = fields.or("services", Scope::all(), |f| scope(&f));
     fields.close();
     let (role, scope) = (role?, scope?);

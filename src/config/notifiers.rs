@@ -265,7 +265,7 @@ fn statuspage(fields: &Fields<'_>, base: &Path) -> Option<NotifierConfig> {
         }))
     });
     let kinds = fields.or("kinds", Vec::new(), |f| {
-        let known = NoticeKind::ALL.map(|kind| (kind.name(), kind));
+        let known: Vec<_> = NoticeKind::ALL.iter().map(|kind| (kind.name(), *kind)).collect();
         all(f.list(known.len(), "a list of kinds")?.iter().map(|kind| kind.one_of(&known)))
     });
     let headers = fields.or("headers", BTreeMap::new(), |f| headers(&f, base));

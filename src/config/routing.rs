@@ -123,7 +123,8 @@ fn severity(field: &Field<'_>) -> Option<Severity> {
 }
 
 fn kind(field: &Field<'_>) -> Option<NoticeKind> {
-    field.one_of(&NoticeKind::ALL.map(|kind| (kind.name(), kind)))
+    let known: Vec<_> = NoticeKind::ALL.iter().map(|kind| (kind.name(), *kind)).collect();
+    field.one_of(&known)
 }
 
 fn services(field: &Field<'_>) -> Option<Scope> {
@@ -233,9 +234,9 @@ pub(super) fn templates(
 ) -> Option<BTreeMap<NoticeKind, KindTemplates>> {
     let entries = field.entries("a mapping of kinds of messages to templates")?;
     let read = entries.into_iter().map(|(name, value)| {
-        let kind = NoticeKind::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = NoticeKind::ALL.iter().copied().find(|kind| kind.name() == name);
         let Some(kind) = kind else {
-            let kinds = NoticeKind::ALL.map(NoticeKind::name);
+            let kinds: Vec<&str> = NoticeKind::ALL.iter().map(|kind| kind.name()).collect();
             value.problem(format!("there is no kind of message `{}`", shorten(name)), suggest(name, &kinds));
             return None;
         };

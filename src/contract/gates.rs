@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::core::freeze::Freeze;
-use crate::core::gate::{Check, Gate, GateOutcome, GateState, GateStatus, Occasion};
+use crate::core::gate::{Check, Gate, GateState, GateStatus, Occasion};
 use crate::core::rollout::Rollout;
 use crate::core::time::Timestamp;
 
@@ -97,12 +97,12 @@ impl GatesView {
 
 impl GateView {
     fn new(rollout: &Rollout, gate: &Gate, state: &GateState, during: bool) -> GateView {
-        let (status, detail, by, at) = match &state.status {
-            GateStatus::Waiting { detail } => ("waiting", detail.clone(), None, None),
-            GateStatus::Running => ("running", "its program runs".to_owned(), None, None),
-            GateStatus::Open { by, detail, at } => ("open", detail.clone(), by.clone(), Some(*at)),
-            GateStatus::Refused { by, detail, at } => ("refused", detail.clone(), by.clone(), Some(*at)),
-            GateStatus::Lost { detail } => ("lost", detail.clone(), None, None),
+        let (detail, by, at) = match &state.status {
+            GateStatus::Waiting { detail } | GateStatus::Lost { detail } => (detail.clone(), None, None),
+            GateStatus::Running => ("its program runs".to_owned(), None, None),
+            GateStatus::Open { by, detail, at } | GateStatus::Refused { by, detail, at } => {
+                (detail.clone(), by.clone(), Some(*at))
+            }
         };
         let said = match &gate.check {
             Check::Approval { .. } => rollout.gates.approvals.get(&gate.name).cloned().unwrap_or_default(),
@@ -111,19 +111,14 @@ impl GateView {
         GateView {
             name: gate.name.clone(),
             kind: gate.check.kind().to_owned(),
-            status: status.to_owned(),
+            status: state.status.name().to_owned(),
             detail,
             by,
             at: at.map(|at| at.to_string()),
             during,
             waited_seconds: state.waited.as_secs_f64(),
             deadline_seconds: gate.deadline.map(|deadline| deadline.as_secs_f64()),
-            at_deadline: match gate.at_deadline {
-                GateOutcome::Hold => "hold",
-                GateOutcome::RollBack => "roll_back",
-                GateOutcome::GoOn => "go_on",
-            }
-            .to_owned(),
+            at_deadline: gate.at_deadline.name().to_owned(),
             point_of_no_return: gate.point_of_no_return,
             approvals: said
                 .into_iter()

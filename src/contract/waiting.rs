@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::gates::{GateView, GatesView};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
 use crate::core::policy::{LimitOutcome, Step};
-use crate::core::rollout::{Hold, Phase, Rollout, Stage};
+use crate::core::rollout::{Held, Hold, Phase, Rollout, Stage};
 use crate::core::target::{Proxies, Target};
 use crate::core::words::{duration, list};
 
@@ -163,7 +163,7 @@ fn held(rollout: &Rollout) -> WaitingFor {
         return waiting(Awaited::Person, sentence);
     }
     if has(Hold::User) {
-        return waiting(Awaited::Person, "Waiting for a person: it is paused; `resume` lets it go on.");
+        return waiting(Awaited::Person, paused(rollout));
     }
     if has(Hold::Plan) {
         let sentence = "Waiting for a person, or for evidence: the step has lasted its maximum and nothing is \
@@ -236,6 +236,19 @@ fn missing(rollout: &Rollout) -> String {
         }
         _ => "Waiting for data: nothing could be compared lately.".to_owned(),
     }
+}
+
+/// Who paused it, since when and why.
+fn paused(rollout: &Rollout) -> String {
+    let one = |held: &Held| {
+        let by = held.by.as_deref().unwrap_or("somebody");
+        format!("paused by {by} at {} ({})", held.at, held.why.trim_end_matches('.'))
+    };
+    let all: Vec<String> = rollout.held_by(Hold::User).map(one).collect();
+    let what = if all.is_empty() { "it is paused".to_owned() } else { list(&all) };
+    format!(
+        "Waiting for a person: {what}. It is still monitored and can still roll back; `resume` lets it go on."
+    )
 }
 
 /// Which gates have not said yes, what they last said, and the nearest deadline.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 use thiserror::Error;
 
 use super::time::Timestamp;
@@ -16,7 +17,8 @@ pub const MOST_PATTERNS: usize = 100;
 pub const LONGEST_PATTERN: usize = 200;
 
 /// What somebody may be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Permission {
     /// Read everything that is not a secret.
     View,
@@ -31,18 +33,16 @@ pub enum Permission {
 impl Permission {
     /// Its name in answers.
     pub fn name(self) -> &'static str {
-        match self {
-            Permission::View => "view",
-            Permission::Operate => "operate",
-            Permission::Approve => "approve",
-            Permission::Administer => "administer",
-        }
+        self.into()
     }
 }
 
 /// A named set of permissions. Every role may view.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// Reads.
     Viewer,
@@ -55,22 +55,12 @@ pub enum Role {
 }
 
 impl Role {
-    /// All roles with their names.
-    pub const ALL: [(&'static str, Role); 4] = [
-        ("viewer", Role::Viewer),
-        ("approver", Role::Approver),
-        ("operator", Role::Operator),
-        ("admin", Role::Admin),
-    ];
+    /// All roles.
+    pub const ALL: &'static [Role] = <Role as VariantArray>::VARIANTS;
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Role::Viewer => "viewer",
-            Role::Approver => "approver",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
-        }
+        self.into()
     }
 
     /// Whether the role has the permission.
@@ -224,7 +214,8 @@ pub struct TokenRecord {
 }
 
 /// Whether a token is worth something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TokenState {
     /// Yes.
     Active,
@@ -237,11 +228,7 @@ pub enum TokenState {
 impl TokenState {
     /// Its name in answers.
     pub fn name(self) -> &'static str {
-        match self {
-            TokenState::Active => "active",
-            TokenState::Expired => "expired",
-            TokenState::Revoked => "revoked",
-        }
+        self.into()
     }
 }
 

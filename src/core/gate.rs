@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use super::calendar::Calendar;
 use super::policy::{Breach, GuardrailLimit, Matcher};
@@ -65,8 +66,9 @@ pub enum Occasion {
 }
 
 /// What follows when a gate does not say yes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum GateOutcome {
     /// Stay, and tell somebody.
     Hold,
@@ -77,8 +79,9 @@ pub enum GateOutcome {
 }
 
 /// Who or what says yes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Check {
     /// Persons.
     Approval {
@@ -221,16 +224,7 @@ pub struct AlertsCheck {
 impl Check {
     /// The stable name of the check's kind.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Check::Approval { .. } => "approval",
-            Check::Webhook(_) => "webhook",
-            Check::Command(_) => "command",
-            Check::Health(_) => "health",
-            Check::Alerts(_) => "alerts",
-            Check::Window { .. } => "window",
-            Check::Metric { .. } => "metric",
-            Check::Slo { .. } => "slo",
-        }
+        self.into()
     }
 
     /// True if asking changes nothing: such a check is asked again until the step is taken, so that all of
@@ -262,8 +256,9 @@ pub enum GateAnswer {
 }
 
 /// Where a gate is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "name", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum GateStatus {
     /// It has not said yes.
     Waiting {
@@ -295,6 +290,20 @@ pub enum GateStatus {
         /// What is known.
         detail: String,
     },
+}
+
+impl GateStatus {
+    /// The stable name, as in the API.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
+impl GateOutcome {
+    /// The stable name, as in the API and in policies.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// One gate of a rollout.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 pub use notes::{ACTIVE_REQUESTS, ArmNotes, BadSeries, Notes, Processes, Unread};
 
@@ -82,8 +83,9 @@ impl Counts {
 }
 
 /// Why there is no reading. Never a pass and never a fail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "reason", content = "detail", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NoData {
     /// Fresh samples are not due yet: nothing is wrong.
     Waiting,
@@ -121,25 +123,12 @@ pub enum NoData {
 }
 
 impl NoData {
+    /// All names.
+    pub const NAMES: &'static [&'static str] = <NoData as VariantNames>::VARIANTS;
+
     /// The stable name, without the detail.
     pub fn name(&self) -> &'static str {
-        match self {
-            NoData::Waiting => "waiting",
-            NoData::Unreachable(_) => "unreachable",
-            NoData::Timeout => "timeout",
-            NoData::Status(_) => "status",
-            NoData::Refused(_) => "refused",
-            NoData::Malformed(_) => "malformed",
-            NoData::WrongType(_) => "wrong_type",
-            NoData::Partial(_) => "partial",
-            NoData::Empty => "empty",
-            NoData::Stale { .. } => "stale",
-            NoData::NotFinite => "not_finite",
-            NoData::ManySeries(_) => "many_series",
-            NoData::TooLarge(_) => "too_large",
-            NoData::BothArms(_) => "both_arms",
-            NoData::BoundsDiffer(_) => "bounds_differ",
-        }
+        self.into()
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 pub use selector::{MatchOp, Matcher, Selector};
 
@@ -235,8 +236,9 @@ pub enum Direction {
 }
 
 /// The counters behind a metric. Several selectors are summed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum MetricSource {
     /// Bad requests among all requests.
     Proportion {
@@ -303,13 +305,7 @@ impl MetricSource {
 
     /// The stable name of the metric's kind.
     pub fn kind(&self) -> &'static str {
-        match self {
-            MetricSource::Proportion { .. } => "proportion",
-            MetricSource::Latency { .. } => "latency",
-            MetricSource::Rate { .. } => "rate",
-            MetricSource::Mean { .. } => "mean",
-            MetricSource::Saturation { .. } => "saturation",
-        }
+        self.into()
     }
 }
 

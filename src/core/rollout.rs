@@ -8,11 +8,13 @@ mod change;
 mod clocking;
 mod commands;
 mod data;
+mod door;
 mod event;
 mod gates;
 mod history;
 mod hooks;
 mod observed;
+mod obstacles;
 mod preflight;
 mod restarts;
 mod share;
@@ -28,11 +30,12 @@ pub use action::{
 };
 pub use alerts::{AlertDecision, Alerts, KnownAlert, decision as alert_decision};
 pub use data::{DataState, Missing};
-pub use event::{Command, CommandKind, Event, Illegal, Tick};
+pub use event::{Command, CommandKind, CommandName, Event, EventName, Force, Giver, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
 pub use state::{
-    Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
+    Compared, Ending, Held, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout, RolloutId, RolloutKind,
+    Stage, State, Timers,
 };
 pub use transition::transition;
 pub use verify::Verification;

@@ -337,6 +337,7 @@ impl Handle {
             alerts: Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now),
             spec: Some(TargetSpec::clone(spec)),
             data: Default::default(),
+            held: Vec::new(),
         };
         let first = EventRecord {
             seq: 1,

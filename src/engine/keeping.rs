@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::catalogue::{Catalogue, Changes, Declared, Kept, Name, Source};
 use super::handle::Handle;
 use crate::core::respec::Respec;
-use crate::core::rollout::{Command, CommandKind, Phase, Rollout};
+use crate::core::rollout::{Command, CommandKind, Force, Giver, Phase, Rollout};
 use crate::ports::{RolloutFilter, StoreError};
 
 /// Active rollouts that are looked at.
@@ -63,6 +63,9 @@ impl Handle {
             reason: Some(format!("target {} is not declared any more", rollout.target)),
             expected_revision: None,
             kind: CommandKind::Rollback,
+            // Whoever took the declaration away.
+            giver: Giver::Person,
+            force: Force::default(),
         };
         self.command(&rollout.id, command).await.map(|_| ())
     }

@@ -14,6 +14,7 @@ use super::fleet::{Fleet, Inbound};
 use super::jobs::World;
 use super::show::Shown;
 use super::target::{Decision, Job, JobKind, Loaded, Message, Now, Ticket};
+use crate::core::rollout::PhaseName;
 use crate::core::target::TargetSpec;
 use crate::engine::Handle;
 use crate::ports::{Died, StoreError, TrafficRouter};
@@ -160,11 +161,9 @@ impl Runner {
         if now.monotonic >= self.measured + REFRESH {
             self.follow();
             self.measured = now.monotonic;
-            let mut phases = BTreeMap::new();
-            for rollout in self.fleet.actors().filter_map(|actor| actor.active()) {
-                *phases.entry(rollout.phase.name()).or_insert(0) += 1;
-            }
-            telemetry::rollouts_active(&phases);
+            let active = self.fleet.actors().filter_map(|actor| actor.active());
+            let phases = active.map(|rollout| PhaseName::from(&rollout.phase)).collect::<Vec<_>>();
+            telemetry::rollouts_active(&PhaseName::count(phases));
         }
     }
 

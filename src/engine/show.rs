@@ -7,26 +7,10 @@ use super::jobs::World;
 use super::target::{Actor, Now};
 use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
 use crate::core::policy::Policy;
-use crate::core::rollout::{Hold, RolloutId};
+use crate::core::rollout::{Hold, PhaseName, RolloutId};
 use crate::core::target::{Proxies, Weight};
 use crate::telemetry::{self, Current};
 
-const HOLDS: [Hold; 14] = [
-    Hold::User,
-    Hold::Drift,
-    Hold::Blind,
-    Hold::Window,
-    Hold::Gate,
-    Hold::Plan,
-    Hold::BothBad,
-    Hold::Guardrail,
-    Hold::Freeze,
-    Hold::NoReturn,
-    Hold::Alert,
-    Hold::NoTraffic,
-    Hold::TrafficShare,
-    Hold::Restarts,
-];
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 const ENDS: [&str; 3] = ["low", "estimate", "high"];
 
@@ -71,7 +55,7 @@ fn rollout(current: &mut Current, actor: &Actor, now: Now) {
     let (policy, timers, phase) = (&rollout.policy, &rollout.timers, rollout.phase.name());
     let stable = actor.target().stable_version.as_deref().unwrap_or_default();
     current.add(telemetry::ROLLOUT_INFO, &[&policy.name, &rollout.version, stable, phase], 1.0);
-    let place = telemetry::ACTIVE_PHASES.iter().position(|name| *name == phase);
+    let place = PhaseName::active().position(|active| active == PhaseName::from(&rollout.phase));
     if let Some(place) = place {
         current.add(telemetry::ROLLOUT_PHASE, &[], place as f64 + 1.0);
     }
@@ -93,8 +77,8 @@ fn rollout(current: &mut Current, actor: &Actor, now: Now) {
     for (metric, value) in figures {
         current.add(metric, &[], value);
     }
-    for hold in HOLDS {
-        let is_held = rollout.holds.contains(&hold);
+    for hold in Hold::ALL {
+        let is_held = rollout.holds.contains(hold);
         current.add(telemetry::ROLLOUT_HOLD, &[hold.name()], f64::from(u8::from(is_held)));
     }
     if let Some(assessment) = &rollout.last {

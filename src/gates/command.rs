@@ -129,6 +129,8 @@ fn begin(
     let (program, arguments) = check.command.split_first().ok_or("there is no program")?;
     let failed = |error: std::io::Error| format!("{program} cannot be started: {error}");
     let (reader, writer) = std::io::pipe().map_err(failed)?;
+    // Everything that can fail comes before it begins: what has begun must not be said not to have.
+    let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
     let mut command = Command::new(program);
     command.args(arguments.iter().map(|argument| fill(argument, values)));
     command.env_clear();
@@ -149,7 +151,6 @@ fn begin(
     let group = Group::of(&child);
     // The command holds the writing ends; the reading end sees the end only without them.
     drop(command);
-    let pipe = Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(failed)?;
     Ok((child, group, pipe))
 }
 

@@ -6,7 +6,7 @@ fn words() -> Words {
 
 #[test]
 fn every_kind_has_a_text_with_version_reason_figures_and_link() {
-    for kind in NoticeKind::ALL {
+    for kind in NoticeKind::ALL.iter().copied() {
         let notice = sample(kind);
         for built_in in [builtin::text(kind), builtin::title(kind)] {
             check(kind.name(), built_in).unwrap_or_else(|problem| panic!("{}: {problem}", kind.name()));
@@ -26,7 +26,7 @@ fn every_kind_has_a_text_with_version_reason_figures_and_link() {
         assert!(message.html.contains("<a href=\"https://serin.example.com/rollouts/01890a5d"));
     }
     let titles: std::collections::BTreeSet<_> =
-        NoticeKind::ALL.map(|k| words().message(&sample(k)).title).into();
+        NoticeKind::ALL.iter().map(|k| words().message(&sample(*k)).title).collect();
     assert_eq!(titles.len(), NoticeKind::ALL.len(), "each kind says something else");
 }
 
@@ -47,7 +47,7 @@ fn announcements_say_how_long_before() {
 
 #[test]
 fn a_notice_with_nothing_has_a_text_too() {
-    for kind in NoticeKind::ALL {
+    for kind in NoticeKind::ALL.iter().copied() {
         let full = sample(kind);
         let bare = Notice {
             rollout: "r1".into(),

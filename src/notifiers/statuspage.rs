@@ -134,7 +134,7 @@ fn fields(notice: &Notice, words: &Words) -> Value {
 pub fn check(template: &str) -> Result<(), String> {
     let public_url = Some("https://serin.example.com".to_owned());
     let linked = Words { public_url, ..Words::default() };
-    for kind in NoticeKind::ALL {
+    for kind in NoticeKind::ALL.iter().copied() {
         let full = sample(kind);
         render(template, &bare(&full), &Words::default())?;
         for notice in with_and_without(&full) {

@@ -251,7 +251,8 @@ pub const ROLLOUT_PHASE: Definition = definition(
     "serin_rollout_phase_number",
     Kind::Gauge,
     SERVICE,
-    "The phase: 1 scheduled, 2 preflight, 3 preparing, 4 progressing, 5 finalizing, 6 baking, 7 rolling_back.",
+    "The phase: 1 scheduled, 2 preflight, 3 preparing, 4 progressing, 5 finalizing, 6 baking, 7 rolling_back, \
+     8 verifying.",
 );
 /// The step.
 pub const ROLLOUT_STEP: Definition = definition(
@@ -319,7 +320,7 @@ pub const ROLLOUT_HOLD: Definition = definition(
     Kind::Gauge,
     &["service", "hold"],
     "1 while the rollout is held for this reason: user, drift, blind, window, gate, plan, both_bad, \
-     guardrail, freeze, no_return, alert; else 0.",
+     guardrail, freeze, no_return, alert, no_traffic, traffic_share, restarts; else 0.",
 );
 /// Evidence of each metric.
 pub const ROLLOUT_EVIDENCE: Definition = definition(
@@ -449,9 +450,6 @@ pub const METRICS: &[Definition] = &[
     ROLLOUT_GUARDRAIL,
 ];
 
-/// Phases that are not an end, for [`ROLLOUTS_ACTIVE`]; their places are [`ROLLOUT_PHASE`]'s numbers.
-pub const ACTIVE_PHASES: &[&str] =
-    &["scheduled", "preflight", "preparing", "progressing", "finalizing", "baking", "rolling_back"];
 /// What became of a reload, for [`CONFIG_RELOADS`].
 pub const RELOAD_WORDS: &[&str] = &["success", "failure"];
 /// Kinds of decisions, for [`DECISIONS`].

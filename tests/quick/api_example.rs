@@ -180,6 +180,7 @@ pub fn rollout() -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        held: Vec::new(),
     }
 }
 

@@ -11,8 +11,8 @@ use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, Usage, Window};
 use serin::core::policy::{GuardrailAction, Policy, Preflight, Verify};
 use serin::core::rollout::{
-    Action, CommandKind, Ending, Event, EventKind, Hold, IncidentStep, Notice, NoticeKind, Phase, RolloutId,
-    State, Tick, due_gates, running_gates, transition,
+    Action, Command, CommandKind, Ending, Event, EventKind, Hold, IncidentStep, Notice, NoticeKind, Phase,
+    RolloutId, State, Tick, due_gates, running_gates, transition,
 };
 use serin::core::target::{Incident, IncidentCause, ObservedSplit, Split, Weight};
 
@@ -21,16 +21,16 @@ use crate::testkit::builders::{
 };
 
 /// A rollout with its target, told event by event; everything that it does is kept.
-struct Told {
-    state: State,
-    seconds: f64,
-    notices: Vec<Notice>,
-    log: Vec<(EventKind, String)>,
+pub(super) struct Told {
+    pub state: State,
+    pub seconds: f64,
+    pub notices: Vec<Notice>,
+    pub log: Vec<(EventKind, String)>,
     keys: u32,
 }
 
 impl Told {
-    fn begin(policy: Policy) -> Told {
+    pub fn begin(policy: Policy) -> Told {
         let judge = JudgeState::new(&policy);
         let mut target = target("shop");
         let rollout = rollout("r1", "shop", policy);
@@ -41,7 +41,7 @@ impl Told {
         told
     }
 
-    fn try_take(&mut self, event: Event) -> Result<(), String> {
+    pub fn try_take(&mut self, event: Event) -> Result<(), String> {
         let outcome =
             transition(&self.state, event, at(self.seconds)).map_err(|illegal| illegal.to_string())?;
         for action in outcome.actions {
@@ -55,12 +55,12 @@ impl Told {
         Ok(())
     }
 
-    fn take(&mut self, event: Event) {
+    pub fn take(&mut self, event: Event) {
         self.try_take(event).expect("a legal event");
     }
 
     /// The router does what is wanted.
-    fn seen(&mut self) {
+    pub fn seen(&mut self) {
         let split = ObservedSplit { split: Some(self.state.target.wanted), nodes: Default::default() };
         self.take(Event::Observed { split, elapsed: secs(1) });
         if matches!(self.state.rollout.phase, Phase::Preparing { .. } | Phase::Finalizing) {
@@ -74,10 +74,21 @@ impl Told {
     }
 
     /// Ten seconds with these requests, all and bad.
-    fn look(&mut self, canary: (u64, u64), baseline: (u64, u64)) {
+    pub fn look(&mut self, canary: (u64, u64), baseline: (u64, u64)) {
         if self.state.rollout.phase.is_terminal() {
             return;
         }
+        self.tick(canary, baseline);
+        self.seen();
+    }
+
+    /// A healthy look at the metrics alone: neither the router nor the workload says anything.
+    pub fn tick_alone(&mut self) {
+        let canary = (200_000.0 * self.state.target.wanted.canary.share()) as u64;
+        self.tick((canary, canary / 1000), (200_000 - canary, (200_000 - canary) / 1000));
+    }
+
+    fn tick(&mut self, canary: (u64, u64), baseline: (u64, u64)) {
         let window = Window { start: at(self.seconds), end: at(self.seconds + 10.0) };
         self.seconds += 10.0;
         let metric = MetricObservation {
@@ -94,18 +105,17 @@ impl Told {
             values: Vec::new(),
             notes: Default::default(),
         }));
-        self.seen();
     }
 
     /// Healthy looks with much traffic, split as it is wanted.
-    fn healthy(&mut self, looks: usize) {
+    pub fn healthy(&mut self, looks: usize) {
         for _ in 0..looks {
             let canary = (200_000.0 * self.state.target.wanted.canary.share()) as u64;
             self.look((canary, canary / 1000), (200_000 - canary, (200_000 - canary) / 1000));
         }
     }
 
-    fn until(&mut self, what: impl Fn(&State) -> bool) {
+    pub fn until(&mut self, what: impl Fn(&State) -> bool) {
         for _ in 0..500 {
             if what(&self.state) {
                 return;
@@ -115,37 +125,48 @@ impl Told {
         panic!("never came: {:?} {:?}", self.state.rollout.phase, self.log);
     }
 
-    fn command(&mut self, by: &str, kind: CommandKind) -> Result<(), String> {
+    pub fn command(&mut self, by: &str, kind: CommandKind) -> Result<(), String> {
+        self.command_with(by, kind, |_| {})
+    }
+
+    /// A command that differs from a plain one.
+    pub fn command_with(
+        &mut self,
+        by: &str,
+        kind: CommandKind,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<(), String> {
         self.keys += 1;
         let mut command = command(&format!("k{}", self.keys), kind);
         command.by = by.to_owned();
         command.reason = Some("they know why".to_owned());
+        change(&mut command);
         self.try_take(Event::Command(command))
     }
 
-    fn answer(&mut self, gate: &str, answer: GateAnswer) {
+    pub fn answer(&mut self, gate: &str, answer: GateAnswer) {
         self.take(Event::Gate { gate: gate.to_owned(), answer });
     }
 
-    fn holds(&self, hold: Hold) -> bool {
+    pub fn holds(&self, hold: Hold) -> bool {
         self.state.rollout.holds.contains(&hold)
     }
 
-    fn weight(&self) -> Weight {
+    pub fn weight(&self) -> Weight {
         self.state.target.wanted.canary
     }
 
-    fn logged(&self, words: &str) -> bool {
+    pub fn logged(&self, words: &str) -> bool {
         self.log.iter().any(|(_, sentence)| sentence.contains(words))
     }
 
-    fn incidents(&self) -> Vec<(IncidentStep, String)> {
+    pub fn incidents(&self) -> Vec<(IncidentStep, String)> {
         let changes = self.notices.iter().filter_map(|notice| notice.incident.as_ref());
         changes.map(|change| (change.step, change.key.clone())).collect()
     }
 }
 
-fn gate(name: &str, before: Before, check: Check) -> Gate {
+pub(super) fn gate(name: &str, before: Before, check: Check) -> Gate {
     Gate {
         name: name.to_owned(),
         before,
@@ -157,12 +178,12 @@ fn gate(name: &str, before: Before, check: Check) -> Gate {
     }
 }
 
-fn approval(rules: &[(&str, u32)], by_starter: bool) -> Check {
+pub(super) fn approval(rules: &[(&str, u32)], by_starter: bool) -> Check {
     let rule = |(team, count): &(&str, u32)| ApprovalRule { team: Some((*team).to_owned()), count: *count };
     Check::Approval { rules: rules.iter().map(rule).collect(), by_starter }
 }
 
-fn program() -> Check {
+pub(super) fn program() -> Check {
     Check::Command(CommandCheck {
         command: vec!["/bin/true".to_owned()],
         directory: None,
@@ -171,25 +192,25 @@ fn program() -> Check {
     })
 }
 
-fn quiet() -> Check {
+pub(super) fn quiet() -> Check {
     Check::Alerts(AlertsCheck { alertmanager: None, matchers: Vec::new(), quiet_for: Duration::ZERO })
 }
 
-fn with(gates: Vec<Gate>) -> Policy {
+pub(super) fn with(gates: Vec<Gate>) -> Policy {
     Policy { gates, ..policy().build() }
 }
 
-fn yes(gate: &str, teams: &[&str]) -> CommandKind {
+pub(super) fn yes(gate: &str, teams: &[&str]) -> CommandKind {
     let teams = teams.iter().map(|team| (*team).to_owned()).collect();
     CommandKind::Approve { gate: gate.to_owned(), teams }
 }
 
-fn no(gate: &str, teams: &[&str]) -> CommandKind {
+pub(super) fn no(gate: &str, teams: &[&str]) -> CommandKind {
     let teams = teams.iter().map(|team| (*team).to_owned()).collect();
     CommandKind::Refuse { gate: gate.to_owned(), teams }
 }
 
-fn detail(answer: fn(String) -> GateAnswer) -> GateAnswer {
+pub(super) fn detail(answer: fn(String) -> GateAnswer) -> GateAnswer {
     answer("it says so".to_owned())
 }
 

@@ -45,7 +45,7 @@ gates:
 }
 
 /// What a person does meanwhile: says yes, has a lost program run again, and starts the next release.
-async fn person(daemon: &Daemon, rollouts: &mut Vec<String>, again: &mut usize) -> Option<()> {
+async fn person(daemon: &Daemon, rollouts: &mut Vec<String>) -> Option<()> {
     let id = rollouts.last()?.clone();
     let view = daemon.try_get(&format!("/api/v1/rollouts/{id}")).await?;
     if view["ended"] == json!(true) {
@@ -63,9 +63,7 @@ async fn person(daemon: &Daemon, rollouts: &mut Vec<String>, again: &mut usize) 
         }
         if gate["status"] == "lost" {
             let body = json!({"command": "retry_gate", "gate": "smoke", "by": "lena"});
-            if daemon.try_post(&path, &body).await.is_some_and(|answer| answer["result"] == "done") {
-                *again += 1;
-            }
+            daemon.try_post(&path, &body).await;
         }
     }
     Some(())
@@ -78,7 +76,6 @@ async fn fifty_deaths_open_one_incident_a_rollback_and_lose_no_approval() {
     let mut stage = stage(folder.path(), &pager).await;
     let mut random = StdRng::seed_from_u64(20_261_121);
     let mut rollouts = vec![stage.daemon.rollout("shop", "test", "v2").await];
-    let mut again = 0;
     let mut came = 0;
     pager.desk.fail(&[Fault::Status(503)]);
     for _ in 0..DEATHS {
@@ -91,7 +88,7 @@ async fn fifty_deaths_open_one_incident_a_rollback_and_lose_no_approval() {
         let life = Duration::from_millis(random.random_range(200..2500));
         let end = tokio::time::Instant::now() + life;
         while tokio::time::Instant::now() < end {
-            let _ = tokio::time::timeout_at(end, person(&stage.daemon, &mut rollouts, &mut again)).await;
+            let _ = tokio::time::timeout_at(end, person(&stage.daemon, &mut rollouts)).await;
             tokio::time::sleep_until(end.min(tokio::time::Instant::now() + Duration::from_millis(50))).await;
         }
         stage.daemon.kill();
@@ -106,7 +103,7 @@ async fn fifty_deaths_open_one_incident_a_rollback_and_lose_no_approval() {
         if view["ended"] == json!(true) {
             return Some(());
         }
-        person(&stage.daemon, &mut none, &mut again).await;
+        person(&stage.daemon, &mut none).await;
         None
     });
     ended.await.expect("the last rollout ends");
@@ -120,10 +117,22 @@ async fn fifty_deaths_open_one_incident_a_rollback_and_lose_no_approval() {
         panic!("{:#?} {:?} {views:#}", pager.incidents(), pager.desk.complaints());
     }
     assert_eq!(pager.desk.complaints(), Vec::<String>::new());
+    let runs = journal(folder.path());
+    let mut again = 0;
     for id in &rollouts {
         check(&stage, &pager, id).await;
+        // Counted by the log, not by the answers that came: a command whose answer was lost with the process may
+        // have been carried out, and the run after it is by a person's word.
+        let events = stage.daemon.events(id).await;
+        let anew = |event: &&Value| event["sentence"].to_string().contains("has gate smoke asked anew");
+        let anew = events.iter().filter(anew).count();
+        let own = runs.iter().filter(|run| run.contains(id.as_str())).count();
+        assert!(
+            own <= 1 + anew,
+            "{id}: a program ran again by itself: {own} runs, {anew} asked for; {events:#?}"
+        );
+        again += anew;
     }
-    let runs = journal(folder.path());
     println!(
         "{DEATHS} deaths, {} rollouts, {} incidents, {} runs of the program, {again} after a person's word, {} requests at \
          PagerDuty",
@@ -132,7 +141,6 @@ async fn fifty_deaths_open_one_incident_a_rollback_and_lose_no_approval() {
         runs.len(),
         pager.desk.came()
     );
-    assert!(runs.len() <= rollouts.len() + again, "a program ran again by itself: {runs:?}");
 }
 
 async fn check(stage: &Stage, pager: &Pagerduty, id: &str) {

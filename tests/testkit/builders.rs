@@ -13,8 +13,8 @@ use serin::core::policy::{
     LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
 };
 use serin::core::rollout::{
-    Command, CommandKind, EventKind, EventRecord, Notice, NoticeKind, Phase, Rollout, RolloutId, RolloutKind,
-    Timers,
+    Command, CommandKind, EventKind, EventRecord, Force, Giver, Notice, NoticeKind, Phase, Rollout,
+    RolloutId, RolloutKind, Timers,
 };
 use serin::core::target::{Pool, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
@@ -315,6 +315,7 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        held: Vec::new(),
     }
 }
 
@@ -331,7 +332,15 @@ pub fn created(rollout: &Rollout) -> EventRecord {
 
 /// A command by `erin`.
 pub fn command(key: &str, kind: CommandKind) -> Command {
-    Command { key: key.to_owned(), by: "erin".to_owned(), reason: None, expected_revision: None, kind }
+    Command {
+        key: key.to_owned(),
+        by: "erin".to_owned(),
+        reason: None,
+        expected_revision: None,
+        kind,
+        giver: Giver::Person,
+        force: Force::default(),
+    }
 }
 
 /// A notice about event `seq` of a rollout.

@@ -15,7 +15,7 @@ use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
-use serin::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
+use serin::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Rollout, RolloutId};
 use serin::core::routing::lane_of;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
@@ -208,6 +208,8 @@ impl Store for MemoryStore {
                         reason: Some(format!("version {} is to be released instead", rollout.version)),
                         expected_revision: None,
                         kind: CommandKind::Supersede { by: rollout.id.clone() },
+                        giver: Giver::Program,
+                        force: Force::default(),
                     };
                     data.enqueue(&id, command, rollout.created_at);
                 }

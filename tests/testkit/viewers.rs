@@ -10,7 +10,7 @@ use std::time::Duration;
 use serin::api::{Access, Limits, listen, router_for, serve};
 use serin::clock::SystemClock;
 use serin::config::parse_policy;
-use serin::core::rollout::{Command, CommandKind, RolloutId, RolloutKind};
+use serin::core::rollout::{Command, CommandKind, Force, Giver, RolloutId, RolloutKind};
 use serin::core::routing::Routing;
 use serin::core::target::{Pool, Role, TargetSpec};
 use serin::demo::load::{Load, LoadOptions};
@@ -183,6 +183,8 @@ impl House {
             reason: None,
             expected_revision: None,
             kind: CommandKind::Rollback,
+            giver: Giver::Person,
+            force: Force::default(),
         };
         let begun = tokio::time::Instant::now();
         self.handle.command(&self.rollouts[number], command).await.expect("it is taken");

@@ -97,7 +97,7 @@ pub(in crate::api) async fn create_token(
         tracing::error!("{error}");
         Problem::internal()
     })?;
-    let role = Role::ALL.iter().find(|(word, _)| *word == role).map_or(Role::Viewer, |(_, role)| *role);
+    let role = Role::ALL.iter().copied().find(|known| known.name() == role).unwrap_or(Role::Viewer);
     let record = TokenRecord {
         name,
         hash: tokens::hash(token.expose_secret()),

@@ -42,9 +42,9 @@ pub enum RolloutCommand {
     /// Let it go on: drops the holds that a person can drop
     Resume(CommandArgs),
     /// Go to the next step without waiting for proof
-    Advance(CommandArgs),
+    Advance(AdvanceArgs),
     /// Give the new version all traffic without waiting for proof
-    Promote(CommandArgs),
+    Promote(AdvanceArgs),
     /// Take the canary back: its weight becomes 0 at once
     Rollback(CommandArgs),
     /// Say yes at a gate, or no with --refuse
@@ -194,4 +194,18 @@ pub struct CommandArgs {
     /// The same key again asks for the result of the same command
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+}
+
+/// Options of the commands that raise the canary's exposure.
+#[derive(Clone, Debug, Args)]
+pub struct AdvanceArgs {
+    /// Although somebody else has paused it, who is then notified; needs a reason, and passes no freeze or gate
+    #[arg(long = "override", requires = "reason")]
+    pub overrides: bool,
+    /// Although a metric leans worse or a guardrail is broken; needs a reason
+    #[arg(long, requires = "reason")]
+    pub even_if_worse: bool,
+    /// Say what to do
+    #[command(flatten)]
+    pub args: CommandArgs,
 }

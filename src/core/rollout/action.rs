@@ -1,6 +1,7 @@
 //! What a transition asks for.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::state::{ReasonCode, State};
 use crate::core::metric::TickObservation;
@@ -46,8 +47,11 @@ pub struct EventRecord {
 }
 
 /// Kinds of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// Asked for.
     Created,
@@ -222,8 +226,11 @@ pub struct IncidentChange {
 }
 
 /// What happens to an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum IncidentStep {
     /// It is opened, or something is added to it.
     Trigger,
@@ -234,23 +241,38 @@ pub enum IncidentStep {
 }
 
 /// What a notice is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NoticeKind {
+    /// It begins in so much time.
+    Announced,
     /// It occupies the target.
     Started,
     /// A step was entered.
     Step,
+    /// Its progress, at the middle of a long step.
+    Progress,
+    /// A gate waits for somebody, or has not said yes in time.
+    Gate,
     /// It does not advance.
     Held,
     /// Told by a guardrail.
     Alert,
+    /// A guardrail of the class `standard` is broken; the rollback follows if it stays so.
+    Warning,
     /// The canary goes to 0.
     RollbackStarted,
     /// The way back is not seen in time.
     Unconfirmed,
     /// The canary is at 0, and seen to be.
     RolledBack,
+    /// After a way back: the service is as it was before.
+    Verified,
+    /// After a way back: the service is not as it was before.
+    NotVerified,
     /// The new version has all traffic.
     Promoted,
     /// The bake is over.
@@ -259,18 +281,6 @@ pub enum NoticeKind {
     Cancelled,
     /// The router could not be brought to the safe split.
     Failed,
-    /// It begins in so much time.
-    Announced,
-    /// Its progress, at the middle of a long step.
-    Progress,
-    /// A gate waits for somebody, or has not said yes in time.
-    Gate,
-    /// A guardrail of the class `standard` is broken; the rollback follows if it stays so.
-    Warning,
-    /// After a way back: the service is as it was before.
-    Verified,
-    /// After a way back: the service is not as it was before.
-    NotVerified,
     /// A person has taken an incident over.
     Acknowledged,
     /// The cause of an alert is gone.
@@ -279,50 +289,27 @@ pub enum NoticeKind {
 
 impl NoticeKind {
     /// All kinds, in the order of a rollout's life.
-    pub const ALL: [NoticeKind; 19] = [
-        NoticeKind::Announced,
-        NoticeKind::Started,
-        NoticeKind::Step,
-        NoticeKind::Progress,
-        NoticeKind::Gate,
-        NoticeKind::Held,
-        NoticeKind::Alert,
-        NoticeKind::Warning,
-        NoticeKind::RollbackStarted,
-        NoticeKind::Unconfirmed,
-        NoticeKind::RolledBack,
-        NoticeKind::Verified,
-        NoticeKind::NotVerified,
-        NoticeKind::Promoted,
-        NoticeKind::Succeeded,
-        NoticeKind::Cancelled,
-        NoticeKind::Failed,
-        NoticeKind::Acknowledged,
-        NoticeKind::Resolved,
-    ];
+    pub const ALL: &'static [NoticeKind] = <NoticeKind as VariantArray>::VARIANTS;
 
     /// The stable name, as in the API and in the configuration.
     pub fn name(self) -> &'static str {
-        match self {
-            NoticeKind::Announced => "announced",
-            NoticeKind::Started => "started",
-            NoticeKind::Step => "step",
-            NoticeKind::Progress => "progress",
-            NoticeKind::Gate => "gate",
-            NoticeKind::Held => "held",
-            NoticeKind::Alert => "alert",
-            NoticeKind::Warning => "warning",
-            NoticeKind::RollbackStarted => "rollback_started",
-            NoticeKind::Unconfirmed => "unconfirmed",
-            NoticeKind::RolledBack => "rolled_back",
-            NoticeKind::Verified => "verified",
-            NoticeKind::NotVerified => "not_verified",
-            NoticeKind::Promoted => "promoted",
-            NoticeKind::Succeeded => "succeeded",
-            NoticeKind::Cancelled => "cancelled",
-            NoticeKind::Failed => "failed",
-            NoticeKind::Acknowledged => "acknowledged",
-            NoticeKind::Resolved => "resolved",
-        }
+        self.into()
+    }
+}
+
+impl EventKind {
+    /// All kinds.
+    pub const ALL: &'static [EventKind] = <EventKind as VariantArray>::VARIANTS;
+
+    /// The stable name, as in the API.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl IncidentStep {
+    /// The stable name, as in the API.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }

@@ -1,7 +1,7 @@
 //! Persons at gates.
 
 use super::change::Change;
-use super::{Command, EventKind, Illegal, Phase, Rollout, gates};
+use super::{Command, EventKind, Giver, Illegal, Phase, Rollout, gates};
 use crate::core::gate::{Approval, ApprovalRule, Before, Check, Gate, GateStatus};
 
 /// What is wanted, for people: `one of release-lead and two of production`.
@@ -88,6 +88,17 @@ fn suits(rule: &ApprovalRule, teams: &[String]) -> bool {
     rule.team.as_ref().is_none_or(|team| teams.contains(team))
 }
 
+/// A link that was sent for a gate is good until the gate's deadline; whoever may approve can do so at the page
+/// after it.
+fn link_in_time(change: &mut Change, command: &Command, gate: &Gate) -> Result<(), Illegal> {
+    let is_late = gates::state_of(&mut change.state.rollout, gate).is_some_and(|state| state.is_late);
+    if command.giver == Giver::Link && is_late {
+        let late = "the gate's deadline has passed; who may approve can still do so at the page";
+        return Err(Illegal::Refused(late.to_owned()));
+    }
+    Ok(())
+}
+
 /// A person says yes.
 pub(super) fn approve(
     change: &mut Change,
@@ -96,6 +107,7 @@ pub(super) fn approve(
     teams: &[String],
 ) -> Result<(), Illegal> {
     let gate = eligible(change, command, name, teams)?;
+    link_in_time(change, command, &gate)?;
     let waits = match gates::state_of(&mut change.state.rollout, &gate) {
         Some(state) => matches!(state.status, GateStatus::Waiting { .. }),
         // Not due yet: said early. Behind it a yes would be for nothing.
@@ -145,6 +157,7 @@ pub(super) fn refuse(
     teams: &[String],
 ) -> Result<(), Illegal> {
     let gate = eligible(change, command, name, teams)?;
+    link_in_time(change, command, &gate)?;
     let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
         return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
     };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::door::Passage;
 use super::{
-    Action, Compared, Ending, EventKind, EventRecord, Hold, IncidentChange, IncidentStep, Notice, NoticeKind,
-    Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, told,
+    Action, Compared, Ending, EventKind, EventRecord, Held, Hold, IncidentChange, IncidentStep, Notice,
+    NoticeKind, Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, told,
 };
 use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
@@ -24,7 +25,9 @@ impl Change {
         Change { state, now, actions: Vec::new() }
     }
 
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self) -> Outcome {
+        let rollout = &mut self.state.rollout;
+        rollout.held.retain(|held| rollout.holds.contains(&held.hold));
         Outcome { state: self.state, actions: self.actions }
     }
 
@@ -160,6 +163,7 @@ impl Change {
     ) -> bool {
         let is_new = self.state.rollout.holds.insert(hold);
         if is_new {
+            self.keep_held(hold, by, &why);
             let sentence = format!("Held ({}): {why}", hold.name());
             self.record(EventKind::HoldAdded, by, sentence.clone());
             self.notify(kind, severity, sentence);
@@ -167,11 +171,23 @@ impl Change {
         is_new
     }
 
+    /// Keeps who or what holds it.
+    pub fn keep_held(&mut self, hold: Hold, by: Option<&str>, why: &str) {
+        let held = Held { hold, by: by.map(str::to_owned), at: self.now, why: why.to_owned() };
+        self.state.rollout.held.push(held);
+    }
+
     /// Drops a hold; records it if it was there.
     pub fn unhold(&mut self, hold: Hold, why: &str) {
+        self.unhold_by(hold, None, why);
+    }
+
+    /// Drops a hold by a person's word; records it if it was there.
+    pub fn unhold_by(&mut self, hold: Hold, by: Option<&str>, why: &str) {
         if self.state.rollout.holds.remove(&hold) {
+            self.state.rollout.held.retain(|held| held.hold != hold);
             let sentence = format!("No longer held ({}): {why}", hold.name());
-            self.record(EventKind::HoldRemoved, None, sentence);
+            self.record(EventKind::HoldRemoved, by, sentence);
         }
     }
 
@@ -203,7 +219,10 @@ impl Change {
     }
 
     /// Wants the weight of a step and waits for it to be seen. In observe mode nothing is wanted.
-    pub fn enter_step(&mut self, step: usize) {
+    #[allow(clippy::needless_pass_by_value)] // A passage is used up.
+    pub fn enter_step(&mut self, passage: Passage) {
+        let Some(step) = passage.step() else { return };
+        super::gates::pass(self, passage.to());
         let rollout = &self.state.rollout;
         let Some(weight) = rollout.policy.steps.get(step).map(|step| step.weight) else { return };
         let (mode, of) = (rollout.policy.mode, rollout.policy.steps.len());
@@ -243,7 +262,10 @@ impl Change {
     }
 
     /// Goes on to `step`: the workload gets ready for it first. At the end of observe mode, ends.
-    pub fn advance_to(&mut self, step: usize, why: &str, by: Option<&str>) {
+    #[allow(clippy::needless_pass_by_value)] // A passage is used up.
+    pub fn advance_to(&mut self, passage: Passage, why: &str, by: Option<&str>) {
+        let Some(step) = passage.step() else { return };
+        self.state.rollout.gates.insisted = None;
         let rollout = &self.state.rollout;
         let Some(weight) = rollout.policy.steps.get(step).map(|step| step.weight) else { return };
         if rollout.policy.mode == Mode::Observe {
@@ -262,8 +284,14 @@ impl Change {
         self.state.rollout.phase_since = self.now;
     }
 
-    /// Takes the canary to 0. In observe mode it says so and ends.
+    /// Takes the canary to 0. In observe mode it says so and ends. `by` is a person, if there is one.
     pub fn roll_back(&mut self, reason: Reason, ending: Ending, by: Option<&str>) {
+        self.roll_back_for(reason, ending, by, by.is_some());
+    }
+
+    /// The same, where whoever is named may be no person: past a point of no return only a person's word
+    /// takes it back.
+    pub fn roll_back_for(&mut self, reason: Reason, ending: Ending, by: Option<&str>, is_person: bool) {
         if self.state.rollout.policy.mode == Mode::Observe {
             let sentence = format!("Would have rolled back: {}", reason.sentence);
             self.record(EventKind::WouldHave, None, sentence.clone());
@@ -271,9 +299,7 @@ impl Change {
             self.end_observed(Reason::new(reason.code, sentence));
             return;
         }
-        if by.is_none()
-            && let Some(gate) = self.state.rollout.gates.no_return.clone()
-        {
+        if !is_person && let Some(gate) = self.state.rollout.gates.no_return.clone() {
             return self.stay(&gate, &reason);
         }
         self.keep_compared();
@@ -307,6 +333,7 @@ impl Change {
             reason.sentence
         );
         if self.state.rollout.holds.insert(Hold::NoReturn) {
+            self.keep_held(Hold::NoReturn, None, &why);
             let sentence = format!("Held ({}): {why}", Hold::NoReturn.name());
             self.record(EventKind::HoldAdded, None, sentence.clone());
             self.page_recorded(NoticeKind::Held, Severity::Critical, sentence, IncidentCause::Rollback);
@@ -334,7 +361,12 @@ impl Change {
 
     /// The new version has all traffic for good: stable and canary change places, so that the physical
     /// weights stay as they are.
-    pub fn succeed(&mut self, sentence: String, by: Option<&str>) {
+    #[allow(clippy::needless_pass_by_value)] // A passage is used up.
+    pub fn succeed(&mut self, passage: Passage, sentence: String, by: Option<&str>) {
+        if passage.step().is_some() {
+            return;
+        }
+        super::gates::pass(self, passage.to());
         let version = self.state.rollout.version.clone();
         self.state.target.promote(version, self.now);
         self.end(Phase::Succeeded);

@@ -2,12 +2,44 @@
 
 use super::change::Change;
 use super::{
-    Command, CommandKind, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, approvals,
-    gates,
+    Command, CommandKind, CommandName, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, PhaseName,
+    Reason, ReasonCode, approvals, door,
 };
 use crate::core::gate::{Insisted, Occasion};
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Proxies, Weight};
+
+impl CommandName {
+    /// Whether a rollout takes the command in that phase. What else it needs is found out when it is taken.
+    pub fn is_taken_in(self, phase: PhaseName) -> bool {
+        let going_up = matches!(
+            phase,
+            PhaseName::Preflight
+                | PhaseName::Preparing
+                | PhaseName::Progressing
+                | PhaseName::Finalizing
+                | PhaseName::Baking
+        );
+        match self {
+            // What a release leaves behind for a person may outlast it.
+            CommandName::Acknowledge => true,
+            CommandName::Supersede => !phase.is_terminal(),
+            // A hook acts after what it is about, also after the end.
+            CommandName::HookFailed => phase != PhaseName::Scheduled,
+            CommandName::Alerts => !phase.is_terminal(),
+            CommandName::Rollback | CommandName::Approve => going_up || phase == PhaseName::Scheduled,
+            CommandName::Pause
+            | CommandName::Resume
+            | CommandName::Refuse
+            | CommandName::OverrideGate
+            | CommandName::RetryGate => going_up,
+            CommandName::Advance => phase == PhaseName::Progressing,
+            CommandName::Promote => {
+                matches!(phase, PhaseName::Preparing | PhaseName::Progressing | PhaseName::Baking)
+            }
+        }
+    }
+}
 
 /// Carries out a command.
 pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal> {
@@ -18,6 +50,9 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
         return Err(Illegal::Revision { expected, actual: rollout.event_seq });
     }
     let illegal = Illegal::Phase { phase: rollout.phase.name(), event: command.kind.name() };
+    if !may_give(command) {
+        return Err(Illegal::Refused(format!("`{}` is for a person to give", command.kind.name())));
+    }
     let by = command.by.as_str();
     let why = match &command.reason {
         Some(reason) => format!("{by} said so: {reason}"),
@@ -25,10 +60,12 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
     };
     // What a release leaves behind for a person may outlast it.
     let left = change.state.target.incident.as_ref().is_some_and(|incident| incident.rollout == rollout.id);
-    match (&command.kind, rollout.phase.clone()) {
-        (kind, phase) if phase.is_terminal() && !(left && *kind == CommandKind::Acknowledge) => {
-            return Err(illegal);
-        }
+    let phase = rollout.phase.clone();
+    let is_taken = CommandName::from(&command.kind).is_taken_in(PhaseName::from(&phase));
+    if !is_taken || (phase.is_terminal() && !left) {
+        return Err(illegal);
+    }
+    match (&command.kind, phase) {
         (CommandKind::Supersede { by: newer }, phase) => supersede(change, newer.clone(), &phase)?,
         (CommandKind::Rollback, Phase::Scheduled) => {
             let reason = Reason::new(ReasonCode::Command, why.clone());
@@ -43,46 +80,58 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
             }
             return Ok(());
         }
-        (CommandKind::Approve { gate, teams }, Phase::Scheduled) => {
-            approvals::approve(change, command, gate, teams)?;
-        }
-        (_, Phase::RollingBack { .. } | Phase::Verifying { .. } | Phase::Scheduled) => return Err(illegal),
         (CommandKind::Approve { gate, teams }, _) => approvals::approve(change, command, gate, teams)?,
         (CommandKind::Refuse { gate, teams }, _) => approvals::refuse(change, command, gate, teams)?,
         (CommandKind::OverrideGate { gate }, _) => approvals::override_gate(change, command, gate)?,
         (CommandKind::RetryGate { gate }, _) => approvals::retry(change, command, gate)?,
         (CommandKind::Rollback, _) => {
             let reason = Reason::new(ReasonCode::Command, why);
-            change.roll_back(reason, Ending::RolledBack, Some(by));
+            change.roll_back_for(reason, Ending::RolledBack, Some(by), command.giver.is_person());
         }
-        (CommandKind::Pause, _) => change.hold(Hold::User, Some(by), Severity::Low, why),
-        (CommandKind::Resume, _) => resume(change, by, &why),
+        (CommandKind::Pause, _) => pause(change, by, why),
+        (CommandKind::Resume, _) => resume(change, by, &why)?,
         (CommandKind::Advance, Phase::Progressing { step, .. }) => {
-            go_to(change, step + 1, &why, by)?;
+            go_to(change, step + 1, &why, command)?;
         }
         (CommandKind::Promote, Phase::Progressing { .. } | Phase::Preparing { .. }) => {
             let last = change.state.rollout.policy.steps.len() - 1;
-            go_to(change, last, &why, by)?;
+            go_to(change, last, &why, command)?;
         }
-        (CommandKind::Promote, Phase::Baking) => finish_bake(change, &why, by)?,
+        (CommandKind::Promote, Phase::Baking) => finish_bake(change, &why, command)?,
         _ => return Err(illegal),
     }
-    // Who gives a command has seen that something is going on.
-    if !matches!(command.kind, CommandKind::Supersede { .. }) {
+    // A person who gives a command has seen that something is going on.
+    if command.giver.is_person() && !matches!(command.kind, CommandKind::Supersede { .. }) {
         change.acknowledge(by);
     }
     Ok(())
 }
 
-/// A person's word outweighs the holds that are there (those whose cause lasts come again), but no freeze
-/// and no gate: those must say yes all the same, and it goes on when they have.
-fn go_to(change: &mut Change, step: usize, why: &str, by: &str) -> Result<(), Illegal> {
-    not_frozen(change)?;
-    change.state.rollout.holds.clear();
-    if gates::open(change, Occasion::Step(step)) {
-        change.advance_to(step, why, Some(by));
-    } else {
-        insist(change, step, why, by);
+/// Alerts pause and roll back, a newer rollout supersedes; everything else is a person's.
+fn may_give(command: &Command) -> bool {
+    let name = CommandName::from(&command.kind);
+    command.giver.is_person()
+        || matches!(name, CommandName::Pause | CommandName::Rollback | CommandName::Supersede)
+}
+
+/// Several may pause it: each must be heard before it goes on.
+fn pause(change: &mut Change, by: &str, why: String) {
+    let rollout = &change.state.rollout;
+    if !rollout.holds.contains(&Hold::User) {
+        return change.hold(Hold::User, Some(by), Severity::Low, why);
+    }
+    if rollout.held_by(Hold::User).all(|held| held.by.as_deref() != Some(by)) {
+        change.record(EventKind::HoldAdded, Some(by), format!("Held ({}) too: {why}", Hold::User.name()));
+        change.keep_held(Hold::User, Some(by), &why);
+    }
+}
+
+/// Goes on by a person's word, now or when the gates have said yes.
+fn go_to(change: &mut Change, step: usize, why: &str, command: &Command) -> Result<(), Illegal> {
+    let by = command.by.as_str();
+    match door::overridden(change, Occasion::Step(step), command)? {
+        Some(passage) => change.advance_to(passage, why, Some(by)),
+        None => insist(change, step, why, by),
     }
     Ok(())
 }
@@ -93,30 +142,19 @@ fn insist(change: &mut Change, step: usize, why: &str, by: &str) {
     change.state.rollout.gates.insisted = Some(Insisted { step, by: by.to_owned(), why: why.to_owned() });
 }
 
-fn not_frozen(change: &Change) -> Result<(), Illegal> {
-    if change.state.rollout.holds.contains(&Hold::Freeze) {
-        return Err(Illegal::Gate(
-            "the target is frozen: nothing may advance until the freeze ends".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-fn finish_bake(change: &mut Change, why: &str, by: &str) -> Result<(), Illegal> {
-    let last = change.state.rollout.policy.steps.len() - 1;
-    change.state.rollout.holds.remove(&Hold::User);
+fn finish_bake(change: &mut Change, why: &str, command: &Command) -> Result<(), Illegal> {
+    let (last, by) = (change.state.rollout.policy.steps.len() - 1, command.by.as_str());
     if !has_all_traffic(change) {
         // Somebody took traffic off it: it has to get all of it, and be seen to, before it has succeeded.
-        return go_to(change, last, why, by);
+        return go_to(change, last, why, command);
     }
-    change.state.rollout.holds.retain(|hold| *hold == Hold::Freeze);
-    if !gates::open(change, Occasion::Finish) {
+    let Some(passage) = door::overridden(change, Occasion::Finish, command)? else {
         insist(change, last + 1, why, by);
         return Ok(());
-    }
+    };
     let version = &change.state.rollout.version;
     let sentence = format!("{version} has all traffic; the bake was ended early: {why}");
-    change.succeed(sentence, Some(by));
+    change.succeed(passage, sentence, Some(by));
     Ok(())
 }
 
@@ -128,9 +166,16 @@ fn has_all_traffic(change: &Change) -> bool {
 
 /// Drops every hold (those whose cause lasts come again). After a drift, the step's weight is wanted
 /// again: this is the person that invariant 13 asks for.
-fn resume(change: &mut Change, by: &str, why: &str) {
-    let drifted = change.state.rollout.holds.contains(&Hold::Drift);
-    let holds: Vec<Hold> = change.state.rollout.holds.iter().copied().collect();
+fn resume(change: &mut Change, by: &str, why: &str) -> Result<(), Illegal> {
+    let rollout = &change.state.rollout;
+    let drifted = rollout.holds.contains(&Hold::Drift) && rollout.policy.mode == Mode::Act;
+    let step = match rollout.phase {
+        Phase::Progressing { step, .. } => Some(step),
+        Phase::Finalizing | Phase::Baking => Some(rollout.policy.steps.len() - 1),
+        _ => None,
+    };
+    let passage = step.filter(|_| drifted).map(|step| door::again(rollout, step)).transpose()?;
+    let holds: Vec<Hold> = rollout.holds.iter().copied().collect();
     change.record(EventKind::Command, Some(by), format!("Resumed: {why}"));
     // What was seen of the share so far is what the person has looked at.
     change.state.rollout.data.share.begin_anew();
@@ -138,18 +183,10 @@ fn resume(change: &mut Change, by: &str, why: &str) {
     for hold in holds.into_iter().filter(|hold| !matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window)) {
         change.unhold(hold, why);
     }
-    let rollout = &change.state.rollout;
-    if !drifted || rollout.policy.mode == Mode::Observe {
-        return;
+    if let Some(passage) = passage {
+        change.enter_step(passage);
     }
-    match rollout.phase {
-        Phase::Progressing { step, .. } => change.enter_step(step),
-        Phase::Finalizing | Phase::Baking => {
-            let last = rollout.policy.steps.len() - 1;
-            change.enter_step(last);
-        }
-        _ => {}
-    }
+    Ok(())
 }
 
 /// A newer rollout takes the target: the canary goes to 0 first. A bake blocks no newer release: what
@@ -166,7 +203,7 @@ fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Res
         Phase::Baking if has_all_traffic(change) => {
             let version = &change.state.rollout.version;
             let sentence = format!("{version} has all traffic; the bake was cut short by rollout {newer}.");
-            change.succeed(sentence, None);
+            change.succeed(door::cut_short(), sentence, None);
         }
         Phase::RollingBack { .. } => {}
         Phase::Verifying { reason: cause } => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
 use super::state::RolloutId;
@@ -14,7 +15,13 @@ use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::target::ObservedSplit;
 
 /// What can happen to a rollout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(EventName),
+    doc = "The name of an event, without what it holds.",
+    derive(PartialOrd, Ord, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Event {
     /// The target is free: a scheduled rollout begins.
     Begin,
@@ -77,11 +84,56 @@ pub struct Command {
     pub expected_revision: Option<u64>,
     /// What.
     pub kind: CommandKind,
+    /// Who or what gives it.
+    #[serde(default)]
+    pub giver: Giver,
+    /// What it overrides.
+    #[serde(default)]
+    pub force: Force,
+}
+
+/// Who or what gives a command. Some are a person's alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Giver {
+    /// A person, or a program that acts for one.
+    #[default]
+    Person,
+    /// A person, by an approval link that was sent to them.
+    Link,
+    /// An alert that fires.
+    Alert,
+    /// Serin itself: a newer rollout.
+    Program,
+}
+
+impl Giver {
+    /// True if a person decides.
+    pub fn is_person(self) -> bool {
+        matches!(self, Giver::Person | Giver::Link)
+    }
+}
+
+/// What a person's `advance` or `promote` overrides. Never a freeze, never a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Force {
+    /// The pause of another person.
+    #[serde(default, rename = "override")]
+    pub overrides: bool,
+    /// A metric that leans worse, or a broken guardrail.
+    #[serde(default)]
+    pub even_if_worse: bool,
 }
 
 /// What a command wants.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, EnumDiscriminants)]
 #[serde(tag = "name", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(CommandName),
+    doc = "The name of a command, without what it holds.",
+    derive(PartialOrd, Ord, EnumString, IntoStaticStr, VariantArray),
+    strum(serialize_all = "snake_case")
+)]
 pub enum CommandKind {
     /// Do not advance until resumed.
     Pause,
@@ -151,21 +203,17 @@ impl CommandKind {
 
     /// The stable name, as in API and CLI.
     pub fn name(&self) -> &'static str {
-        match self {
-            CommandKind::Pause => "pause",
-            CommandKind::Resume => "resume",
-            CommandKind::Advance => "advance",
-            CommandKind::Promote => "promote",
-            CommandKind::Rollback => "rollback",
-            CommandKind::Supersede { .. } => "supersede",
-            CommandKind::Approve { .. } => "approve",
-            CommandKind::Refuse { .. } => "refuse",
-            CommandKind::OverrideGate { .. } => "override_gate",
-            CommandKind::RetryGate { .. } => "retry_gate",
-            CommandKind::Acknowledge => "acknowledge",
-            CommandKind::Alerts { .. } => "alerts",
-            CommandKind::HookFailed { .. } => "hook_failed",
-        }
+        CommandName::from(self).name()
+    }
+}
+
+impl CommandName {
+    /// All of them.
+    pub const ALL: &'static [CommandName] = <CommandName as VariantArray>::VARIANTS;
+
+    /// The stable name, as in API and CLI.
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -194,22 +242,22 @@ pub enum Illegal {
     /// A gate is not there, or cannot take this.
     #[error("{0}")]
     Gate(String),
+    /// Something stands against it.
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl Event {
     /// The event's name, for errors and logs.
     pub fn name(&self) -> &'static str {
         match self {
-            Event::Begin => "begin",
-            Event::History(_) => "history",
-            Event::Tick(_) => "tick",
-            Event::Observed { .. } => "observed",
-            Event::WorkloadReady => "workload_ready",
             Event::Command(command) => command.kind.name(),
-            Event::Announce(_) => "announce",
-            Event::Freeze(_) => "freeze",
-            Event::GateBegun { .. } => "gate_begun",
-            Event::Gate { .. } => "gate",
+            other => EventName::from(other).into(),
         }
     }
+}
+
+impl EventName {
+    /// All of them.
+    pub const ALL: &'static [EventName] = <EventName as VariantArray>::VARIANTS;
 }

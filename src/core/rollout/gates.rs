@@ -92,40 +92,27 @@ fn gates_of(policy: &Policy, occasion: Occasion, from: Option<usize>) -> Vec<&Ga
     policy.gates.iter().filter(passes).collect()
 }
 
-/// True if everything that stands before the occasion says yes; the occasion has passed then. Otherwise
-/// the gates are due, and the rollout is held.
+/// True if everything that stands before the occasion says yes now. Otherwise the gates are due, and the
+/// rollout is held. What was said counts until the occasion has passed: a step that is prepared for long is
+/// entered only if its gates still say yes.
 pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
     let rollout = &change.state.rollout;
-    let from = match rollout.phase {
-        Phase::Progressing { step, .. } => Some(step),
-        Phase::Preparing { step } => step.checked_sub(1),
-        _ => None,
-    };
-    let gates: Vec<Gate> = gates_of(&rollout.policy, occasion, from).into_iter().cloned().collect();
+    let gates: Vec<Gate> = asked_before(rollout, occasion).into_iter().cloned().collect();
     let is_shut = rollout.gates.during.values().any(is_closed);
-    if gates.is_empty() {
-        if is_shut {
-            hold_during(change);
-            return false;
+    if !gates.is_empty() {
+        if rollout.gates.occasion != Some(occasion) {
+            begin(change, occasion, &gates);
         }
-        pass(change, &gates);
-        return true;
+        approvals::count(change);
     }
-    if rollout.gates.occasion != Some(occasion) {
-        begin(change, occasion, &gates);
-    }
-    approvals::count(change);
     let states = &change.state.rollout.gates.states;
-    let closed: Vec<&Gate> = gates
-        .iter()
-        .filter(|gate| !matches!(states.get(&gate.name).map(|s| &s.status), Some(GateStatus::Open { .. })))
-        .collect();
+    let closed: Vec<&Gate> = gates.iter().filter(|gate| !is_open(states, gate)).collect();
     if closed.is_empty() {
         if is_shut {
             hold_during(change);
             return false;
         }
-        pass(change, &gates);
+        release(change);
         return true;
     }
     let only_windows = closed.iter().all(|gate| matches!(gate.check, Check::Window { .. }));
@@ -140,6 +127,38 @@ pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
         change.hold_as(hold, None, severity, why, NoticeKind::Gate);
     }
     false
+}
+
+/// The gates that stand before an occasion now: those that are asked already, else by the step that is left.
+fn asked_before(rollout: &Rollout, occasion: Occasion) -> Vec<&Gate> {
+    if rollout.gates.occasion == Some(occasion) {
+        let states = &rollout.gates.states;
+        return rollout.policy.gates.iter().filter(|gate| states.contains_key(&gate.name)).collect();
+    }
+    let from = match rollout.phase {
+        Phase::Progressing { step, .. } => Some(step),
+        Phase::Preparing { step } => step.checked_sub(1),
+        _ => None,
+    };
+    gates_of(&rollout.policy, occasion, from)
+}
+
+fn is_open(states: &BTreeMap<String, GateState>, gate: &Gate) -> bool {
+    matches!(states.get(&gate.name).map(|state| &state.status), Some(GateStatus::Open { .. }))
+}
+
+/// The gates that stand before an occasion, or are asked all along, and have not said yes, with what they
+/// said last.
+pub(super) fn closed(rollout: &Rollout, occasion: Occasion) -> Vec<String> {
+    let states = &rollout.gates.states;
+    let before = asked_before(rollout, occasion).into_iter().filter(|gate| !is_open(states, gate));
+    before.map(|gate| gate.name.clone()).chain(shut(rollout)).collect()
+}
+
+/// The gates that are asked all along and do not say yes.
+pub(super) fn shut(rollout: &Rollout) -> Vec<String> {
+    let during = &rollout.gates.during;
+    during.iter().filter(|(_, state)| is_closed(state)).map(|(name, _)| name.clone()).collect()
 }
 
 /// The occasion for people.
@@ -173,7 +192,17 @@ fn begin(change: &mut Change, occasion: Occasion, gates: &[Gate]) {
     let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
     let before = words(&change.state.rollout, occasion);
     let sentence = format!("Before {before} must say yes: {}.", names.join(", "));
-    let kept = &mut change.state.rollout.gates;
+    let rollout = &mut change.state.rollout;
+    // What is waited for is told anew.
+    rollout.holds.remove(&Hold::Gate);
+    rollout.holds.remove(&Hold::Window);
+    let phase = &rollout.phase;
+    let kept = &mut rollout.gates;
+    let had_passed = matches!(phase, Phase::Preparing { .. });
+    for gate in gates.iter().filter(|gate| had_passed && gate.before == Before::EachStep) {
+        // A yes is for one step: it was used up by the one that is prepared.
+        kept.approvals.remove(&gate.name);
+    }
     kept.occasion = Some(occasion);
     let mut before = std::mem::take(&mut kept.states);
     // Where a step is jumped over while its gates are asked: a program that was begun is not run again.
@@ -186,23 +215,25 @@ fn begin(change: &mut Change, occasion: Occasion, gates: &[Gate]) {
     change.record(EventKind::GateDue, None, sentence);
 }
 
-/// The occasion has passed: what was said for it is used up.
-fn pass(change: &mut Change, gates: &[Gate]) {
-    let kept = &mut change.state.rollout.gates;
-    kept.occasion = None;
-    kept.states.clear();
-    kept.insisted = None;
-    for gate in gates {
-        kept.approvals.remove(&gate.name);
-    }
-    for gate in gates {
-        no_return(change, gate);
-    }
-    if !change.state.rollout.gates.during.values().any(is_closed) {
-        change.unhold(Hold::Gate, "every gate has said yes.");
-    }
+/// Every gate says yes: nothing is held by them.
+fn release(change: &mut Change) {
+    change.unhold(Hold::Gate, "every gate has said yes.");
     change.unhold(Hold::Window, "the window is open.");
     change.calm(IncidentCause::Gate, "the gates have said yes.");
+}
+
+/// The occasion has passed: what was said for it is used up. What is asked for another one goes on.
+pub(super) fn pass(change: &mut Change, occasion: Occasion) {
+    let kept = &mut change.state.rollout.gates;
+    if kept.occasion != Some(occasion) {
+        return;
+    }
+    kept.occasion = None;
+    kept.insisted = None;
+    let passed = std::mem::take(&mut kept.states);
+    for name in passed.keys() {
+        kept.approvals.remove(name);
+    }
 }
 
 /// From the yes of a point of no return on.

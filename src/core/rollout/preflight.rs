@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::tick::{in_force, is_free, may_go};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout, data, gates};
+use super::door::{self, Passage, in_force};
+use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout, data};
 use crate::core::gate::Occasion;
 use crate::core::judge::Assessment;
 use crate::core::metric::{MetricObservation, NoData, TickObservation};
@@ -65,8 +65,8 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     }
     // A gate may be waited for much longer: one bad look in that time is no refusal.
     change.state.rollout.timers.unready = Duration::ZERO;
-    if is_free(change) && gates::open(change, Occasion::Start) && may_go(change) {
-        begin(change);
+    if let Some(passage) = door::ask(change, Occasion::Start) {
+        begin(change, &passage);
     }
 }
 
@@ -75,7 +75,7 @@ fn refuse(change: &mut Change, sentence: String) {
     change.roll_back(reason, Ending::Cancelled { superseded_by: None }, None);
 }
 
-fn begin(change: &mut Change) {
+fn begin(change: &mut Change, passage: &Passage) {
     change.record(
         EventKind::Started,
         None,
@@ -86,7 +86,7 @@ fn begin(change: &mut Change) {
         format!("{} begins on {}.", rollout.version, rollout.target)
     };
     change.notify(NoticeKind::Started, Severity::Low, sentence);
-    change.state.rollout.phase = Phase::Preparing { step: 0 };
+    change.state.rollout.phase = Phase::Preparing { step: passage.step().unwrap_or_default() };
     change.state.rollout.phase_since = change.now;
 }
 

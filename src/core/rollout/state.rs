@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 
 use super::alerts::Alerts;
 use super::data::DataState;
@@ -63,6 +64,9 @@ pub struct Rollout {
     pub phase: Phase,
     /// Why it does not advance; judged on and rolled back all the same.
     pub holds: BTreeSet<Hold>,
+    /// Who or what holds it, since when and why; one entry for each of several persons who paused it.
+    #[serde(default)]
+    pub held: Vec<Held>,
     /// Measured durations.
     pub timers: Timers,
     /// The sequence number of the last tick.
@@ -122,8 +126,14 @@ pub struct Compared {
 }
 
 /// Where a rollout is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, EnumDiscriminants)]
 #[serde(tag = "name", rename_all = "snake_case")]
+#[strum_discriminants(
+    name(PhaseName),
+    doc = "The name of a phase, without what it holds.",
+    derive(PartialOrd, Ord, IntoStaticStr, VariantArray, VariantNames),
+    strum(serialize_all = "snake_case")
+)]
 pub enum Phase {
     /// Waits for the target; does not occupy it.
     Scheduled,
@@ -152,16 +162,16 @@ pub enum Phase {
         /// What it ends as.
         ending: Ending,
     },
+    /// The canary is at 0 and seen to be; the service must come back to what it was before.
+    Verifying {
+        /// Why it was rolled back.
+        reason: Reason,
+    },
     /// The new version has all traffic.
     Succeeded,
     /// The old version has all traffic.
     RolledBack {
         /// Why.
-        reason: Reason,
-    },
-    /// The canary is at 0 and seen to be; the service must come back to what it was before.
-    Verifying {
-        /// Why it was rolled back.
         reason: Reason,
     },
     /// Ended without a verdict, the old version has all traffic.
@@ -205,6 +215,11 @@ pub enum Ending {
 }
 
 impl Rollout {
+    /// What is known of a hold; nothing of one that was added by an earlier version.
+    pub fn held_by(&self, hold: Hold) -> impl Iterator<Item = &Held> {
+        self.held.iter().filter(move |held| held.hold == hold && self.holds.contains(&hold))
+    }
+
     /// A sample older than this is stale, and no window that ends with it is consumed. Half the silent
     /// limit, so that a crash is acted on in one and a half times the limit, and scrape intervals of up to
     /// one and a half times the limit give no alarm.
@@ -227,28 +242,12 @@ impl Rollout {
 impl Phase {
     /// The stable name, as in the API.
     pub fn name(&self) -> &'static str {
-        match self {
-            Phase::Scheduled => "scheduled",
-            Phase::Preflight => "preflight",
-            Phase::Preparing { .. } => "preparing",
-            Phase::Progressing { .. } => "progressing",
-            Phase::Finalizing => "finalizing",
-            Phase::Baking => "baking",
-            Phase::RollingBack { .. } => "rolling_back",
-            Phase::Succeeded => "succeeded",
-            Phase::Verifying { .. } => "verifying",
-            Phase::RolledBack { .. } => "rolled_back",
-            Phase::Cancelled { .. } => "cancelled",
-            Phase::Failed { .. } => "failed",
-        }
+        PhaseName::from(self).name()
     }
 
     /// True at an end.
     pub fn is_terminal(&self) -> bool {
-        matches!(
-            self,
-            Phase::Succeeded | Phase::RolledBack { .. } | Phase::Cancelled { .. } | Phase::Failed { .. }
-        )
+        PhaseName::from(self).is_terminal()
     }
 
     /// Why it is on its way back or has ended, where there is a reason.
@@ -272,9 +271,55 @@ impl Phase {
     }
 }
 
+impl PhaseName {
+    /// All names, in the order of a rollout's life.
+    pub const NAMES: &'static [&'static str] = <PhaseName as VariantNames>::VARIANTS;
+
+    /// The stable name, as in the API.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// True at an end.
+    pub fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            PhaseName::Succeeded | PhaseName::RolledBack | PhaseName::Cancelled | PhaseName::Failed
+        )
+    }
+
+    /// True after the decision to roll back, until the end.
+    pub fn is_way_back(self) -> bool {
+        matches!(self, PhaseName::RollingBack | PhaseName::Verifying)
+    }
+
+    /// How many are in which phase, by name; phases that are not an end are all there.
+    pub fn count(phases: impl IntoIterator<Item = PhaseName>) -> BTreeMap<&'static str, u64> {
+        let mut counts: BTreeMap<&'static str, u64> =
+            PhaseName::active().map(|phase| (phase.name(), 0)).collect();
+        for phase in phases.into_iter().filter(|phase| !phase.is_terminal()) {
+            *counts.entry(phase.name()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// All phases, in the order of a rollout's life.
+    pub fn all() -> impl Iterator<Item = PhaseName> {
+        <PhaseName as VariantArray>::VARIANTS.iter().copied()
+    }
+
+    /// The phases that are not an end, in order.
+    pub fn active() -> impl Iterator<Item = PhaseName> {
+        PhaseName::all().filter(|phase| !phase.is_terminal())
+    }
+}
+
 /// Why a rollout does not advance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Hold {
     /// A person paused it.
     User,
@@ -307,25 +352,26 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// All of them.
+    pub const ALL: &'static [Hold] = <Hold as VariantArray>::VARIANTS;
+
     /// The stable name, as in the API.
     pub fn name(self) -> &'static str {
-        match self {
-            Hold::User => "user",
-            Hold::Drift => "drift",
-            Hold::Blind => "blind",
-            Hold::Window => "window",
-            Hold::Gate => "gate",
-            Hold::Plan => "plan",
-            Hold::BothBad => "both_bad",
-            Hold::Guardrail => "guardrail",
-            Hold::Freeze => "freeze",
-            Hold::NoReturn => "no_return",
-            Hold::Alert => "alert",
-            Hold::NoTraffic => "no_traffic",
-            Hold::TrafficShare => "traffic_share",
-            Hold::Restarts => "restarts",
-        }
+        self.into()
     }
+}
+
+/// What is known of a hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which.
+    pub hold: Hold,
+    /// Who, where a person did it.
+    pub by: Option<String>,
+    /// Since when.
+    pub at: Timestamp,
+    /// Why.
+    pub why: String,
 }
 
 /// Durations that were measured, never read off a clock.
@@ -382,8 +428,11 @@ impl Reason {
 }
 
 /// Kinds of reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum ReasonCode {
     /// The tests found the canary worse.
     Harm,
@@ -419,6 +468,16 @@ pub enum ReasonCode {
     TrafficShare,
     /// The canary goes on restarting.
     Restarts,
+}
+
+impl ReasonCode {
+    /// All of them.
+    pub const ALL: &'static [ReasonCode] = <ReasonCode as VariantArray>::VARIANTS;
+
+    /// The stable name, as in the API.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// Everything that a transition sees and changes.

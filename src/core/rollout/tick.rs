@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{Change, time};
+use super::door::{self, in_force, is_free};
 use super::sight::Seen;
 use super::{
     Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, clocking,
@@ -14,7 +15,7 @@ use crate::core::judge::watch::SHARE;
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
 use crate::core::metric::{Counts, MetricObservation, Notes, TickObservation, Usage, Window};
 use crate::core::policy::{AtMax, Exposure, GuardrailAction, MetricSource, Mode, Severity, Step};
-use crate::core::target::{Proxies, Split, Target, Weight};
+use crate::core::target::{Split, Target, Weight};
 use crate::core::time::Timestamp;
 
 /// Steps of this minimum and longer tell their progress.
@@ -283,12 +284,12 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
             let why = assessment.reasons.first().map(|r| r.sentence.clone()).unwrap_or_default();
             let insisted = change.state.rollout.gates.insisted.clone();
             if let Some(wish) = insisted.filter(|wish| free && wish.step > step) {
-                if gates::open(change, Occasion::Step(wish.step)) && may_go(change) {
-                    change.advance_to(wish.step, &wish.why, Some(&wish.by));
+                if let Some(passage) = door::ask(change, Occasion::Step(wish.step)) {
+                    change.advance_to(passage, &wish.why, Some(&wish.by));
                 }
             } else if proven && free && enough && analysed >= plan.min {
-                if gates::open(change, Occasion::Step(step + 1)) && may_go(change) {
-                    change.advance_to(step + 1, &why, None);
+                if let Some(passage) = door::ask(change, Occasion::Step(step + 1)) {
+                    change.advance_to(passage, &why, None);
                 }
             } else if !proven && plan.max.is_some_and(|max| analysed >= max) {
                 at_max(change, step, &plan, free, &why);
@@ -300,28 +301,22 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
                 && is_free(change)
                 && change.state.target.wanted.canary == Weight::FULL
                 && in_force(change);
-            if done && gates::open(change, Occasion::Finish) && may_go(change) {
+            if done && let Some(passage) = door::ask(change, Occasion::Finish) {
                 let rollout = &change.state.rollout;
                 let sentence = format!(
                     "{} has all traffic and has been watched for {} without a broken limit.",
                     rollout.version,
                     time(analysed)
                 );
-                change.succeed(sentence, None);
+                change.succeed(passage, sentence, None);
             }
+        }
+        // Entered when the workload is ready; its gates are asked until then.
+        Phase::Preparing { step } => {
+            door::prepared(change, step);
         }
         _ => {}
     }
-}
-
-/// Whether nothing but gates and windows holds it: they are asked once everything else is ready.
-pub(super) fn is_free(change: &Change) -> bool {
-    change.state.rollout.holds.iter().all(|hold| matches!(hold, Hold::Gate | Hold::Window))
-}
-
-/// Whether nothing holds it.
-pub(super) fn may_go(change: &Change) -> bool {
-    change.state.rollout.holds.is_empty()
 }
 
 /// Tells the figures at the middle of a long step.
@@ -339,11 +334,6 @@ fn progress(change: &mut Change, plan: &Step, assessment: &Assessment) {
         );
         change.alert(NoticeKind::Progress, Severity::Low, sentence);
     }
-}
-
-/// Whether the split that is wanted is the one that is there. Observe mode wants none.
-pub(super) fn in_force(change: &Change) -> bool {
-    change.state.rollout.policy.mode == Mode::Observe || change.state.target.in_force(Proxies::Reachable)
 }
 
 /// Why a step at its maximum does not go on without proof.
@@ -386,7 +376,9 @@ fn at_max(change: &mut Change, step: usize, plan: &Step, free: bool, why: &str) 
         }
         AtMax::PromoteUnproven => {
             let why = format!("UNPROVEN: the step has lasted its maximum of {lasted}. {why}");
-            change.advance_to(step + 1, &why, None);
+            if let Some(passage) = door::ask(change, Occasion::Step(step + 1)) {
+                change.advance_to(passage, &why, None);
+            }
         }
     }
 }

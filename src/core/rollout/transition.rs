@@ -3,8 +3,8 @@
 
 use super::change::Change;
 use super::{
-    CommandKind, Event, Hold, Illegal, Outcome, Phase, State, alerts, commands, gates, history, hooks,
-    observed, tick,
+    CommandKind, Event, Hold, Illegal, Outcome, Phase, PhaseName, State, alerts, commands, door, gates,
+    history, hooks, observed, tick,
 };
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
         },
         Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
         Event::Freeze(why) if has_ticks(&state.rollout.phase) => freeze(&mut change, why),
-        Event::GateBegun { gate } if has_ticks(&state.rollout.phase) => gates::begun(&mut change, &gate)?,
-        Event::Gate { gate, answer } if has_ticks(&state.rollout.phase) => {
+        Event::GateBegun { gate } if has_gates(&state.rollout.phase) => gates::begun(&mut change, &gate)?,
+        Event::Gate { gate, answer } if has_gates(&state.rollout.phase) => {
             gates::answer(&mut change, &gate, answer)?;
         }
         _ => return Err(illegal),
@@ -47,6 +47,11 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
 /// Ended and scheduled rollouts are not looked at.
 fn has_ticks(phase: &Phase) -> bool {
     !phase.is_terminal() && *phase != Phase::Scheduled
+}
+
+/// On the way back nothing is asked any more.
+fn has_gates(phase: &Phase) -> bool {
+    has_ticks(phase) && !PhaseName::from(phase).is_way_back()
 }
 
 fn may_begin(state: &State, now: Timestamp) -> bool {
@@ -82,9 +87,7 @@ fn announce(change: &mut Change, lead: Duration) -> Option<()> {
 /// A freeze stops advancing, never a way back.
 fn freeze(change: &mut Change, why: Option<String>) {
     match why {
-        Some(why)
-            if !matches!(change.state.rollout.phase, Phase::RollingBack { .. } | Phase::Verifying { .. }) =>
-        {
+        Some(why) if !PhaseName::from(&change.state.rollout.phase).is_way_back() => {
             change.hold(Hold::Freeze, None, Severity::Medium, why);
         }
         _ => change.unhold(Hold::Freeze, "the freeze is over."),
@@ -99,12 +102,12 @@ fn begin(change: &mut Change) {
 }
 
 /// The workload is ready for the exposure (preparing) or the new version is stable (finalizing). Held
-/// rollouts stay where they are: the event comes again.
+/// rollouts stay where they are, also those whose gates do not say yes any more: the event comes again.
 fn workload_ready(change: &mut Change) -> Option<()> {
     match change.state.rollout.phase {
         Phase::Preparing { step } => {
-            if change.state.rollout.holds.is_empty() {
-                change.enter_step(step);
+            if let Some(passage) = door::prepared(change, step) {
+                change.enter_step(passage);
             }
             Some(())
         }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::Outbox;
 use crate::core::gate::{Hook, HookAction};
-use crate::core::rollout::{Command, CommandKind, Notice, RolloutId};
+use crate::core::rollout::{Command, CommandKind, Force, Giver, Notice, RolloutId};
 use crate::ports::{Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
 
 /// What the names of hooks' queues begin with.
@@ -76,6 +76,8 @@ impl Outbox {
             reason: None,
             expected_revision: None,
             kind: CommandKind::HookFailed { hook: name.to_owned(), sentence },
+            giver: Giver::Program,
+            force: Force::default(),
         };
         match self.handle.command(&RolloutId(entry.notice.rollout.clone()), command).await {
             // What is not there any more has nobody to be told.

@@ -7,7 +7,7 @@ use super::actor::{Actor, Arrived};
 use super::message::{Decision, Job, JobKind, Now};
 use super::store::{Again, With};
 use crate::core::arms::arms;
-use crate::core::gate::{Check, GateAnswer};
+use crate::core::gate::{Check, GateAnswer, Occasion};
 use crate::core::rollout::{DueGate, Event, Hold, Phase, due_gates, running_gates};
 use crate::core::target::{Proxies, Split, Weight};
 use crate::ports::GateRequest;
@@ -104,7 +104,13 @@ impl Actor {
         let Some(active) = &self.active else { return };
         let rollout = &active.rollout;
         let name = due.gate.name.clone();
-        let step = rollout.phase.step().map_or(0, |step| step + 1);
+        // The step that it stands before; what is asked all along is told the next one.
+        let step = match due.occasion {
+            Occasion::Start => 0,
+            Occasion::Step(step) => step,
+            Occasion::Finish => rollout.policy.steps.len(),
+            Occasion::During => rollout.phase.step().map_or(0, |step| step + 1),
+        };
         let poll = match &due.gate.check {
             Check::Webhook(webhook) => webhook.poll,
             _ => rollout.policy.analysis.interval.clamp(Duration::from_secs(1), POLL),

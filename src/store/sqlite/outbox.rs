@@ -318,7 +318,7 @@ fn placeholder(row: &SqliteRow, error: &StoreError) -> Result<OutboxEntry, Store
 fn record(row: &SqliteRow) -> Result<OutboxRecord, StoreError> {
     let state: String = row.try_get("state")?;
     let entry = read(row).or_else(|error| placeholder(row, &error))?;
-    let state = OutboxState::ALL.into_iter().find(|known| known.name() == state);
+    let state: Option<OutboxState> = state.parse().ok();
     let id = entry.id;
     Ok(OutboxRecord {
         state: state.ok_or_else(|| StoreError::Corrupt(format!("outbox entry {id}: its state")))?,

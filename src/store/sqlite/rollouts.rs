@@ -6,7 +6,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use super::codec::{decode, encode, exists, integer, limit};
 use super::error::taken;
 use super::{history, inbox, targets};
-use crate::core::rollout::{Command, CommandKind, EventRecord, Phase, Rollout, RolloutId};
+use crate::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Rollout, RolloutId};
 use crate::ports::{RolloutFilter, StoreError};
 
 /// Stores a new rollout, as [`crate::ports::Store::create_rollout`] says.
@@ -54,6 +54,8 @@ fn supersede_command(newer: &Rollout, older: &RolloutId) -> Command {
         reason: Some(format!("version {} is to be released instead", newer.version)),
         expected_revision: None,
         kind: CommandKind::Supersede { by: newer.id.clone() },
+        giver: Giver::Program,
+        force: Force::default(),
     }
 }
 

@@ -42,7 +42,7 @@ async fn pagerduty_has_one_incident_from_trigger_to_resolve() {
 async fn pagerduty_gets_changes_and_nothing_of_the_rest() {
     let (folder, at) = (tempfile::tempdir().unwrap(), Pagerduty::start().await);
     let channel = channel(&cases::pagerduty(at.url(), folder.path(), DEADLINE));
-    for (n, kind) in NoticeKind::ALL.into_iter().enumerate() {
+    for (n, kind) in NoticeKind::ALL.iter().copied().enumerate() {
         channel.deliver(&full_notice(n as u64, kind)).await.unwrap();
     }
     let changes = at.changes();

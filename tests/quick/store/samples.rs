@@ -15,8 +15,8 @@ use serin::core::policy::{
     LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
 };
 use serin::core::rollout::{
-    Command, CommandKind, EventKind, EventRecord, Hold, Notice, NoticeKind, Phase, Reason, ReasonCode,
-    Rollout, RolloutId, RolloutKind, Stage, Timers,
+    Command, CommandKind, EventKind, EventRecord, Force, Giver, Hold, Notice, NoticeKind, Phase, Reason,
+    ReasonCode, Rollout, RolloutId, RolloutKind, Stage, Timers,
 };
 use serin::core::target::Weight;
 use serin::core::time::Timestamp;
@@ -152,6 +152,7 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        held: Vec::new(),
     }
 }
 
@@ -291,5 +292,7 @@ pub fn command(key: &str) -> Command {
         reason: Some("it's fine".into()),
         expected_revision: Some(3),
         kind: CommandKind::Pause,
+        giver: Giver::Person,
+        force: Force { overrides: true, even_if_worse: false },
     }
 }

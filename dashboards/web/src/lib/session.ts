@@ -45,6 +45,12 @@ export function mayApprove(target: string): boolean {
   return now.is === "in" && now.me.may.approve && covers(now.me.services, target);
 }
 
+/** Who is logged in. */
+export function me(): Me | null {
+  const now = session.get();
+  return now.is === "in" ? now.me : null;
+}
+
 /** Whether whoever is logged in may do everything. */
 export function mayAdminister(): boolean {
   const now = session.get();

@@ -1,5 +1,6 @@
 // What the daemon answers with under /api/v1. The same types in Rust: src/contract.rs and below.
 
+import type { Hold, Phase } from "./core-words";
 import type { Ratio } from "./format";
 
 export type { Ratio };
@@ -31,9 +32,9 @@ export interface Row {
   version: string;
   stable_version: string | null;
   policy: string;
-  state: string;
+  state: Phase;
   ended: boolean;
-  holds: string[];
+  holds: Hold[];
   needs_you: boolean;
   step: { index: number; of: number; weight_percent: number } | null;
   stage: string | null;
@@ -167,7 +168,7 @@ export interface Rollout {
   stable_version: string | null;
   policy: { name: string; version: string; mode: "act" | "observe" };
   kind: "release" | "revert";
-  state: string;
+  state: Phase;
   ended: boolean;
   step: {
     index: number;
@@ -180,7 +181,9 @@ export interface Rollout {
   } | null;
   steps: StepPlan[];
   stage: string | null;
-  holds: string[];
+  holds: Hold[];
+  /** Absent where the daemon is older. */
+  held?: { hold: Hold; by: string | null; since: string; why: string }[];
   wanted: Split | null;
   seen: Seen | null;
   unconfirmed_nodes: string[];

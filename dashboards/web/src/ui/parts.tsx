@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, sentence } from "../lib/api";
 import { measured, ratio, weight, words } from "../lib/format";
+import type { Hold } from "../lib/core-words";
 import type { Ratio, Row, Verdict } from "../lib/types";
 
 export type Tone = "plain" | "good" | "bad" | "warn" | "info";
@@ -14,8 +15,8 @@ export function Badge(props: { tone: Tone; children: ComponentChildren }) {
 }
 
 /** What a hold is called. */
-export function holdWords(hold: string): string {
-  const names: Record<string, string> = {
+export function holdWords(hold: Hold): string {
+  const names: Record<Hold, string> = {
     user: "paused",
     drift: "weight was changed",
     blind: "blind",
@@ -31,6 +32,7 @@ export function holdWords(hold: string): string {
     traffic_share: "traffic share",
     restarts: "canary restarts",
   };
+  // A daemon that is newer than the page may have another one.
   return names[hold] ?? words(hold);
 }
 
@@ -40,6 +42,7 @@ export function StateBadge(props: { row: Pick<Row, "state" | "stage" | "holds" |
   if (state === "rolling_back" || state === "rolled_back" || state === "failed") {
     return <Badge tone="bad">{words(state)}</Badge>;
   }
+  if (state === "verifying") return <Badge tone="warn">verifying the rollback</Badge>;
   if (state === "succeeded") return <Badge tone="good">succeeded</Badge>;
   const where = step && (state === "progressing" || state === "preparing") ? `${weight(step.weight_percent)} · ` : "";
   const [first, ...rest] = holds;

@@ -3,6 +3,7 @@
 import { useMemo } from "preact/hooks";
 import { navigate } from "../lib/router";
 import { words } from "../lib/format";
+import { PHASES } from "../lib/core-words";
 import type { Row } from "../lib/types";
 import type { Received } from "./overview-row";
 
@@ -17,19 +18,6 @@ const GROUPS: [string, string][] = [
   ["needs_you", "needs you"],
   ["active", "in progress"],
   ["ended", "ended"],
-];
-const STATES = [
-  "scheduled",
-  "preflight",
-  "preparing",
-  "progressing",
-  "finalizing",
-  "baking",
-  "rolling_back",
-  "succeeded",
-  "rolled_back",
-  "cancelled",
-  "failed",
 ];
 
 export function readFilters(address: URL): FilterValues {
@@ -75,7 +63,7 @@ export function Filters(props: { filters: FilterValues; rows: Received[] }) {
   return (
     <form class="filters" role="search" aria-label="Filter the rollouts" onSubmit={(event) => event.preventDefault()}>
       <Choice label="State" value={filters.state} all="any state" set={(value) => set("state", value)}>
-        {[...GROUPS, ...STATES.map((state): [string, string] => [state, words(state)])]}
+        {[...GROUPS, ...PHASES.map((state): [string, string] => [state, words(state)])]}
       </Choice>
       <Choice label="Service" value={filters.service} all="any service" set={(value) => set("service", value)}>
         {services.map((name) => [name, name])}

@@ -2,9 +2,11 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { ApiError, change, get, idempotencyKey, sentence } from "../../lib/api";
+import { list } from "../../lib/format";
+import { me } from "../../lib/session";
 import type { Rollout } from "../../lib/types";
 import { Dialog } from "../../ui/parts";
-import { type Command, consequence, deed, label, possible } from "./commands";
+import { against, type Command, consequence, deed, type Force, label, possible } from "./commands";
 
 export function CommandBar(props: { view: Rollout; changed: (view: Rollout) => void }) {
   // The dialog speaks of the rollout as it was when it was opened: that is what the person agrees to.
@@ -37,8 +39,16 @@ function CommandDialog(props: {
   const { command } = props;
   const [view, setView] = useState(props.view);
   const [reason, setReason] = useState("");
+  const [force, setForce] = useState<Force>({ override: false, even_if_worse: false });
   const [busy, setBusy] = useState(false);
   const [told, setTold] = useState<string | null>(null);
+  const raises = command === "advance" || command === "promote";
+  const { pauses, suspects } = raises ? against(view, me()?.name ?? null) : { pauses: [], suspects: [] };
+  const asks: [keyof Force, string][] = [];
+  if (pauses.length > 0) asks.push(["override", `Override the pause by ${list(pauses)}, who is notified`]);
+  if (suspects.length > 0) asks.push(["even_if_worse", `Even if it is worse: ${list(suspects)}`]);
+  const needed = asks.length > 0;
+  const lacking = needed && (reason.trim() === "" || asks.some(([name]) => !force[name]));
   // Sent again after an answer that was lost, it is still one command.
   const key = useMemo(idempotencyKey, [view.revision]);
   const still = possible(view).includes(command);
@@ -55,7 +65,8 @@ function CommandDialog(props: {
     setBusy(true);
     setTold(null);
     try {
-      const body = { command, ...(reason.trim() ? { reason: reason.trim() } : {}) };
+      const forced = Object.fromEntries(asks.map(([name]) => [name, force[name]]));
+      const body = { command, ...forced, ...(reason.trim() ? { reason: reason.trim() } : {}) };
       const headers = { "If-Match": `"${view.revision}"`, "Idempotency-Key": key };
       await change("POST", `${path}/commands`, body, headers);
       props.onClose();
@@ -74,13 +85,26 @@ function CommandDialog(props: {
         ) : (
           <p class="consequence">This is not possible any more: the rollout is {view.state.replaceAll("_", " ")}.</p>
         )}
+        {still &&
+          asks.map(([name, text]) => (
+            <label key={name} class="check">
+              <input
+                type="checkbox"
+                name={name}
+                checked={force[name]}
+                onChange={(event) => setForce({ ...force, [name]: event.currentTarget.checked })}
+              />{" "}
+              {text}
+            </label>
+          ))}
         {still && (
           <label>
-            Reason <span class="faint">(optional; it stands in the log and the report)</span>
+            Reason <span class="faint">({needed ? "required" : "optional"}; it stands in the log and the report)</span>
             <textarea
               name="reason"
               rows={2}
               maxLength={2000}
+              required={needed}
               value={reason}
               onInput={(event) => setReason(event.currentTarget.value)}
             />
@@ -96,7 +120,7 @@ function CommandDialog(props: {
             Leave it as it is
           </button>
           {still && (
-            <button type="submit" class={command === "rollback" ? "danger" : "strong"} disabled={busy}>
+            <button type="submit" class={command === "rollback" ? "danger" : "strong"} disabled={busy || lacking}>
               {busy ? "Asking …" : deed(command, view)}
             </button>
           )}

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Rollout } from "../../lib/types";
-import { consequence, label, possible } from "./commands";
+import { against, consequence, label, possible } from "./commands";
 
 const base = {
   target: "checkout",
@@ -11,7 +11,7 @@ const base = {
   ended: false,
   step: { index: 1, of: 3, weight_percent: 5, min_seconds: 0, max_seconds: null },
   steps: [5, 25, 100].map((weight_percent) => ({ weight_percent, min_seconds: 0, max_seconds: null, at_max: "hold" })),
-  holds: [] as string[],
+  holds: [],
   wanted: { canary_percent: 5, stable_percent: 95, baseline_percent: 0 },
 } as unknown as Rollout;
 
@@ -22,6 +22,8 @@ test("only what the state allows is offered", () => {
   expect(possible({ ...base, state: "baking", step: null })).toEqual(["pause", "promote", "rollback"]);
   expect(possible({ ...base, state: "scheduled", step: null })).toEqual(["rollback"]);
   expect(possible({ ...base, state: "rolling_back" })).toEqual([]);
+  expect(possible({ ...base, state: "verifying", step: null })).toEqual([]);
+  expect(possible({ ...base, state: "finalizing", step: null })).toEqual(["pause", "rollback"]);
   expect(possible({ ...base, state: "succeeded", ended: true })).toEqual([]);
   expect(label("rollback", { ...base, state: "scheduled" })).toBe("Cancel …");
 });
@@ -37,4 +39,25 @@ test("the dangerous buttons say what they will do", () => {
   );
   const observe = { ...base, policy: { ...base.policy, mode: "observe" as const } };
   expect(consequence("rollback", observe)).toContain("no traffic of checkout is moved");
+});
+
+test("what stands against going on is asked for by name", () => {
+  expect(against(base, "erin")).toEqual({ pauses: [], suspects: [] });
+  const held = [{ hold: "user" as const, by: "mara", since: "2026-01-02T03:04:05Z", why: "the other team" }];
+  const paused: Rollout = { ...base, holds: ["user"], held };
+  expect(against(paused, "erin").pauses).toEqual(["mara (the other team)"]);
+  expect(against(paused, "mara").pauses).toEqual([]);
+  expect(against({ ...paused, held: [] }, "mara").pauses).toEqual(["somebody"]);
+  const judged = {
+    harm: { ln_bound: 4.6 },
+    metrics: [
+      { name: "errors", harm: { ln_e: 2.5 } },
+      { name: "latency", harm: { ln_e: 1 } },
+    ],
+    guardrails: [
+      { name: "limit", status: "breaching", action: "roll_back" },
+      { name: "told", status: "fired", action: "alert" },
+    ],
+  } as unknown as NonNullable<Rollout["assessment"]>;
+  expect(against({ ...base, assessment: judged }, null).suspects).toEqual(["errors", "limit"]);
 });

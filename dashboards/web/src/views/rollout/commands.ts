@@ -1,19 +1,20 @@
 // Which commands a rollout can be given, and what each of them will do, in words.
 
 import { weight } from "../../lib/format";
+import { TAKEN_IN } from "../../lib/core-words";
 import type { Rollout } from "../../lib/types";
 
 export type Command = "pause" | "resume" | "advance" | "promote" | "rollback";
 
 /** The commands that make sense now, the dangerous one last. */
 export function possible(view: Rollout): Command[] {
-  if (view.ended || view.state === "rolling_back") return [];
-  if (view.state === "scheduled") return ["rollback"];
-  const commands: Command[] = [view.holds.includes("user") ? "resume" : "pause"];
-  if (!view.holds.includes("user") && view.holds.length > 0) commands.push("resume");
-  if (view.state === "progressing" && next(view) !== null) commands.push("advance");
-  if (["progressing", "preparing", "baking"].includes(view.state)) commands.push("promote");
-  return [...commands, "rollback"];
+  if (view.ended) return [];
+  const paused = view.holds.includes("user");
+  const wanted: Command[] = paused ? ["resume"] : view.holds.length > 0 ? ["pause", "resume"] : ["pause"];
+  wanted.push("advance", "promote", "rollback");
+  return wanted.filter(
+    (command) => TAKEN_IN[command].includes(view.state) && (command !== "advance" || next(view) !== null),
+  );
 }
 
 /** What the button says. */
@@ -36,6 +37,29 @@ function next(view: Rollout): number | null {
 
 function now(view: Rollout): number {
   return view.wanted?.canary_percent ?? 0;
+}
+
+/** What a person's `advance` or `promote` can override. */
+export interface Force {
+  override: boolean;
+  even_if_worse: boolean;
+}
+
+/** Who else has paused it, and what says that the canary may be worse. Neither is passed by accident. */
+export function against(view: Rollout, me: string | null): { pauses: string[]; suspects: string[] } {
+  const pauses = (view.held ?? [])
+    .filter((held) => held.hold === "user" && (held.by === null || held.by !== me))
+    .map((held) => `${held.by ?? "somebody"} (${held.why})`);
+  if (pauses.length === 0 && view.holds.includes("user") && !view.held?.some((held) => held.hold === "user")) {
+    pauses.push("somebody");
+  }
+  const judged = view.policy.mode === "act" ? view.assessment : null;
+  const leaning = judged?.metrics.filter((metric) => metric.harm.ln_e >= judged.harm.ln_bound / 2) ?? [];
+  const broken = judged?.guardrails.filter(
+    ({ status, action }) => (status === "breaching" || status === "fired") && action !== "alert",
+  );
+  const suspects = [...leaning, ...(broken ?? [])].map((found) => found.name);
+  return { pauses, suspects };
 }
 
 /** What will happen, before it happens. */

@@ -2,6 +2,7 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { change, get, idempotencyKey } from "../../lib/api";
+import { TAKEN_IN } from "../../lib/core-words";
 import { list, ticking, words } from "../../lib/format";
 import { mayAdminister, mayApprove, mayOperate } from "../../lib/session";
 import { useNow } from "../../lib/store";
@@ -25,13 +26,13 @@ const DEADLINE: Record<string, string> = {
 
 /** What somebody who is here may say to a gate now. */
 function possible(view: Rollout, gate: Gate): GateCommand[] {
-  if (view.ended || view.state === "rolling_back") return [];
+  if (view.ended) return [];
   const commands: GateCommand[] = [];
   const pending = gate.status === "waiting" || gate.status === "running";
   if (gate.kind === "approval" && pending && mayApprove(view.target)) commands.push("approve", "refuse");
   if ((gate.status === "refused" || gate.status === "lost") && mayOperate(view.target)) commands.push("retry_gate");
   if (gate.status !== "open" && mayAdminister()) commands.push("override_gate");
-  return commands;
+  return commands.filter((command) => TAKEN_IN[command].includes(view.state));
 }
 
 function consequence(command: GateCommand, view: Rollout, gate: Gate): string {

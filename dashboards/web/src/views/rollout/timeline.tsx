@@ -17,7 +17,7 @@ interface Stop {
 function stops(view: Rollout, report: Report | null, since: number): Stop[] {
   const told = (index: number): ReportStep | null => report?.steps.findLast((step) => step.index === index) ?? null;
   const passed = ["finalizing", "baking", "succeeded"].includes(view.state);
-  const back = ["rolling_back", "rolled_back", "failed", "cancelled"].includes(view.state);
+  const back = ["rolling_back", "verifying", "rolled_back", "failed", "cancelled"].includes(view.state);
   const reached = back ? furthest(view, report) : (view.step?.index ?? 0);
   const steps = view.steps.map((step, i): Stop => {
     const index = i + 1;

@@ -179,7 +179,7 @@ function Sentence(props: { rollout: Rollout; at: number; report: Report | null }
   const told = rollout.reason?.sentence ?? (rollout.ended ? props.report?.sentence : null);
   const lead = words(rollout.state).replace(/^./, (first) => first.toUpperCase());
   const good = rollout.state === "succeeded";
-  const bad = ["rolling_back", "rolled_back", "failed"].includes(rollout.state);
+  const bad = ["rolling_back", "verifying", "rolled_back", "failed"].includes(rollout.state);
   const left = waiting?.remaining_seconds == null ? null : waiting.remaining_seconds - Math.max(0, now - props.at);
   return (
     <section class={`sentence ${good ? "good" : bad ? "bad" : ""}`} aria-label="Why it is where it is">
