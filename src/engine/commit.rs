@@ -1,17 +1,15 @@
 //! From an event to a stored state.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Engine;
 use super::slot::{Active, Slot};
 use crate::core::metric::MetricCursor;
-use crate::core::policy::Severity;
 use crate::core::rollout::{
-    Action, Command, Event, EventKind, Illegal, IncidentStep, Notice, NoticeKind, Outcome, RolloutId, State,
-    transition,
+    Action, Command, Event, EventKind, Illegal, Notice, Outcome, RolloutId, State, transition,
 };
-use crate::core::target::{Incident, Target, Weight};
-use crate::core::time::Timestamp;
+use crate::core::target::{Target, Weight};
 use crate::ports::{Commit, Died, InboxEntry, RolloutFilter, StoreError};
 use crate::telemetry;
 
@@ -109,32 +107,30 @@ impl Engine {
         }
     }
 
-    /// Stores a target that no rollout has.
+    /// Stores a target that no rollout has. True if it is as it is stored.
     pub(super) async fn take_target(
         &self,
         slot: &mut Slot,
         target: Target,
-        over: Option<Incident>,
-    ) -> Result<(), Died> {
+        notices: Vec<Notice>,
+    ) -> Result<bool, Died> {
         if same_target(&slot.target, &target) {
             slot.target = target;
-            return Ok(());
+            return Ok(true);
         }
         let mut commit = Commit { target: Some(target.clone()), ..Commit::default() };
-        if let Some(incident) = over {
-            let notice = resolved(&target, &incident, self.clock().wall());
-            commit.outbox = self.outbox.channels_of(&notice);
-        }
+        commit.outbox = notices.iter().flat_map(|notice| self.outbox.channels_of(notice)).collect();
         self.pass("before_commit")?;
         match self.store().commit(&commit).await {
             Ok(()) => {
                 slot.target = Target { revision: target.revision + 1, ..target };
                 self.pass("other_committed")?;
+                return Ok(true);
             }
             Err(StoreError::Conflict(_)) => slot.outdated = true,
             Err(error) => self.store_failed(&slot.target.name, &error),
         }
-        Ok(())
+        Ok(false)
     }
 
     pub(super) fn store_failed(&self, target: &str, error: &StoreError) {
@@ -378,6 +374,10 @@ impl Engine {
                     ..target
                 };
                 slot.active = active;
+                if slot.target.found.is_some() {
+                    // Somebody may have decided.
+                    slot.next_observe = Duration::ZERO;
+                }
                 slot.outdated = false;
                 slot.asked = true;
                 true
@@ -419,19 +419,6 @@ impl Engine {
             }
         }
         work
-    }
-}
-
-/// Tells that the split of a target without a rollout is safe at last.
-fn resolved(target: &Target, incident: &Incident, now: Timestamp) -> Notice {
-    let sentence = format!("Over: the split of {} is confirmed at last.", target.name);
-    let key = format!("{}/resolved", incident.key);
-    Notice {
-        target: target.name.clone(),
-        rollout: incident.rollout.0.clone(),
-        stable_version: target.stable_version.clone(),
-        incident: Some(incident.change(IncidentStep::Resolve)),
-        ..Notice::new(key, NoticeKind::Resolved, Severity::Low, now, sentence)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::core::rollout::Hold;
 use crate::core::target::{Proxies, Weight};
 use crate::telemetry::{self, Current};
 
-const HOLDS: [Hold; 14] = [
+const HOLDS: [Hold; 15] = [
     Hold::User,
     Hold::Drift,
     Hold::Blind,
@@ -23,6 +23,7 @@ const HOLDS: [Hold; 14] = [
     Hold::NoTraffic,
     Hold::TrafficShare,
     Hold::Restarts,
+    Hold::StableSmall,
 ];
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];
 const ENDS: [&str; 3] = ["low", "estimate", "high"];

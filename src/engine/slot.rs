@@ -10,11 +10,12 @@ use tokio::time::timeout;
 use super::Engine;
 use super::commit::Unsaved;
 use super::gates::Asking;
+use crate::core::found::{Idle, idle};
 use crate::core::judge::JudgeState;
 use crate::core::metric::{MetricCursor, NoData};
 use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Phase, Rollout, RolloutId, Tick};
-use crate::core::target::{Finding, IncidentCause, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
+use crate::core::target::{Finding, ObservedSplit, Proxies, Role, Target, TargetSpec, Weight};
 use crate::ports::{Died, Route, RouterError, StoreError, TrafficRouter};
 use crate::telemetry;
 
@@ -47,6 +48,8 @@ pub(super) struct Slot {
     pub shown: Option<RolloutId>,
     /// The gates that are being asked.
     pub asking: Asking,
+    /// This process has heard from the router.
+    pub looked: bool,
 }
 
 /// A rollout at work.
@@ -74,6 +77,7 @@ impl Slot {
             asked: true,
             shown: None,
             asking: Asking::default(),
+            looked: false,
         }
     }
 
@@ -100,6 +104,12 @@ impl Slot {
             Some(active) => active.rollout.policy.mode == Mode::Act,
             None => self.target.generation > 1,
         }
+    }
+
+    /// Whether the router may be told anything: a target that no rollout has is looked at first, and what
+    /// the store knows nothing of waits for a person.
+    pub fn may_drive(&self) -> bool {
+        self.steers() && (self.active.is_some() || (self.looked && self.target.found.is_none()))
     }
 
     pub fn next_due(&self) -> Duration {
@@ -194,7 +204,7 @@ impl Engine {
         if now < slot.next_observe {
             return Ok(());
         }
-        if !slot.steers() {
+        if !slot.steers() && slot.looked && slot.target.found.is_none() {
             slot.next_observe = now + self.parts.options.reconcile_interval;
             return Ok(());
         }
@@ -207,7 +217,10 @@ impl Engine {
         }
         let elapsed = slot.last_observe.map_or(Duration::ZERO, |last| now.saturating_sub(last));
         slot.last_observe = Some(now);
-        let observed = self.ask_router(slot).await;
+        let answer = self.ask_router(slot).await;
+        let is_first = answer.is_some() && !slot.looked;
+        let unknown = || ObservedSplit { nodes: slot.target.nodes.clone(), ..ObservedSplit::of(None) };
+        let observed = answer.unwrap_or_else(unknown);
         slot.was_raised = observed
             .split
             .is_some_and(|found| found != slot.target.wanted && found.canary >= slot.target.wanted.canary);
@@ -216,40 +229,42 @@ impl Engine {
             return Ok(());
         }
         if slot.active.is_some() {
+            slot.looked |= is_first;
             self.take(slot, Event::Observed { split: observed, elapsed }, BTreeMap::new(), None).await?;
             return Ok(());
         }
-        self.reconcile_idle(slot, &observed).await
+        self.reconcile_idle(slot, &observed, is_first).await
     }
 
-    async fn ask_router(&self, slot: &Slot) -> ObservedSplit {
-        let unknown = || ObservedSplit { split: None, nodes: slot.target.nodes.clone() };
-        let Some(router) = self.parts.routers.get(&slot.spec.router) else { return unknown() };
+    /// `None` if it does not answer.
+    async fn ask_router(&self, slot: &Slot) -> Option<ObservedSplit> {
+        let router = self.parts.routers.get(&slot.spec.router)?;
         let route = slot.route();
         match self.call(&slot.spec.router, "observe", router.observe(&route)).await {
-            Ok(observed) => observed,
+            Ok(observed) => Some(observed),
             Err(error) => {
                 tracing::warn!(target_name = %slot.target.name, %error, "the split cannot be observed");
-                unknown()
+                None
             }
         }
     }
 
-    /// A target without a rollout is kept at its wanted split.
-    async fn reconcile_idle(&self, slot: &mut Slot, observed: &ObservedSplit) -> Result<(), Died> {
-        let mut target = slot.target.clone();
-        let finding = target.observe(observed, self.clock().wall());
-        if let Finding::Lowered { found } | Finding::Raised { found } = &finding {
+    /// What becomes of a target without a rollout is the core's to say.
+    async fn reconcile_idle(
+        &self,
+        slot: &mut Slot,
+        observed: &ObservedSplit,
+        is_first: bool,
+    ) -> Result<(), Died> {
+        let Idle { target, finding, notices } = idle(&slot.target, observed, is_first, self.clock().wall());
+        if let Some(Finding::Lowered { found } | Finding::Raised { found }) = &finding {
             tracing::warn!(target_name = %target.name, %found, wanted = %slot.target.wanted,
                 "the split of an idle target was changed by somebody");
         }
-        // A rollout that ended as failed left its incident open until the router follows.
-        let safe = target.in_force(Proxies::All);
-        let over = target.incident.take_if(|incident| {
-            let causes = &incident.causes;
-            safe && causes.contains(&IncidentCause::Failed) && !causes.contains(&IncidentCause::NotVerified)
-        });
-        self.take_target(slot, target, over).await
+        if self.take_target(slot, target, notices).await? {
+            slot.looked |= is_first;
+        }
+        Ok(())
     }
 
     /// Tells a phase that waits for the workload that it is ready.
@@ -289,7 +304,7 @@ impl Engine {
         // A proxy that is cut off matters on the way back; on the way up it merely lags. Not `in_force`: what
         // was seen once is driven again when something else is found, not while nothing is.
         let lags = slot.target.wanted.canary == Weight::ZERO && !slot.target.unconfirmed_nodes().is_empty();
-        if !slot.steers() || (slot.target.is_seen() && !lags && !slot.was_raised) {
+        if !slot.may_drive() || (slot.target.is_seen() && !lags && !slot.was_raised) {
             return Ok(());
         }
         let Some(router) = self.parts.routers.get(&slot.spec.router) else { return Ok(()) };

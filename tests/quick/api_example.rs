@@ -180,6 +180,8 @@ pub fn rollout() -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 

@@ -315,6 +315,8 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 

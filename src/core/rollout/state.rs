@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alerts::Alerts;
 use super::data::DataState;
+use super::stable::StablePool;
 use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
@@ -110,6 +111,12 @@ pub struct Rollout {
     /// What is known of the data that it is judged on.
     #[serde(default)]
     pub data: DataState,
+    /// The servers that a rollback would go to.
+    #[serde(default)]
+    pub stable: StablePool,
+    /// Why the arms' requests may differ from their weights, by the router.
+    #[serde(default)]
+    pub share_explained: Option<String>,
 }
 
 /// What a step that was left was judged as at its end.
@@ -304,6 +311,8 @@ pub enum Hold {
     TrafficShare,
     /// All of the canary's processes were replaced again and again.
     Restarts,
+    /// Too few servers of stable are up for a rollback.
+    StableSmall,
 }
 
 impl Hold {
@@ -324,6 +333,7 @@ impl Hold {
             Hold::NoTraffic => "no_traffic",
             Hold::TrafficShare => "traffic_share",
             Hold::Restarts => "restarts",
+            Hold::StableSmall => "stable_small",
         }
     }
 }
@@ -419,6 +429,8 @@ pub enum ReasonCode {
     TrafficShare,
     /// The canary goes on restarting.
     Restarts,
+    /// The router had nowhere to send the requests.
+    Unroutable,
 }
 
 /// Everything that a transition sees and changes.

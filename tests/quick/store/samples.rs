@@ -152,6 +152,8 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         alerts: Default::default(),
         spec: None,
         data: Default::default(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 
