@@ -14,6 +14,9 @@ mod annotations;
 mod declarations;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
+mod found;
+// A problem is made at most once a request, on the way out: its size does not matter.
+#[allow(clippy::result_large_err)]
 mod freezes;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
@@ -225,6 +228,8 @@ fn v1() -> Router<Api> {
         .route("/docs", get(openapi::docs))
         .route("/reload", get(reload::show).post(reload::reload))
         .merge(declared())
+        .route("/targets/{name}/adopt", post(found::adopt))
+        .route("/targets/{name}/zero", post(found::zero))
         .route("/rollouts/{id}/report", get(report::report))
         .route("/annotations", get(annotations::annotations))
         .route(

@@ -15,6 +15,7 @@ mod report;
 mod series;
 #[doc(hidden)]
 pub mod shapes;
+mod stable;
 #[doc(hidden)]
 pub mod vocabulary;
 mod waiting;
@@ -30,10 +31,13 @@ pub use evidence::{
 };
 pub use outbox::OutboxView;
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
-pub use plan::{GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView};
+pub use plan::{
+    FoundView, GuardrailPlanView, NodeView, PolicyMetricView, PolicyView, StepPlanView, TargetView,
+};
 pub use report::{AnnotationView, CheckView, PolicyProblem, ReportStep, ReportView};
 pub(crate) use series::unit;
 pub use series::{ArmSeries, LatencyView, MetricSeries, RatioSeries, SeriesRow, SeriesView};
+pub use stable::StableView;
 pub use waiting::{Awaited, WaitingFor};
 
 use self::gates::GatesView;
@@ -109,6 +113,9 @@ pub struct RolloutView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub history: Option<History>,
+    /// The servers that a rollback would go to, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<StableView>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
     /// What must say yes before it goes on.
@@ -302,6 +309,7 @@ impl RolloutView {
             assessment: None,
             history: None,
             last_compared: None,
+            stable: StableView::of(rollout),
             waiting_for: waiting::waiting_for(rollout, target),
             gates: GatesView::new(rollout),
             restarts: RestartsView {

@@ -3,6 +3,7 @@
 pub mod envoy;
 pub mod haproxy;
 pub mod in_process;
+mod trail;
 
 use std::sync::Arc;
 

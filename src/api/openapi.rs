@@ -45,6 +45,8 @@ use crate::contract::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
         super::annotations::annotations,
         super::targets::list,
         super::targets::show,
+        super::found::adopt,
+        super::found::zero,
         super::targets::policies,
         super::targets::policy,
         super::declarations::post_target,

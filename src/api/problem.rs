@@ -320,6 +320,14 @@ impl From<StartError> for Problem {
                 Problem::new(StatusCode::NOT_FOUND, "unknown_policy", "There is no such policy", detail)
             }
             StartError::Version(_) => return Problem::field("version", detail),
+            StartError::Undecided(..) => {
+                return Problem::new(
+                    StatusCode::CONFLICT,
+                    "undecided_split",
+                    "The router has a split that the store knows nothing of",
+                    detail,
+                );
+            }
             StartError::Arms(_) => {
                 return Problem::new(
                     StatusCode::UNPROCESSABLE_ENTITY,

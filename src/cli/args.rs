@@ -307,6 +307,20 @@ pub enum TargetCommand {
     Apply(ApplyArgs),
     /// Remove targets that were declared with `apply`
     Delete(DeleteArgs),
+    /// Keep the traffic split that was found at the router and is not in the store
+    Adopt(DecideArgs),
+    /// Send all traffic to stable where the router has a split that is not in the store
+    Zero(DecideArgs),
+}
+
+/// A decision about a split that is not in the store.
+#[derive(Clone, Debug, Args)]
+pub struct DecideArgs {
+    /// The target's name
+    pub target: String,
+    /// Who decides; default: the user's name
+    #[arg(long)]
+    pub by: Option<String>,
 }
 
 /// Reads `30s`, `5m`, `1h30m` or `2d`: a time from a second to a year.

@@ -276,6 +276,12 @@ impl Client {
         self.get(&["targets", name], &[]).await
     }
 
+    /// Decides about what was found at a target's router: `adopt` or `zero`.
+    pub async fn decide_target(&self, name: &str, word: &str, by: &str) -> Result<TargetView, ClientError> {
+        let key = format!("cli-{}", uuid::Uuid::now_v7().simple());
+        self.post(&["targets", name, word], &key, &serde_json::json!({ "by": by })).await
+    }
+
     /// Freezes, newest first.
     pub async fn freezes(&self) -> Result<Page<FreezeView>, ClientError> {
         self.get(&["freezes"], &[]).await

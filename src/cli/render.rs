@@ -1,7 +1,7 @@
 //! A rollout as a picture in a terminal: where it is, what the figures say, and what it waits for.
 
 use super::text::{Line, Style, bar, evidence, latency, odds, ratio, share_with_interval, weight, wrap};
-use crate::contract::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView};
+use crate::contract::{ArmView, AssessmentView, ComparedView, MetricView, RolloutView, StableView};
 use crate::core::judge::{GuardrailStatus, Verdict};
 use crate::core::policy::Mode;
 use crate::core::words::{count, seconds};
@@ -29,6 +29,9 @@ pub fn render(view: &RolloutView, width: usize, colour: bool) -> String {
     }
     if let Some(assessment) = &view.assessment {
         picture.guardrails(assessment);
+    }
+    if let Some(stable) = &view.stable {
+        picture.stable(stable);
     }
     for gate in &view.gates.items {
         let text =
@@ -100,6 +103,20 @@ impl Picture {
                 _ => Line::new().with(Style::Plain, " ".repeat(indent)),
             };
             self.push(line.with(style, text));
+        }
+    }
+
+    /// The servers that a rollback would go to.
+    fn stable(&mut self, stable: &StableView) {
+        if let (Some(up), Some(servers)) = (stable.up, stable.servers) {
+            let before = stable.up_at_step.map_or(String::new(), |up| format!(", {up} when the step began"));
+            let few = u64::from(up) * 2 < u64::from(stable.up_at_step.unwrap_or(servers));
+            let style = if few { Style::Bad } else { Style::Plain };
+            self.labelled("Stable", style, format!("{up} of {servers} servers up{before}"));
+        }
+        if let Some(reason) = &stable.rollback_waits {
+            let text = format!("waits for a server of stable: {}", reason.sentence);
+            self.sentence("Rollback", Style::Bad, Style::Plain, &super::text::clean(&text));
         }
     }
 

@@ -1,7 +1,8 @@
 //! `serin target`.
 
+use super::args::DecideArgs;
 use super::configure;
-use super::text::{table, weight};
+use super::text::{clean, table, weight};
 use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, print_json};
 use crate::contract::TargetView;
 
@@ -9,15 +10,33 @@ pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit,
     match &command {
         TargetCommand::Apply(args) => return configure::apply("targets", args, global).await,
         TargetCommand::Delete(args) => return configure::delete("targets", args, global).await,
-        TargetCommand::List | TargetCommand::Show { .. } => {}
+        _ => {}
     }
     let client = Client::of(global)?;
+    let (decided, word) = match &command {
+        TargetCommand::Adopt(args) => (Some(args.clone()), "adopt"),
+        TargetCommand::Zero(args) => (Some(args.clone()), "zero"),
+        _ => (None, ""),
+    };
+    if let Some(DecideArgs { target, by }) = decided {
+        let view = client.decide_target(&target, word, &super::rollout::who(by)).await?;
+        match (global.output, word) {
+            (Output::Json, _) => print_json(&view, true),
+            (Output::Text, "adopt") => print(&clean(&format!("{target} keeps what its router has."))),
+            (Output::Text, _) => print(&clean(&format!("{target} sends all traffic to stable."))),
+        }
+        if global.output == Output::Text {
+            print("\n");
+        }
+        return Ok(Exit::Done);
+    }
     match (command, global.output) {
         (TargetCommand::List, Output::Json) => print_json(&client.targets().await?.items, true),
         (TargetCommand::List, Output::Text) => print(&list(&client.targets().await?.items)),
         (TargetCommand::Show { target }, Output::Json) => print_json(&client.target(&target).await?, true),
         (TargetCommand::Show { target }, Output::Text) => print(&show(&client.target(&target).await?)),
         (TargetCommand::Apply(_) | TargetCommand::Delete(_), _) => {}
+        (TargetCommand::Adopt(_) | TargetCommand::Zero(_), _) => {}
     }
     Ok(Exit::Done)
 }
@@ -75,6 +94,15 @@ fn show(target: &TargetView) -> String {
         rows.push(row("Applied later", format!("{fields} (when the rollout has ended)")));
     }
     rows.extend(target.declaration_problems.iter().map(|problem| row("Not applied", problem.clone())));
+    if let Some(found) = &target.found {
+        let name = &target.name;
+        let text = format!(
+            "the router gives the canary {}, which is not in the store; decide: serin target adopt {name}, or \
+             serin target zero {name}",
+            weight(found.split.canary_percent)
+        );
+        rows.push(row("Found", text));
+    }
     for node in &target.nodes {
         let state = match (&node.refused, node.confirmed, node.connected) {
             (Some(refused), ..) => format!("refused: {refused}"),

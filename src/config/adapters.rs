@@ -90,6 +90,9 @@ pub(super) fn router(field: &Field<'_>) -> Option<RouterConfig> {
     router
 }
 
+/// Admin interfaces that are read.
+const MOST_PROXIES: usize = 100;
+
 fn envoy(fields: &Fields<'_>) -> Option<EnvoyConfig> {
     let listen = fields
         .need("listen", "where proxies reach Serin, such as 127.0.0.1:7424")
@@ -97,7 +100,11 @@ fn envoy(fields: &Fields<'_>) -> Option<EnvoyConfig> {
     let layer = fields.or("layer", "serin".to_owned(), |f| f.line(200));
     let range = 60 * SECOND..=30 * 24 * 3600 * SECOND;
     let forget_after = fields.or("forget_after", 24 * 3600 * SECOND, |f| f.duration(range));
-    Some(EnvoyConfig { listen: listen?, layer: layer?, forget_after: forget_after? })
+    let admin = fields.or("admin", Vec::new(), |f| {
+        let urls = f.list(MOST_PROXIES, "a list of URLs such as http://127.0.0.1:9901")?;
+        super::decode::all(urls.iter().map(|url| http_url(url, false)))
+    });
+    Some(EnvoyConfig { listen: listen?, layer: layer?, forget_after: forget_after?, admin: admin? })
 }
 
 fn haproxy(fields: &Fields<'_>) -> Option<HaproxyConfig> {

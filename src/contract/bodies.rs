@@ -65,6 +65,15 @@ pub struct CommandBody {
     even_if_worse: bool,
 }
 
+/// A decision about what was found at a target's router.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionBody {
+    /// Who decides; without authentication only.
+    #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    by: Option<String>,
+}
+
 /// What a command does.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

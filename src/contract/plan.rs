@@ -35,6 +35,9 @@ pub struct TargetView {
     pub nodes: Vec<NodeView>,
     /// Those that are not known to follow the wanted split.
     pub unconfirmed_nodes: Vec<String>,
+    /// What was found at the router and the store knows nothing of, while that is not decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<FoundView>,
     /// The rollout that has the target.
     pub active_rollout: Option<String>,
     /// Counts the changes.
@@ -48,6 +51,18 @@ pub struct TargetView {
     /// Fields of the newest declaration that are applied when the rollout has ended, or `removal`.
     #[serde(default)]
     pub waiting_for_rollout: Vec<String>,
+}
+
+/// A split that the store knows nothing of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FoundView {
+    /// What the router has.
+    pub split: SplitView,
+    /// Since when that is known (RFC 3339, UTC).
+    pub since: String,
+    /// Who has decided, while that is not carried out yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
 }
 
 /// A proxy.
@@ -96,6 +111,11 @@ impl TargetView {
                 })
                 .collect(),
             unconfirmed_nodes: super::unconfirmed(target),
+            found: target.found.as_ref().map(|found| FoundView {
+                split: SplitView::new(found.split),
+                since: found.at.to_string(),
+                decided_by: found.decided.as_ref().map(|decided| decided.by.clone()),
+            }),
             active_rollout: target.active.as_ref().map(|id| id.0.clone()),
             revision: target.revision,
             declared_in: None,

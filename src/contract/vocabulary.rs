@@ -40,10 +40,10 @@ macro_rules! words {
 words! {
     Mode { Act, Observe }
     RolloutKind { Release, Revert }
-    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert, NoTraffic, TrafficShare, Restarts }
+    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert, NoTraffic, TrafficShare, Restarts, StableSmall }
     ReasonCode {
         Harm, Catastrophe, Guardrail, BothBroke, BothBad, Silent, Blind, Undecided, NotWorse, Command, Superseded,
-        Preflight, Router, Gate, Alert, TrafficShare, Restarts,
+        Preflight, Router, Gate, Alert, TrafficShare, Restarts, Unroutable,
     }
     EventKind {
         Created, Started, HistoryTaken, Advanced, StepEntered, SplitSeen, HoldAdded, HoldRemoved, Alert, WouldHave,

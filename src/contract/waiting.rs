@@ -157,6 +157,19 @@ fn held(rollout: &Rollout) -> WaitingFor {
                         goes back, `resume` goes on.";
         return waiting(Awaited::Person, sentence);
     }
+    if has(Hold::StableSmall) {
+        let sentence = match rollout.stable.now {
+            Some(servers) => format!(
+                "Waiting for servers of stable: {} of {} are up, too few for a rollback.",
+                servers.up, servers.all
+            ),
+            None => {
+                "Waiting for stable: nothing shows that it is there, so a rollback may have nothing to go to."
+                    .to_owned()
+            }
+        };
+        return waiting(Awaited::Health, sentence);
+    }
     if has(Hold::Drift) {
         let sentence = "Waiting for a person: somebody has lowered the canary's weight at the router; `resume` \
                         wants the step's weight again.";

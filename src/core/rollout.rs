@@ -8,6 +8,7 @@ mod change;
 mod clocking;
 mod commands;
 mod data;
+mod demand;
 mod door;
 mod event;
 mod gates;
@@ -19,6 +20,7 @@ mod preflight;
 mod restarts;
 mod share;
 mod sight;
+mod stable;
 mod state;
 mod tick;
 mod told;
@@ -33,6 +35,7 @@ pub use data::{DataState, Missing};
 pub use event::{Command, CommandKind, CommandName, Event, EventName, Force, Giver, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
+pub use stable::{Servers, StablePool, Waiting};
 pub use state::{
     Compared, Ending, Held, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout, RolloutId, RolloutKind,
     Stage, State, Timers,

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::found::Found;
 use super::judge::MetricHistory;
 use super::policy::MetricSource;
+pub use super::pools::{FrontState, PoolState};
 use super::rollout::{IncidentChange, IncidentStep, Notice, RolloutId};
 use super::time::Timestamp;
 
@@ -207,6 +209,9 @@ pub struct Target {
     /// The incident that is open: one at a time, whatever happens to the target.
     #[serde(default)]
     pub incident: Option<Incident>,
+    /// What a process found at the router and the store knows nothing of; a person decides.
+    #[serde(default)]
+    pub found: Option<Found>,
 }
 
 /// An incident that was told to people and is not over.
@@ -255,6 +260,10 @@ pub enum IncidentCause {
     NotVerified,
     /// The canary gets far more of the requests than was set.
     TrafficShare,
+    /// Too few servers of stable are up for a rollback.
+    Stable,
+    /// The router has a split that the store knows nothing of.
+    Found,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count
@@ -304,12 +313,18 @@ pub enum Proxies {
 }
 
 /// What a router says about the data plane.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ObservedSplit {
     /// The weights that are in force in every reachable proxy; `None` while they differ or are unknown.
     pub split: Option<Split>,
     /// The proxies, where the router knows them.
     pub nodes: BTreeMap<String, NodeRecord>,
+    /// The servers of each role, where the router knows them; empty if it tells nothing of them now.
+    #[serde(default)]
+    pub pools: BTreeMap<Role, PoolState>,
+    /// What became of the requests, where the router counts them.
+    #[serde(default)]
+    pub front: Option<FrontState>,
 }
 
 /// What an observation says about the wanted split.
@@ -354,6 +369,7 @@ impl Target {
             nodes: BTreeMap::new(),
             history: BTreeMap::new(),
             incident: None,
+            found: None,
         }
     }
 
@@ -384,10 +400,22 @@ impl Target {
     /// stay as they are, so that the new split is in force already.
     pub fn promote(&mut self, version: String, now: Timestamp) {
         self.stable_version = Some(version);
+        self.turn(now);
+    }
+
+    /// Stable and canary change places; the physical weights stay as they are.
+    pub(super) fn turn(&mut self, now: Timestamp) {
         self.swapped = !self.swapped;
         self.wanted = Split::STABLE;
         self.generation += 1;
         self.seen = Some(SeenSplit { split: self.wanted, generation: self.generation, at: now });
+    }
+
+    /// Wants a split that is there already.
+    pub(super) fn take_as_seen(&mut self, split: Split, now: Timestamp) {
+        self.want(split);
+        self.certain = true;
+        self.seen = Some(SeenSplit { split, generation: self.generation, at: now });
     }
 
     /// True if the wanted split is what the data plane does, as far as is known now: it was seen, the last
@@ -442,9 +470,7 @@ impl Target {
             };
         }
         if found.canary < self.wanted.canary {
-            self.want(found);
-            self.certain = true;
-            self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
+            self.take_as_seen(found, now);
             return Finding::Lowered { found };
         }
         if found.canary == self.wanted.canary {

@@ -15,15 +15,17 @@ use super::freezes::Freezes;
 use super::mailbox::Mailbox;
 use super::reload::Configuration;
 use super::target::{Answer, Message};
+
+use crate::core::found::{Decided, Decision};
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
 use crate::core::rollout::{
     Alerts, Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
 };
-use crate::core::target::TargetSpec;
+use crate::core::target::{Target, TargetSpec, Weight};
 use crate::core::time::Timestamp;
-use crate::ports::{Clock, InboxEntry, Store, StoreError};
+use crate::ports::{Clock, Commit, InboxEntry, Store, StoreError};
 use crate::telemetry;
 
 /// Freezes that are looked at.
@@ -89,6 +91,12 @@ pub enum StartError {
     /// The arms cannot be told apart.
     #[error("{0}")]
     Arms(String),
+    /// The router has a split that the store knows nothing of.
+    #[error(
+        "the router of {0} gives the canary {1}, and the store knows of no release that does; decide first: \
+         `serin target adopt {0}` or `serin target zero {0}`"
+    )]
+    Undecided(String, Weight),
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -274,6 +282,36 @@ impl Handle {
         Ok(())
     }
 
+    /// Decides about what was found at a target's router; the engine carries it out at once. `None` if there
+    /// is nothing to decide.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was stored then.
+    pub async fn decide(
+        &self,
+        target: &str,
+        decision: Decision,
+        by: &str,
+    ) -> Result<Option<Target>, StoreError> {
+        let mut last = None;
+        // The engine may store something of the target at the same time.
+        for _ in 0..3 {
+            let mut target = self.inner.store.target(target).await?;
+            let Some(found) = &mut target.found else { return Ok(None) };
+            found.decided = Some(Decided { decision, by: by.to_owned() });
+            let commit = Commit { target: Some(target.clone()), ..Commit::default() };
+            match self.inner.store.commit(&commit).await {
+                Ok(()) => {
+                    self.inner.mailbox.send(Inbound::To(target.name.clone(), Message::News));
+                    return Ok(Some(target));
+                }
+                Err(StoreError::Conflict(what)) => last = Some(StoreError::Conflict(what)),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| StoreError::Conflict(format!("target {target}"))))
+    }
+
     /// Starts a rollout.
     ///
     /// # Errors
@@ -298,6 +336,9 @@ impl Handle {
         // Before the first commit the store does not have it yet.
         if target.stable_version.is_none() {
             target.stable_version.clone_from(&spec.stable_version);
+        }
+        if let Some(found) = &target.found {
+            return Err(StartError::Undecided(target.name.clone(), found.split.canary));
         }
         crate::core::arms::arms(spec, &target, &request.version).map_err(StartError::Arms)?;
         let now = self.inner.clock.wall();
@@ -338,6 +379,8 @@ impl Handle {
             spec: Some(TargetSpec::clone(spec)),
             data: Default::default(),
             held: Vec::new(),
+            stable: Default::default(),
+            share_explained: None,
         };
         let first = EventRecord {
             seq: 1,

@@ -14,7 +14,11 @@
 //! A proxy that loses Serin goes on with the weights that it has. It is remembered as cut off for
 //! [`EnvoyConfig::forget_after`], does not hide what the others do, and has the newest weights as soon
 //! as it is back.
+//!
+//! RTDS tells nothing of hosts and requests. Where [`EnvoyConfig::admin`] names the admin interfaces of the
+//! proxies, those are read too.
 
+mod admin;
 mod nodes;
 mod server;
 mod shared;
@@ -30,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
+use self::admin::Admin;
 use self::shared::Shared;
 use super::RouterBuildError;
 use crate::core::target::ObservedSplit;
@@ -44,6 +49,9 @@ pub struct EnvoyConfig {
     pub layer: String,
     /// A proxy whose stream has been closed for longer is taken for gone.
     pub forget_after: Duration,
+    /// The base URLs of proxies' admin interfaces, `http://127.0.0.1:9901`; without, nothing is known of
+    /// hosts and requests.
+    pub admin: Vec<String>,
 }
 
 impl EnvoyConfig {
@@ -59,6 +67,7 @@ impl EnvoyConfig {
 /// Serves weights to Envoy proxies. The server ends, and all streams with it, when this is dropped.
 pub struct EnvoyRouter {
     shared: Arc<Shared>,
+    admin: Option<Arc<Admin>>,
     address: SocketAddr,
     _server: DropGuard,
 }
@@ -75,13 +84,14 @@ impl EnvoyRouter {
         let unbound = |error: std::io::Error| {
             RouterBuildError(format!("the RTDS server cannot listen on {}: {error}", config.listen))
         };
+        let admin = Admin::new(&config.admin)?;
         let listener = TcpListener::bind(config.listen).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
         let shared = Arc::new(Shared::new(config.layer.clone(), config.forget_after, clock));
         let ended = CancellationToken::new();
         tokio::spawn(server::serve(listener, Arc::clone(&shared), ended.clone()));
         info!(%address, layer = config.layer, "serving weights to Envoy by RTDS");
-        Ok(Arc::new(EnvoyRouter { shared, address, _server: ended.drop_guard() }))
+        Ok(Arc::new(EnvoyRouter { shared, admin, address, _server: ended.drop_guard() }))
     }
 
     /// Where it listens; the port that was chosen, if port 0 was asked for.
@@ -101,7 +111,13 @@ impl TrafficRouter for EnvoyRouter {
     }
 
     async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
-        Ok(self.shared.observe(route))
+        let mut observed = self.shared.observe(route);
+        if let Some(admin) = &self.admin {
+            admin.refresh(self.shared.monotonic(), self.shared.clusters());
+            observed.pools = admin.pools(route);
+            observed.front = admin.front(route);
+        }
+        Ok(observed)
     }
 
     async fn authority(&self, held: bool) {

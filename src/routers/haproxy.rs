@@ -8,6 +8,8 @@
 //! The weights are the truth about the split: a server that is down or in maintenance gets nothing
 //! whatever its weight, and HAProxy gives its share to the others. Servers of the backend that are in no
 //! pool keep their weights and take their share from all pools, so there should be none but backups.
+//! What `show stat` says of the servers and of requests that none of them could take is told beside the
+//! split; it is read every few seconds, and nothing waits for it.
 //! The backend needs a dynamic balancing algorithm (`roundrobin`, `leastconn`, `random`, a consistent
 //! hash), and the socket `level admin`.
 //!
@@ -22,6 +24,7 @@
 
 mod socket;
 mod state;
+mod stats;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -29,12 +32,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tracing::info;
+use tracing::{debug, info};
 
 use self::socket::Socket;
 use self::state::Server;
+use self::stats::Known;
 pub use self::weights::smallest_canary;
 use super::RouterBuildError;
+use super::trail::READ_EVERY;
 use crate::core::target::{ObservedSplit, Role};
 use crate::ports::{Route, RouterError, TrafficRouter};
 
@@ -69,9 +74,14 @@ impl HaproxyConfig {
             socket: Socket::new(&self.socket, self.deadline)?,
             sessions: self.sessions,
             generations: Mutex::default(),
+            known: Mutex::default(),
+            begun: tokio::time::Instant::now(),
         }))
     }
 }
+
+/// The split is not kept waiting longer for what else is known.
+const LONGEST_STATS: Duration = Duration::from_secs(2);
 
 /// Drives one HAProxy.
 struct HaproxyRouter {
@@ -80,6 +90,9 @@ struct HaproxyRouter {
     /// The newest generation of each target. The inner lock is held while weights are being set, so
     /// that an older call cannot end after a newer one.
     generations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<u64>>>>,
+    /// What is known of each target's servers.
+    known: Mutex<BTreeMap<String, Known>>,
+    begun: tokio::time::Instant,
 }
 
 #[async_trait]
@@ -119,7 +132,14 @@ impl TrafficRouter for HaproxyRouter {
         let as_wanted = weights::weights(route.split, &pools.sizes())
             .is_ok_and(|wanted| pools.members.iter().all(|(role, server)| server.weight == wanted[role]));
         let split = if as_wanted { route.split } else { weights::split(&pools.sums()) };
-        Ok(ObservedSplit { split: Some(split), nodes: BTreeMap::new() })
+        self.read_stats(route).await;
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get(&route.target);
+        Ok(ObservedSplit {
+            pools: known.map(|known| known.pools(route)).unwrap_or_default(),
+            front: known.and_then(|known| known.front(route)),
+            ..ObservedSplit::of(Some(split))
+        })
     }
 
     /// Weights are only ever set for a route that is given, so there is nothing to stop.
@@ -130,6 +150,30 @@ impl HaproxyRouter {
     fn generation(&self, target: &str) -> Arc<tokio::sync::Mutex<u64>> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(generations.entry(target.to_owned()).or_default())
+    }
+
+    /// Reads what HAProxy counts, if that was not done lately. The split is known without it, so a failure
+    /// only leaves nothing known of the servers.
+    async fn read_stats(&self, route: &Route) {
+        let now = self.begun.elapsed();
+        {
+            let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = all.entry(route.target.clone()).or_default();
+            if known.asked_at.is_some_and(|asked| now < asked + READ_EVERY) {
+                return;
+            }
+            known.asked_at = Some(now);
+        }
+        // Only the backend (2) and its servers (4).
+        let question = format!("show stat {} 6 -1", route.route);
+        let answer = tokio::time::timeout(LONGEST_STATS, self.socket.ask(&question)).await;
+        let answer = answer.unwrap_or(Err(RouterError::Timeout));
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = all.get_mut(&route.target) else { return };
+        if let Err(error) = answer.and_then(|answer| known.take(self.begun.elapsed(), &answer)) {
+            debug!(target = route.target, %error, "the state of the servers cannot be read");
+            known.lose();
+        }
     }
 
     /// The servers of a backend as they are.

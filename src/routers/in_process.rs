@@ -109,7 +109,7 @@ impl TrafficRouter for InProcessRouter {
 
     async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
         let split = self.targets().get(&route.target).map(|held| held.in_force);
-        Ok(ObservedSplit { split, nodes: BTreeMap::new() })
+        Ok(ObservedSplit::of(split))
     }
 
     async fn authority(&self, _held: bool) {}

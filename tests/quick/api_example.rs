@@ -181,6 +181,8 @@ pub fn rollout() -> Rollout {
         spec: None,
         data: Default::default(),
         held: Vec::new(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 

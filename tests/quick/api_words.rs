@@ -171,6 +171,7 @@ fn every_hold_has_its_sentence() {
         (Hold::Plan, Awaited::Person),
         (Hold::Blind, Awaited::Data),
         (Hold::BothBad, Awaited::Health),
+        (Hold::StableSmall, Awaited::Health),
         (Hold::Guardrail, Awaited::Health),
         (Hold::Gate, Awaited::Gate),
         (Hold::Freeze, Awaited::Window),

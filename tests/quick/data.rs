@@ -74,7 +74,7 @@ impl Told {
     /// The router does what is wanted, and the workload is ready.
     pub fn seen(&mut self) {
         let observed = |told: &Told| {
-            let split = ObservedSplit { split: Some(told.state.target.wanted), nodes: Default::default() };
+            let split = ObservedSplit::of(Some(told.state.target.wanted));
             Event::Observed { split, elapsed: secs(1) }
         };
         self.take(observed(self));

@@ -312,10 +312,7 @@ fn no_override_passes_a_freeze() {
 fn a_weight_that_was_lowered_does_not_rise_again_in_a_freeze() {
     let lowered = |told: &mut Told| {
         let split = Some(Split::canary(percent(2.0), false));
-        told.take(Event::Observed {
-            split: ObservedSplit { split, nodes: Default::default() },
-            elapsed: secs(1),
-        });
+        told.take(Event::Observed { split: ObservedSplit::of(split), elapsed: secs(1) });
         assert!(told.holds(Hold::Drift));
     };
     let mut told = at_first_step(policy().build());
@@ -343,10 +340,7 @@ fn a_weight_that_is_wanted_again_uses_up_no_yes_for_the_next_step() {
     told.until(|state| state.rollout.gates.occasion == Some(Occasion::Step(1)));
     told.command("lena", yes("sure", &["lead"])).expect("one of two");
     let split = Some(Split::canary(percent(2.0), false));
-    told.take(Event::Observed {
-        split: ObservedSplit { split, nodes: Default::default() },
-        elapsed: secs(1),
-    });
+    told.take(Event::Observed { split: ObservedSplit::of(split), elapsed: secs(1) });
     told.command("otto", CommandKind::Resume).expect("the weight again");
     assert_eq!(told.weight(), percent(5.0));
     told.command("paul", yes("sure", &["production"])).expect("two of two");

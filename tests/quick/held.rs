@@ -61,11 +61,11 @@ impl Told {
 
     /// The router does what is wanted.
     pub fn seen(&mut self) {
-        let split = ObservedSplit { split: Some(self.state.target.wanted), nodes: Default::default() };
+        let split = ObservedSplit::of(Some(self.state.target.wanted));
         self.take(Event::Observed { split, elapsed: secs(1) });
         if matches!(self.state.rollout.phase, Phase::Preparing { .. } | Phase::Finalizing) {
             self.take(Event::WorkloadReady);
-            let split = ObservedSplit { split: Some(self.state.target.wanted), nodes: Default::default() };
+            let split = ObservedSplit::of(Some(self.state.target.wanted));
             self.take(Event::Observed { split, elapsed: secs(1) });
             if self.state.rollout.phase == Phase::Finalizing {
                 self.take(Event::WorkloadReady);

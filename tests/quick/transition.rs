@@ -105,10 +105,7 @@ fn blind_for_longer_than_the_policy_allows_does_what_it_says() {
 #[test]
 fn weights_lowered_by_hand_are_adopted_until_a_person_resumes() {
     let found = |canary| Event::Observed {
-        split: ObservedSplit {
-            split: Some(Split::canary(percent(canary), false)),
-            nodes: Default::default(),
-        },
+        split: ObservedSplit::of(Some(Split::canary(percent(canary), false))),
         elapsed: secs(1),
     };
     let lowered = take(&state("analysing"), found(2.0)).state;
@@ -130,15 +127,12 @@ fn weights_lowered_by_hand_are_adopted_until_a_person_resumes() {
 fn a_restarted_router_that_still_has_the_old_split_is_driven_up_not_adopted() {
     let before = state("settling");
     let old = Event::Observed {
-        split: ObservedSplit { split: Some(before.target.seen.unwrap().split), nodes: Default::default() },
+        split: ObservedSplit::of(Some(before.target.seen.unwrap().split)),
         elapsed: secs(1),
     };
     let mut five = before.clone();
     five.target.seen = Some(SeenSplit { split: Split::STABLE, generation: 1, at: T0 });
-    let still = Event::Observed {
-        split: ObservedSplit { split: Some(Split::STABLE), nodes: Default::default() },
-        elapsed: secs(1),
-    };
+    let still = Event::Observed { split: ObservedSplit::of(Some(Split::STABLE)), elapsed: secs(1) };
     let after = take(&five, still).state;
     assert_eq!(after.target.wanted.canary, percent(5.0));
     assert!(after.rollout.holds.is_empty());
@@ -216,10 +210,7 @@ fn last_sentence(outcome: &Outcome) -> String {
 
 #[test]
 fn nothing_is_decided_about_a_split_while_the_router_does_not_answer() {
-    let look = |split| Event::Observed {
-        split: ObservedSplit { split, nodes: Default::default() },
-        elapsed: secs(1),
-    };
+    let look = |split| Event::Observed { split: ObservedSplit::of(split), elapsed: secs(1) };
     let fresh = || {
         let metric = MetricObservation {
             routes: Default::default(),
@@ -293,7 +284,7 @@ fn what_was_compared_is_kept_when_a_step_is_left() {
 /// by the samples' own time, the first one from `from` on. How they are used:
 fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
     let before = state("settling");
-    let split = ObservedSplit { split: Some(before.target.wanted), nodes: Default::default() };
+    let split = ObservedSplit::of(Some(before.target.wanted));
     let seen = Event::Observed { split, elapsed: secs(1) };
     let mut now = transition(&before, seen, at(clock)).unwrap().state;
     let mut found = Vec::new();
@@ -345,10 +336,7 @@ fn a_clock_that_is_wrong_when_the_split_is_seen_spoils_one_window_and_stalls_for
 fn an_unconfirmed_way_back_pages_once_and_fails_in_the_end() {
     let mut before = state("rolling_back");
     before.target.generation += 1;
-    let unknown = || Event::Observed {
-        split: ObservedSplit { split: None, nodes: Default::default() },
-        elapsed: secs(10),
-    };
+    let unknown = || Event::Observed { split: ObservedSplit::of(None), elapsed: secs(10) };
     let mut pages = 0;
     let mut now = before;
     for _ in 0..200 {
@@ -396,10 +384,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn to_event(step: &Step, now: &State, at: Timestamp) -> Event {
-    let observed = |split| Event::Observed {
-        split: ObservedSplit { split, nodes: Default::default() },
-        elapsed: secs(5),
-    };
+    let observed = |split| Event::Observed { split: ObservedSplit::of(split), elapsed: secs(5) };
     let reading = |counts: Option<(u64, u64)>| {
         counts.map_or(Err(NoData::Timeout), |(total, bad)| proportion(total, bad))
     };

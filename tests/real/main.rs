@@ -17,6 +17,7 @@ mod openapi;
 mod outage;
 mod page;
 mod pages;
+mod pools;
 mod providers;
 mod release;
 mod reload;

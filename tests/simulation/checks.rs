@@ -35,7 +35,7 @@ fn at_five() -> (Rollout, Target) {
     let mut target = target(NAME);
     target.active = Some(rollout.id.clone());
     target.want(Split::canary(percent(5.0), false));
-    target.observe(&ObservedSplit { split: Some(target.wanted), nodes: BTreeMap::new() }, T0);
+    target.observe(&ObservedSplit::of(Some(target.wanted)), T0);
     (rollout, target)
 }
 
@@ -273,7 +273,7 @@ fn splits_that_were_never_stored_go_back_or_rise_are_found() {
     expect("invariant 13", &|world| {
         world.ledger.target(NAME).lowered_unheard = true;
         let split = Some(Split::canary(percent(1.0), false));
-        let observed = ObservedSplit { split, nodes: BTreeMap::new() };
+        let observed = ObservedSplit::of(split);
         invariants::reported_by_router(world, &route(5.0, 2), &observed);
         invariants::handed_to_router(world, &route(5.0, 2), "apply");
     });

@@ -78,7 +78,7 @@ impl TrafficRouter for FakeRouter {
             RouterKind::External => {
                 let proxy = service.proxies.values().next();
                 let split = proxy.and_then(|proxy| split_of(proxy, &route.pools));
-                ObservedSplit { split, nodes: BTreeMap::new() }
+                ObservedSplit::of(split)
             }
             RouterKind::Serving => served_split(service, route),
         };
@@ -194,5 +194,5 @@ fn served_split(service: &Service, route: &Route) -> ObservedSplit {
         }
     }
     let agreed = splits.first().copied().flatten().filter(|first| splits.iter().all(|s| *s == Some(*first)));
-    ObservedSplit { split: agreed, nodes }
+    ObservedSplit { nodes, ..ObservedSplit::of(agreed) }
 }

@@ -316,6 +316,8 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         spec: None,
         data: Default::default(),
         held: Vec::new(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 

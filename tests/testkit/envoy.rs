@@ -19,6 +19,8 @@ pub struct EnvoyOptions {
     pub rtds: SocketAddr,
     /// Delta instead of state of the world.
     pub delta: bool,
+    /// `None`: any free one.
+    pub admin_port: Option<u16>,
     pub routes: Vec<EnvoyRoute>,
 }
 
@@ -29,7 +31,8 @@ pub struct EnvoyRoute {
     pub path: String,
     /// `runtime_key_prefix`: the target's `route`.
     pub runtime_prefix: String,
-    /// Cluster names with the ports of 127.0.0.1 behind them and their weights without Serin.
+    /// Cluster names with the ports of 127.0.0.1 behind them (0: a cluster without a host) and their weights
+    /// without Serin.
     pub clusters: Vec<(String, u16, u32)>,
 }
 
@@ -46,6 +49,7 @@ impl EnvoyOptions {
             layer: "serin".to_owned(),
             rtds,
             delta: false,
+            admin_port: None,
             routes: vec![EnvoyRoute::new("/", runtime_prefix, clusters)],
         }
     }
@@ -84,7 +88,7 @@ pub struct Envoy {
 impl Envoy {
     /// Writes the bootstrap into `folder` and starts; returns when the listener answers.
     pub async fn start(folder: &Path, options: &EnvoyOptions) -> Envoy {
-        let (port, admin_port) = (free_port(), free_port());
+        let (port, admin_port) = (free_port(), options.admin_port.unwrap_or_else(free_port));
         let config = folder.join(format!("envoy-{}.yaml", options.node_id));
         std::fs::write(&config, bootstrap(options, port, admin_port)).expect("the bootstrap is written");
         let mut envoy = Envoy {
@@ -247,17 +251,23 @@ fn cluster(name: &str, port: u16, http2: bool) -> String {
     } else {
         ""
     };
+    let endpoints = match port {
+        0 => String::new(),
+        port => format!(
+            r"
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}"
+        ),
+    };
     format!(
         r"
   - name: {name:?}
     type: STATIC
     connect_timeout: 1s{protocol}
     load_assignment:
-      cluster_name: {name:?}
-      endpoints:
-      - lb_endpoints:
-        - endpoint:
-            address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}"
+      cluster_name: {name:?}{endpoints}"
     )
 }
 

@@ -20,6 +20,8 @@ pub struct HaproxyBackend {
     pub servers: Vec<(String, u16, u16)>,
     /// Further lines, such as `cookie SERVER insert` or `balance static-rr`.
     pub lines: Vec<String>,
+    /// Further words of a server's line, by its name: `check port 9000 inter 100ms`.
+    pub words: Vec<(String, String)>,
 }
 
 impl HaproxyBackend {
@@ -33,6 +35,7 @@ impl HaproxyBackend {
                 .map(|(i, (name, port))| ((*name).to_owned(), *port, u16::from(i == 0)))
                 .collect(),
             lines: vec!["balance roundrobin".to_owned()],
+            words: Vec::new(),
         }
     }
 }
@@ -141,7 +144,9 @@ impl Haproxy {
                 let _ = writeln!(text, "  {line}");
             }
             for (name, port, weight) in &backend.servers {
-                let _ = writeln!(text, "  server {name} 127.0.0.1:{port} weight {weight} cookie {name}");
+                let words = backend.words.iter().find(|(of, _)| of == name).map_or("", |(_, words)| words);
+                let _ =
+                    writeln!(text, "  server {name} 127.0.0.1:{port} weight {weight} cookie {name} {words}");
             }
         }
         text

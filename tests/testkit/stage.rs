@@ -33,6 +33,12 @@ pub struct Plan {
     pub scrape_seconds: [u32; 2],
     /// HAProxy instead of Envoy.
     pub haproxy: bool,
+    /// HAProxy's further words for a server, `shop-a` or `shop-b`.
+    pub words: Vec<(String, String)>,
+    /// What the configuration calls the canary's pool; the proxies call it `shop-b`.
+    pub canary_backend: String,
+    /// Serin reads Envoy's admin interface.
+    pub admin: bool,
     /// Traffic ends after this time at the latest.
     pub longest: Duration,
     /// More notifiers, indented by two.
@@ -54,6 +60,9 @@ impl Default for Plan {
             more_policies: Vec::new(),
             scrape_seconds: [1, 1],
             haproxy: false,
+            words: Vec::new(),
+            canary_backend: "shop-b".to_owned(),
+            admin: false,
             longest: Duration::from_secs(400),
             notifiers: String::new(),
             sections: String::new(),
@@ -140,17 +149,22 @@ impl Stage {
         let ports = [stable.addr().port(), canary.addr().port()];
         let (proxy, daemon) = if plan.haproxy {
             let servers = [("shop-a", ports[0]), ("shop-b", ports[1])];
-            let backend = HaproxyBackend::new("/", "shop", &servers);
+            let words = plan.words.clone();
+            let backend = HaproxyBackend { words, ..HaproxyBackend::new("/", "shop", &servers) };
             let haproxy = Haproxy::start(folder.path(), &[backend]).await;
             let router = format!("{{type: haproxy, socket: {}}}", haproxy.socket.display());
             let config = config(&plan, &prometheus.url(), &router, "shop", &hook.url);
             (Proxy::Haproxy(haproxy), Daemon::start_with(folder.path(), &config, &plan.variables).await)
         } else {
-            let router = format!("{{type: envoy, listen: \"{rtds}\", layer: serin}}");
+            let admin_port = plan.admin.then(free_port);
+            let admin =
+                admin_port.map_or(String::new(), |port| format!(", admin: [\"http://127.0.0.1:{port}\"]"));
+            let router = format!("{{type: envoy, listen: \"{rtds}\", layer: serin{admin}}}");
             let config = config(&plan, &prometheus.url(), &router, "routing.shop", &hook.url);
             let daemon = Daemon::start_with(folder.path(), &config, &plan.variables).await;
             let clusters = [("shop-a", ports[0]), ("shop-b", ports[1])];
-            let options = EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters);
+            let options =
+                EnvoyOptions { admin_port, ..EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters) };
             (Proxy::Envoy(Envoy::start(folder.path(), &options).await), daemon)
         };
         let entry = SocketAddr::from(([127, 0, 0, 1], proxy.port()));
@@ -217,13 +231,13 @@ targets:
     route: {route}
     labels: {{service: shop}}
     stable: {{backend: shop-a, labels: {{version: \"{{version}}\"}}}}
-    canary: {{backend: shop-b, labels: {{version: \"{{version}}\"}}}}
+    canary: {{backend: {}, labels: {{version: \"{{version}}\"}}}}
     stable_version: v1
 notifiers:
   log: {{type: log}}
   hook: {{type: webhook, url: \"{hook}\", deadline: 5s}}
 {}engine: {{reconcile_interval: 1s, call_deadline: 5s, drain: 1s}}
 {}",
-        plan.notifiers, plan.sections
+        plan.canary_backend, plan.notifiers, plan.sections
     )
 }

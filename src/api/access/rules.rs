@@ -81,6 +81,8 @@ pub(in crate::api) const TABLE: &[Entry] = &[
     reads("/api/v1/targets/{name}"),
     changes("PUT", "/api/v1/targets/{name}", Rule::Everywhere(Administer), "target.apply"),
     changes("DELETE", "/api/v1/targets/{name}", Rule::Everywhere(Administer), "target.delete"),
+    changes("POST", "/api/v1/targets/{name}/adopt", Rule::Any(&[Operate]), "target.adopt"),
+    changes("POST", "/api/v1/targets/{name}/zero", Rule::Any(&[Operate]), "target.zero"),
     reads("/api/v1/policies"),
     changes("POST", "/api/v1/policies", Rule::Everywhere(Administer), "policy.apply"),
     // Reads a policy that the caller sends, and keeps nothing of it.

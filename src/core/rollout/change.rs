@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::door::Passage;
 use super::{
     Action, Compared, Ending, EventKind, EventRecord, Held, Hold, IncidentChange, IncidentStep, Notice,
-    NoticeKind, Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, told,
+    NoticeKind, Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, stable, told,
 };
 use crate::core::judge::Assessment;
 use crate::core::policy::{Mode, Severity};
@@ -102,6 +102,11 @@ impl Change {
         self.record(EventKind::Command, Some(by), format!("The incident: {sentence}"));
         self.notify_of(NoticeKind::Acknowledged, Severity::Low, sentence, Some(change));
         true
+    }
+
+    /// Whether the target's incident is open and about this, too.
+    pub fn is_about(&self, cause: IncidentCause) -> bool {
+        self.state.target.incident.as_ref().is_some_and(|incident| incident.causes.contains(&cause))
     }
 
     /// The cause is gone: the incident is over, if it is about nothing else.
@@ -239,6 +244,8 @@ impl Change {
             let split = self.split(weight);
             self.state.target.want(split);
         }
+        let is_again = !matches!(self.state.rollout.phase, Phase::Preparing { .. } | Phase::Preflight);
+        self.state.rollout.stable.begin_step(is_again);
         if weight == Weight::FULL {
             self.set_phase(Phase::Finalizing);
         } else {
@@ -251,12 +258,15 @@ impl Change {
             };
             self.set_phase(Phase::Progressing { step, stage });
         }
-        let sentence = match mode {
+        let mut sentence = match mode {
             Mode::Act => format!("Step {} of {of}: the canary gets {weight} of the traffic.", step + 1),
             Mode::Observe => {
                 format!("Step {} of {of} is observed as if the canary had {weight}.", step + 1)
             }
         };
+        if let Some(servers) = self.state.rollout.stable.told().filter(|_| mode == Mode::Act) {
+            sentence = format!("{sentence} {servers}");
+        }
         self.record(EventKind::StepEntered, None, sentence.clone());
         self.notify(NoticeKind::Step, Severity::Low, sentence);
     }
@@ -302,10 +312,19 @@ impl Change {
         if !is_person && let Some(gate) = self.state.rollout.gates.no_return.clone() {
             return self.stay(&gate, &reason);
         }
+        if by.is_none()
+            && let Some(why) = stable::gone(&self.state)
+        {
+            return stable::wait(self, &why, reason, ending);
+        }
+        let mut sentence = format!("The canary goes to 0%: {}", reason.sentence);
+        if let Some(warning) = stable::warning(&self.state) {
+            sentence = format!("{sentence} {warning}");
+        }
         self.keep_compared();
         self.state.target.want(Split::STABLE);
         self.state.rollout.holds.clear();
-        let sentence = format!("The canary goes to 0%: {}", reason.sentence);
+        self.state.rollout.stable.waiting = None;
         let severity = match (&ending, reason.code) {
             (Ending::Cancelled { .. }, _) | (_, ReasonCode::Command) => Severity::Medium,
             _ => Severity::Critical,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::change::{Change, time};
 use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
+use super::{demand, stable};
 use crate::core::policy::{Mode, Severity};
 use crate::core::target::{Finding, IncidentCause, ObservedSplit, Proxies, Weight};
 
@@ -43,6 +44,9 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
         }
     }
     if !change.state.rollout.phase.is_terminal() {
+        change.state.rollout.share_explained = split.explains();
+        stable::observed(change, split);
+        demand::take(change, split);
         watch_unseen(change, elapsed);
         finish_way_back(change);
     }

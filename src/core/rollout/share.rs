@@ -152,7 +152,10 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, elapsed: Duratio
     if let Some(slot) = tick.metrics.iter().find_map(|metric| slot(metric, noise)) {
         state.push(slot);
     }
-    let Some(trail) = Trail::of(&change.state.rollout.data.share, expected, policy) else { return };
+    let Some(mut trail) = Trail::of(&change.state.rollout.data.share, expected, policy) else { return };
+    if let Some(why) = &change.state.rollout.share_explained {
+        trail.sentence = format!("{} The router says: {why}.", trail.sentence);
+    }
     page_if_far(change, &trail, elapsed);
     if !trail.is_beyond {
         change.unhold(Hold::TrafficShare, "the canary's share of the requests is within the margin again.");
@@ -183,11 +186,15 @@ fn write_again(change: &mut Change, step: usize, trail: &Trail) {
     change.record(EventKind::Alert, None, sentence);
 }
 
-/// It is the canary that gets too much, and the router says that it does what is wanted.
+/// It is the canary that gets too much, and the router says that it does what is wanted and knows no reason.
 fn may_roll_back(change: &Change, trail: &Trail) -> bool {
     let rollout = &change.state.rollout;
     let enough = rollout.data.share.length() >= rollout.spacing() * SPACINGS;
-    enough && trail.share > 2.0 * trail.expected && change.state.target.in_force(Proxies::Reachable)
+    let unexplained = rollout.share_explained.is_none();
+    enough
+        && unexplained
+        && trail.share > 2.0 * trail.expected
+        && change.state.target.in_force(Proxies::Reachable)
 }
 
 fn page_if_far(change: &mut Change, trail: &Trail, elapsed: Duration) {

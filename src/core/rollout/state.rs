@@ -9,6 +9,7 @@ use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 
 use super::alerts::Alerts;
 use super::data::DataState;
+use super::stable::StablePool;
 use super::verify::Verification;
 use crate::core::gate::Gates;
 use crate::core::judge::{Assessment, History, JudgeState};
@@ -114,6 +115,12 @@ pub struct Rollout {
     /// What is known of the data that it is judged on.
     #[serde(default)]
     pub data: DataState,
+    /// The servers that a rollback would go to.
+    #[serde(default)]
+    pub stable: StablePool,
+    /// Why the arms' requests may differ from their weights, by the router.
+    #[serde(default)]
+    pub share_explained: Option<String>,
 }
 
 /// What a step that was left was judged as at its end.
@@ -349,6 +356,8 @@ pub enum Hold {
     TrafficShare,
     /// All of the canary's processes were replaced again and again.
     Restarts,
+    /// Too few servers of stable are up for a rollback.
+    StableSmall,
 }
 
 impl Hold {
@@ -468,6 +477,8 @@ pub enum ReasonCode {
     TrafficShare,
     /// The canary goes on restarting.
     Restarts,
+    /// The router had nowhere to send the requests.
+    Unroutable,
 }
 
 impl ReasonCode {

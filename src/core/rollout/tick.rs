@@ -8,7 +8,7 @@ use super::door::{self, in_force, is_free};
 use super::sight::Seen;
 use super::{
     Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, clocking,
-    data, gates, observed, preflight, restarts, share, verify,
+    data, gates, observed, preflight, restarts, share, stable, verify,
 };
 use crate::core::gate::Occasion;
 use crate::core::judge::watch::SHARE;
@@ -45,7 +45,7 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
         Phase::RollingBack { .. } => observed::finish_way_back(change),
         Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),
         _ => {
-            if !must_go_back(change, &assessment) {
+            if !stable::ticked(change, &tick, elapsed) && !must_go_back(change, &assessment) {
                 data::watch(change, &tick, &seen, elapsed);
                 guardrail_holds(change, &assessment, before.as_ref());
                 share::take(change, &tick, elapsed);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::actor::{Actor, Arrived};
 use super::message::{ApplyError, Decision, Job, JobKind, Now};
 use super::store::{Then, same_target, store_failed};
-use crate::core::policy::{Mode, Severity};
-use crate::core::rollout::{Event, Hold, IncidentStep, Notice, NoticeKind};
-use crate::core::target::{Finding, Incident, IncidentCause, ObservedSplit, Proxies, Target, Weight};
-use crate::core::time::Timestamp;
+use crate::core::found::{Idle, idle};
+use crate::core::policy::Mode;
+use crate::core::rollout::{Event, Hold};
+use crate::core::target::{Finding, ObservedSplit, Target, Weight};
 use crate::ports::{Commit, RouterError};
 use crate::telemetry;
 
@@ -30,6 +30,10 @@ pub(super) struct Steering {
     pub is_raising: bool,
     /// The router was last found to give the canary more than is wanted.
     was_raised: bool,
+    /// This process has heard from the router.
+    pub looked: bool,
+    /// What the router was last asked it has answered.
+    answered: bool,
     /// Somebody else may have decided what was found: the store is read before it is set right.
     pub must_read: bool,
     /// When the generation that is not seen yet was wanted.
@@ -49,6 +53,8 @@ impl Steering {
             driven: 0,
             is_raising: false,
             was_raised: false,
+            looked: false,
+            answered: false,
             must_read: false,
             wanted_at: None,
             last_work: now,
@@ -110,7 +116,7 @@ impl Actor {
         if now.monotonic < self.steering.next_observe {
             return;
         }
-        if !self.steers() {
+        if !self.steers() && self.steering.looked && self.target.found.is_none() {
             self.steering.next_observe = now.monotonic + self.options.reconcile_interval;
             self.looks.observed();
             return;
@@ -130,9 +136,10 @@ impl Actor {
 
     /// What the router says. One that cannot be asked says nothing of the split.
     pub(super) fn observed(&mut self, observed: Result<ObservedSplit, RouterError>, now: Now) {
+        self.steering.answered = observed.is_ok();
         let split = observed.unwrap_or_else(|error| {
             tracing::warn!(target_name = %self.target.name, %error, "the split cannot be observed");
-            ObservedSplit { split: None, nodes: self.target.nodes.clone() }
+            ObservedSplit { nodes: self.target.nodes.clone(), ..ObservedSplit::of(None) }
         });
         let last = self.steering.last_observe.replace(now.monotonic);
         let elapsed = last.map_or(Duration::ZERO, |last| now.monotonic.saturating_sub(last));
@@ -156,6 +163,7 @@ impl Actor {
         }
         self.steering.was_raised = is_raised;
         if self.active.is_some() {
+            self.steering.looked |= self.steering.answered;
             self.put(Event::Observed { split, elapsed }, now, out);
         } else {
             self.reconcile_idle(&split, now, out);
@@ -182,33 +190,24 @@ impl Actor {
         }
     }
 
-    /// A target without a rollout is kept at its wanted split.
+    /// What becomes of a target without a rollout is the core's to say.
     fn reconcile_idle(&mut self, observed: &ObservedSplit, now: Now, out: &mut Decision) {
-        let mut target = self.target.clone();
-        let finding = target.observe(observed, now.wall);
-        if let Finding::Lowered { found } | Finding::Raised { found } = &finding {
+        let is_first = self.steering.answered && !self.steering.looked;
+        let Idle { mut target, finding, notices } = idle(&self.target, observed, is_first, now.wall);
+        if let Some(Finding::Lowered { found } | Finding::Raised { found }) = &finding {
             tracing::warn!(target_name = %target.name, %found, wanted = %self.target.wanted,
                 "the split of an idle target was changed by somebody");
         }
-        // A rollout that ended as failed left its incident open until the router follows.
-        let is_safe = target.in_force(Proxies::All);
-        let over = target.incident.take_if(|incident| {
-            let causes = &incident.causes;
-            is_safe
-                && causes.contains(&IncidentCause::Failed)
-                && !causes.contains(&IncidentCause::NotVerified)
-        });
         if same_target(&self.target, &target) {
             self.target = target;
+            self.steering.looked |= is_first;
             return;
         }
         self.steering.above(&self.target, &mut target);
-        let mut commit = Commit { target: Some(target.clone()), ..Commit::default() };
-        if let Some(incident) = over {
-            let notice = resolved(&target, &incident, now.wall);
-            commit.outbox = self.telling.of_target(self.spec.environment.as_deref(), &notice, now.wall);
-        }
-        self.commit(commit, Then::Target(Box::new(target)), now, out);
+        let environment = self.spec.environment.as_deref();
+        let told = notices.iter().flat_map(|notice| self.telling.of_target(environment, notice, now.wall));
+        let commit = Commit { target: Some(target.clone()), outbox: told.collect(), ..Commit::default() };
+        self.commit(commit, Then::Target { target: Box::new(target), is_first }, now, out);
     }
 
     // ---------------------------------------------------------------------------------------- driving
@@ -219,11 +218,18 @@ impl Actor {
     fn wants_drive(&self) -> bool {
         let target = &self.target;
         let lags = target.wanted.canary == Weight::ZERO && !target.unconfirmed_nodes().is_empty();
-        self.steers()
+        self.may_drive()
             && !self.in_doubt
             && !self.steering.must_read
             && !self.is_barred()
             && (!target.is_seen() || lags || self.steering.was_raised)
+    }
+
+    /// Whether the router may be told anything: a target that no rollout has is looked at first, and what the
+    /// store knows nothing of waits for a person.
+    fn may_drive(&self) -> bool {
+        let is_known = self.steering.looked && self.target.found.is_none();
+        self.steers() && (self.active.is_some() || is_known)
     }
 
     /// Whether what is wanted is more than what is in force, and may not be had now.
@@ -301,18 +307,5 @@ impl Actor {
         self.steering.last_drive = Some(self.steering.driven);
         let next = if is_first { now.monotonic } else { soon };
         self.steering.next_observe = self.steering.next_observe.min(next);
-    }
-}
-
-/// Tells that the split of a target without a rollout is safe at last.
-fn resolved(target: &Target, incident: &Incident, now: Timestamp) -> Notice {
-    let sentence = format!("Over: the split of {} is confirmed at last.", target.name);
-    let key = format!("{}/resolved", incident.key);
-    Notice {
-        target: target.name.clone(),
-        rollout: incident.rollout.0.clone(),
-        stable_version: target.stable_version.clone(),
-        incident: Some(incident.change(IncidentStep::Resolve)),
-        ..Notice::new(key, NoticeKind::Resolved, Severity::Low, now, sentence)
     }
 }

@@ -29,8 +29,8 @@ pub(super) struct Flight {
 pub(super) enum Then {
     /// The next state of the target with its rollout.
     State(Box<Next>),
-    /// A target without a rollout.
-    Target(Box<Target>),
+    /// A target without a rollout, and whether it was looked at for the first time by this process.
+    Target { target: Box<Target>, is_first: bool },
     /// A rollout that does not have the target; of the target only its incident.
     Other { rollout: Box<Rollout>, target: Option<Box<Target>> },
     /// Only that a command is refused.
@@ -202,7 +202,10 @@ impl Actor {
                     self.send(kind, Job::Ask(request), now, out);
                 }
             }
-            Then::Target(target) => self.target = Target { revision: target.revision + 1, ..*target },
+            Then::Target { target, is_first } => {
+                self.target = Target { revision: target.revision + 1, ..*target };
+                self.steering.looked |= is_first;
+            }
             Then::Other { mut rollout, target } => {
                 rollout.revision += 1;
                 out.changed.push(rollout.id.clone());
@@ -417,6 +420,10 @@ impl Actor {
                 ..target
             };
             self.active = active;
+            if self.target.found.is_some() {
+                // Somebody may have decided.
+                self.steering.look_now(Duration::ZERO);
+            }
             self.is_outdated = false;
         }
         self.waiting = waiting;

@@ -236,7 +236,7 @@ impl Nodes {
             .filter(|(accepted, _)| *accepted >= generation)
             .filter(|_| connected.all(|node| node.in_force(target) == first))
             .map(|(_, split)| split);
-        ObservedSplit { split, nodes }
+        ObservedSplit { nodes, ..ObservedSplit::of(split) }
     }
 
     /// What can be noticed of a proxy for a target, without the time.

@@ -1,6 +1,6 @@
 //! What the router and the streams of its server share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -138,6 +138,18 @@ impl Shared {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Measured time.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// The clusters of all targets.
+    pub(super) fn clusters(&self) -> BTreeSet<String> {
+        let inner = self.lock();
+        let pools = inner.routes.values().flat_map(|route| route.pools.values());
+        pools.map(|pool| pool.backend.clone()).collect()
     }
 
     // --------------------------------------------------------------------------- for the streams

@@ -9,8 +9,8 @@ use tokio::net::{TcpStream, UnixStream};
 use super::super::RouterBuildError;
 use crate::ports::RouterError;
 
-/// No answer is longer: 1 MiB is some seven thousand servers.
-const ANSWER: u64 = 1 << 20;
+/// No answer is longer: 4 MiB are the counters of some ten thousand servers.
+const ANSWER: u64 = 4 << 20;
 /// Commands in one line; HAProxy reads a line into one buffer of 16 KiB.
 const COMMANDS: usize = 40;
 

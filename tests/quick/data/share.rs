@@ -120,3 +120,14 @@ fn what_a_canary_is_asked_for_at_weight_0_is_its_own_noise() {
     }
     panic!("its probes pass for requests: {:?}", told.log);
 }
+
+#[test]
+fn what_the_router_explains_is_named_and_rolls_nothing_back() {
+    let mut told = shared(GuardrailAction::RollBack);
+    for _ in 0..200 {
+        told.state.rollout.share_explained = Some("3 of 4 stable servers are down".to_owned());
+        told.look((200, 0), (800, 0));
+    }
+    assert!(told.holds(Hold::TrafficShare) && told.weight() == percent(5.0), "{:?}", told.log);
+    assert!(told.logged("The router says: 3 of 4 stable servers are down."), "{:?}", told.log);
+}

@@ -35,7 +35,7 @@ impl Rtds {
     async fn bound() -> Rtds {
         let clock = Arc::new(HandClock(AtomicI64::new(0)));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let config = EnvoyConfig { listen, layer: "serin".into(), forget_after: FORGET };
+        let config = EnvoyConfig { listen, layer: "serin".into(), forget_after: FORGET, admin: Vec::new() };
         let router = EnvoyRouter::bind(&config, Arc::clone(&clock) as Arc<dyn Clock>).await.unwrap();
         Rtds { router, clock }
     }
@@ -377,7 +377,12 @@ async fn targets_that_would_share_a_key_are_refused() {
 async fn the_server_ends_with_the_router() {
     let rtds = Rtds::loaded(&[route("shop", canary(500), 3)]).await;
     let address = rtds.router.local_addr();
-    let taken = RouterConfig::Envoy(EnvoyConfig { listen: address, layer: "x".into(), forget_after: FORGET });
+    let taken = RouterConfig::Envoy(EnvoyConfig {
+        listen: address,
+        layer: "x".into(),
+        forget_after: FORGET,
+        admin: Vec::new(),
+    });
     let error = taken.build(Arc::clone(&rtds.clock) as Arc<dyn Clock>).await.err().expect("it is taken");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     let mut proxy = rtds.join("one").await;

@@ -153,6 +153,8 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         spec: None,
         data: Default::default(),
         held: Vec::new(),
+        stable: Default::default(),
+        share_explained: None,
     }
 }
 

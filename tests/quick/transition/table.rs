@@ -177,10 +177,9 @@ fn event(row: Row, state: &mut State) -> Event {
         EventName::Begin => Event::Begin,
         EventName::History => Event::History(Default::default()),
         EventName::Tick => Event::Tick(no_data(NoData::Timeout, secs(10))),
-        EventName::Observed => Event::Observed {
-            split: ObservedSplit { split: Some(state.target.wanted), nodes: Default::default() },
-            elapsed: secs(1),
-        },
+        EventName::Observed => {
+            Event::Observed { split: ObservedSplit::of(Some(state.target.wanted)), elapsed: secs(1) }
+        }
         EventName::WorkloadReady => Event::WorkloadReady,
         EventName::Announce => {
             state.rollout.not_before = Some(at(120.0));

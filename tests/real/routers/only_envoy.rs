@@ -16,16 +16,16 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Value};
 use futures::{Stream, StreamExt};
 use prost::Message;
-use serin::core::target::{NodeRecord, ObservedSplit, Split};
+use serin::core::target::{NodeRecord, ObservedSplit, Role, Split};
 use serin::ports::{Route, TrafficRouter};
 use serin::routers::envoy::EnvoyRouter;
 use tempfile::TempDir;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Rig;
-use super::parts::{DEADLINE, assert_share, canary, drive, route, seen};
-use super::rigs::{EnvoyRig, Services, envoy_options, envoy_router};
-use crate::testkit::envoy::{Envoy, Link, Relay};
+use super::parts::{DEADLINE, Service as Backend, assert_share, canary, drive, route, seen};
+use super::rigs::{EnvoyRig, Services, envoy_options, envoy_router, envoy_router_with, first_routes};
+use crate::testkit::envoy::{Envoy, EnvoyOptions, Link, Relay};
 use crate::testkit::wait;
 
 /// Waits for a record of a proxy.
@@ -240,4 +240,81 @@ async fn changes_are_heard_of() {
     })
     .await
     .expect("the acceptance wakes whoever waits");
+}
+
+/// An Envoy whose admin interface Serin reads, with a canary's cluster that has no host.
+async fn hostless() -> (EnvoyRig, Backend) {
+    let service = Backend::start().await;
+    let admin_port = crate::testkit::process::free_port();
+    let router = envoy_router_with(vec![format!("http://127.0.0.1:{admin_port}/")]).await;
+    router.load(&first_routes()).await.unwrap();
+    let clusters = [("shop-stable", service.port), ("shop-canary", 0)];
+    let options = EnvoyOptions {
+        admin_port: Some(admin_port),
+        ..EnvoyOptions::new("one", router.local_addr(), "shop", &clusters)
+    };
+    let rig = EnvoyRig::of(router, &options).await;
+    (rig, service)
+}
+
+async fn unanswered(url: &str, status: u16, n: u64) {
+    let client = reqwest::Client::new();
+    for _ in 0..n {
+        assert_eq!(client.get(url).send().await.unwrap().status(), status);
+    }
+}
+
+async fn front(
+    rig: &EnvoyRig,
+    wanted: &Route,
+    what: &str,
+    is: impl Fn(&ObservedSplit) -> bool,
+) -> ObservedSplit {
+    wait::until(what, DEADLINE, || async {
+        let observed = rig.router.observe(wanted).await.unwrap();
+        is(&observed).then_some(observed)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_and_requests_without_one_are_told() {
+    let (rig, _service) = hostless().await;
+    let wanted = route("shop", canary(10_000), 2);
+    drive(&*rig.router, &wanted).await;
+    // The workers have the new weights once they have answered a few.
+    let seen = front(&rig, &wanted, "two readings", |seen| seen.front.is_some()).await;
+    assert_eq!((seen.pools[&Role::Stable].up, seen.pools[&Role::Canary].servers), (1, 0), "{seen:?}");
+    let client = reqwest::Client::new();
+    wait::until("no host any more", DEADLINE, || async {
+        let answer = client.get(rig.envoy.url("/shop")).send().await.unwrap();
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    unanswered(&rig.envoy.url("/shop"), 503, 60).await;
+    let told = |seen: &ObservedSplit| seen.front.as_ref().is_some_and(|front| front.unanswerable >= 60);
+    let seen = front(&rig, &wanted, "60 requests without a host", told).await;
+    let found = seen.front.unwrap();
+    assert!(found.requests < 2 * found.unanswerable, "{found:?}");
+    assert_eq!(found.how, "Envoy had no healthy host in the cluster shop-canary (503, UH)");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_envoy_does_not_know_is_told() {
+    let (rig, _service) = hostless().await;
+    let mut wanted = route("shop", canary(10_000), 2);
+    wanted.pools.get_mut(&Role::Canary).unwrap().backend = "shop-kanary".into();
+    drive(&*rig.router, &wanted).await;
+    front(&rig, &wanted, "two readings", |seen| seen.front.is_some()).await;
+    let client = reqwest::Client::new();
+    wait::until("no route any more", DEADLINE, || async {
+        let answer = client.get(rig.envoy.url("/shop")).send().await.unwrap();
+        (answer.status() == 404).then_some(())
+    })
+    .await;
+    unanswered(&rig.envoy.url("/shop"), 404, 60).await;
+    let told = |seen: &ObservedSplit| seen.front.as_ref().is_some_and(|front| front.unanswerable >= 60);
+    let seen = front(&rig, &wanted, "60 requests without a route", told).await;
+    assert_eq!(seen.explains().as_deref(), Some("the router does not know the cluster shop-kanary (canary)"));
+    assert_eq!(seen.front.unwrap().how, "Envoy does not know the cluster shop-kanary (NC, NR)");
 }

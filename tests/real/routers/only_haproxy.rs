@@ -1,14 +1,15 @@
 //! What only HAProxy shows: its refusals, its own weights after a restart, and kept sessions.
 
-use serin::core::target::{Role, Split};
+use serin::core::target::{ObservedSplit, Role, Split};
 use serin::ports::{Route, RouterError, TrafficRouter};
 use serin::routers::haproxy::KeptSessions;
 use tempfile::TempDir;
 
 use super::Rig;
-use super::parts::{Service, assert_share, canary, drive, load, route};
+use super::parts::{DEADLINE, Service, assert_share, canary, drive, load, route};
 use super::rigs::{HaproxyRig, haproxy_router};
 use crate::testkit::haproxy::{Haproxy, HaproxyBackend};
+use crate::testkit::wait;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_is_driven_over_tcp_too() {
@@ -105,4 +106,49 @@ async fn kept_sessions_reach_a_drained_canary_but_not_one_that_is_shut_down() {
     drive(shut.router(), &route("shop", canary(5_000), 10)).await;
     let (stable, of_canary) = shut.send("shop", 400).await;
     assert_eq!((stable, of_canary), (200, 200), "the canary is ready again");
+}
+
+/// Requests that nobody answers but HAProxy.
+async fn refused(url: &str, n: u64) {
+    let client = reqwest::Client::new();
+    for _ in 0..n {
+        assert_eq!(client.get(url).send().await.unwrap().status(), 503);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_of_the_servers_and_requests_that_none_took_are_told() {
+    let service = Service::start().await;
+    let nobody = crate::testkit::process::free_port();
+    let servers = [("a", service.port), ("b", nobody), ("c", nobody)];
+    let folder = TempDir::new().unwrap();
+    let lines = ["balance roundrobin", "default-server check inter 100ms fall 1 rise 1"];
+    let lines = lines.map(str::to_owned).into();
+    let backend = HaproxyBackend { lines, ..HaproxyBackend::new("/", "shop", &servers) };
+    let haproxy = Haproxy::start(folder.path(), &[backend]).await;
+    let router = haproxy_router(haproxy.socket.to_str().unwrap(), KeptSessions::Drain);
+    let mut wanted = route("shop", canary(10_000), 2);
+    wanted.pools.get_mut(&Role::Stable).unwrap().backend = "a".into();
+    wanted.pools.get_mut(&Role::Canary).unwrap().backend = "b,c".into();
+    drive(&*router, &wanted).await;
+    let until = async |what: &str, is: fn(&ObservedSplit) -> bool| {
+        wait::until(what, DEADLINE, || async {
+            let observed = router.observe(&wanted).await.unwrap();
+            is(&observed).then_some(observed)
+        })
+        .await
+    };
+    until("the canary down", |seen| seen.pools[&Role::Canary].down() == 2 && seen.front.is_some()).await;
+    refused(&haproxy.url("/"), 60).await;
+    let seen = until("60 requests", |seen| seen.front.as_ref().is_some_and(|f| f.unanswerable == 60)).await;
+    assert_eq!(seen.front.as_ref().map(|front| front.requests), Some(60));
+    assert_eq!((seen.pools[&Role::Stable].servers, seen.pools[&Role::Stable].up), (1, 1), "{seen:?}");
+    assert_eq!(seen.explains().as_deref(), Some("2 of 2 canary servers are down"));
+
+    haproxy.ask("set server shop/a state drain").await;
+    until("drained", |seen| seen.pools[&Role::Stable].draining == 1).await;
+    haproxy.ask("set server shop/a state maint").await;
+    until("in maintenance", |seen| seen.pools[&Role::Stable].maintenance == 1).await;
+    haproxy.ask("set server shop/a state ready").await;
+    until("up again", |seen| seen.pools[&Role::Stable].up == 1).await;
 }

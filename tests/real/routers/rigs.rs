@@ -58,10 +58,15 @@ pub struct EnvoyRig {
 }
 
 pub async fn envoy_router() -> Arc<EnvoyRouter> {
+    envoy_router_with(Vec::new()).await
+}
+
+pub async fn envoy_router_with(admin: Vec<String>) -> Arc<EnvoyRouter> {
     let config = EnvoyConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         layer: "serin".into(),
         forget_after: Duration::from_secs(3600),
+        admin,
     };
     EnvoyRouter::bind(&config, clock()).await.unwrap()
 }
@@ -95,6 +100,13 @@ impl EnvoyRig {
             seen(&*rig.router, route).await;
         }
         rig
+    }
+
+    /// The router with an Envoy of its own; the services are not behind it.
+    pub async fn of(router: Arc<EnvoyRouter>, options: &EnvoyOptions) -> EnvoyRig {
+        let folder = TempDir::new().unwrap();
+        let envoy = Envoy::start(folder.path(), options).await;
+        EnvoyRig { services: Services::start().await, router, envoy, folder }
     }
 
     /// Another Envoy on the same services.
