@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use serin::core::judge::Assessment;
+use serin::core::rollout::Rollout;
 use serin::ports::{Commit, Outgoing, Store};
 use serin::store::SqliteStore;
 use tokio::runtime::Runtime;
@@ -14,7 +16,17 @@ use tokio::runtime::Runtime;
 #[allow(dead_code)]
 mod samples;
 
-use samples::{assessment, cursor, event, in_step, notice, rollout, tick};
+#[path = "../tests/quick/store/size.rs"]
+#[allow(dead_code)]
+mod size;
+/// What the tests build their values with.
+#[path = "../tests/testkit"]
+mod testkit {
+    #[allow(dead_code)]
+    pub mod builders;
+}
+
+use samples::{cursor, event, in_step, notice, rollout, tick};
 
 async fn begun(folder: &tempfile::TempDir) -> SqliteStore {
     let store = SqliteStore::open(&folder.path().join("serin.db")).await.unwrap();
@@ -28,9 +40,9 @@ async fn next_tick(store: &SqliteStore) -> Commit {
     let seq = before.tick_seq + 1;
     Commit {
         target: Some(store.target("checkout").await.unwrap()),
-        rollout: Some(in_step(&before, seq)),
+        rollout: Some(Rollout { tick_seq: seq, ..in_step(&before, 1) }),
         cursors: BTreeMap::from([("errors".into(), cursor(0.1)), ("latency".into(), cursor(0.2))]),
-        observation: Some((tick(seq), assessment(seq))),
+        observation: Some((tick(seq), Assessment::default())),
         events: vec![event(seq + 1)],
         outbox: vec![Outgoing::at_once("log", notice("r1", seq + 1))],
         ..Commit::default()
@@ -48,6 +60,9 @@ fn store(criterion: &mut Criterion) {
             criterion::BatchSize::PerIteration,
         );
     });
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = runtime.block_on(size::measured(&folder.path().join("serin.db")));
+    println!("store/bytes_of_a_look       {:.0} of at most 400: {bytes:?}", bytes.written());
     criterion.bench_function("store/ping", |bencher| {
         bencher.iter(|| runtime.block_on(store.ping()).unwrap());
     });

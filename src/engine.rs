@@ -110,7 +110,7 @@ impl Default for Options {
             reconcile_interval: Duration::from_secs(10),
             confirm_interval: Duration::from_millis(250),
             drain: Duration::from_secs(30),
-            snapshot_every: 20,
+            snapshot_every: 400,
             retention: Retention {
                 observations: Duration::from_secs(30 * 24 * 3600),
                 rollouts: Duration::from_secs(365 * 24 * 3600),

@@ -2,6 +2,7 @@
 //! shared contract suite runs over every adapter and every fake.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -384,7 +385,7 @@ impl Gatekeeper for NoGatekeeper {
 // ------------------------------------------------------------------------------------------------ store
 
 /// Why the store did not do what it was asked.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// Somebody else has committed, or owns the target.
     #[error("{0} has changed meanwhile")]
@@ -420,7 +421,7 @@ pub struct Commit {
     /// The tick's observation, with its assessment for charts.
     pub observation: Option<(TickObservation, Assessment)>,
     /// A snapshot of the evidence after the tick of that sequence number.
-    pub snapshot: Option<(u64, JudgeState)>,
+    pub snapshot: Option<(u64, Arc<JudgeState>)>,
     /// New log lines.
     pub events: Vec<EventRecord>,
     /// New outbox entries.
@@ -441,6 +442,39 @@ pub struct StoredRollout {
     /// The observations after the snapshot, in order.
     pub observations: Vec<TickObservation>,
 }
+
+impl StoredRollout {
+    /// The evidence after the last tick: the newest snapshot, and the observations after it judged again.
+    pub fn evidence(&self) -> JudgeState {
+        let policy = &self.rollout.policy;
+        let mut judge = match &self.snapshot {
+            Some((_, judge)) => judge.clone(),
+            None => JudgeState::with_history(policy, self.rollout.history.as_ref()),
+        };
+        for tick in &self.observations {
+            judge.observe(policy, tick);
+        }
+        judge
+    }
+}
+
+/// Everything that is stored of a target and that its engine needs to go on, of one moment.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The target.
+    pub target: Target,
+    /// The rollout that has it.
+    pub rollout: Option<StoredRollout>,
+    /// Commands for its rollouts that are not taken yet, oldest first: of the active one, of those that wait,
+    /// and of those that have just ended.
+    pub inbox: Vec<InboxEntry>,
+    /// The rollouts that wait for it, oldest first.
+    pub scheduled: Vec<Rollout>,
+}
+
+/// How far somebody has read what is new. It rises with everything that is stored; 0 is before everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub u64);
 
 /// A command in the inbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -639,6 +673,8 @@ pub trait Store: Send + Sync {
     async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError>;
     /// Newest first.
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError>;
+    /// Everything of a target that its engine needs to go on, in one reading.
+    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError>;
     /// Everything of a rollout that the engine needs to go on.
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError>;
     /// Scheduled rollouts of all targets, oldest first, at most `limit`.
@@ -662,7 +698,18 @@ pub trait Store: Send + Sync {
     async fn command(&self, key: &str) -> Result<InboxEntry, StoreError>;
 
     /// All or nothing; `Conflict` if a revision or epoch is not as loaded.
-    async fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.commit_all(std::slice::from_ref(commit)).await.pop().unwrap_or(Ok(()))
+    }
+    /// Many commits, in order, that wait for the disk once. Each is all or nothing and conditional by itself:
+    /// one that is refused keeps none of the others back. Where the store fails, none is stored.
+    async fn commit_all(&self, commits: &[Commit]) -> Vec<Result<(), StoreError>>;
+
+    /// Targets with something new after a position, by name, and the position that they are of: commands, new
+    /// rollouts, freezes, and what other processes have committed; not the caller's own commits. Gives an
+    /// answer at once where there is something. Else it waits: changes through this store object are told as
+    /// they come, those of other processes at the end of `patience`, and then the list may be empty.
+    async fn news(&self, after: Position, patience: Duration) -> Result<(Position, Vec<String>), StoreError>;
 
     /// Log lines after `after`, in order, at most `limit`.
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError>;

@@ -37,8 +37,8 @@ pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
 pub use stable::{Servers, StablePool, Waiting};
 pub use state::{
-    Compared, Ending, Held, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout, RolloutId, RolloutKind,
-    Stage, State, Timers,
+    Compared, Ending, Held, Hold, Phase, PhaseName, Plan, Reason, ReasonCode, Rollout, RolloutId,
+    RolloutKind, Stage, State, Timers,
 };
 pub use transition::transition;
 pub use verify::Verification;

@@ -208,7 +208,7 @@ impl Stage {
             idempotency_key: None,
             not_before: None,
         };
-        let id = self.handle.start(request).await?.id;
+        let id = self.handle.start(request).await?.id.clone();
         (self.tell)(&format!("Its page: {}/rollouts/{id}\n", self.api));
         let rollout = self.follow(&id).await?;
         Ok(ReleaseReport {

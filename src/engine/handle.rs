@@ -20,9 +20,7 @@ use crate::core::found::{Decided, Decision};
 use crate::core::freeze::Freeze;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
-use crate::core::rollout::{
-    Alerts, Command, EventKind, EventRecord, Phase, Rollout, RolloutId, RolloutKind, Timers,
-};
+use crate::core::rollout::{Alerts, Command, EventKind, EventRecord, Plan, Rollout, RolloutId, RolloutKind};
 use crate::core::target::{Target, TargetSpec, Weight};
 use crate::core::time::Timestamp;
 use crate::ports::{Clock, Commit, InboxEntry, Store, StoreError};
@@ -348,7 +346,7 @@ impl Handle {
                 "a rollout that begins later cannot supersede another one now".to_owned(),
             ));
         }
-        let rollout = Rollout {
+        let mut rollout = Rollout::new(Plan {
             id: RolloutId(uuid::Uuid::now_v7().simple().to_string()),
             target: request.target,
             version: request.version,
@@ -358,30 +356,11 @@ impl Handle {
             created_at: now,
             created_by: request.by.clone(),
             supersedes: None,
-            revision: 0,
-            phase: if later.is_some() { Phase::Scheduled } else { Phase::Preflight },
-            holds: Default::default(),
-            timers: Timers::default(),
-            tick_seq: 0,
-            event_seq: 1,
-            phase_since: now,
-            baseline_was_healthy: BTreeMap::new(),
-            history: None,
-            first_ends: BTreeMap::new(),
-            last: None,
-            last_compared: None,
-            ended_at: None,
             not_before: later,
-            announced: Vec::new(),
-            gates: Default::default(),
-            verification: Default::default(),
-            alerts: Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now),
+            history: None,
             spec: Some(TargetSpec::clone(spec)),
-            data: Default::default(),
-            held: Vec::new(),
-            stable: Default::default(),
-            share_explained: None,
-        };
+        });
+        rollout.alerts = Alerts::remembered(self.inner.store.alerts(&spec.name).await?, now);
         let first = EventRecord {
             seq: 1,
             at: now,

@@ -1,8 +1,9 @@
 //! What the store holds of a target, with its evidence: the newest snapshot and the observations after it,
 //! judged again.
 
+use std::sync::Arc;
+
 use super::target::{Active, Loaded};
-use crate::core::judge::JudgeState;
 use crate::core::rollout::Rollout;
 use crate::core::target::Target;
 use crate::ports::{RolloutFilter, Store, StoreError};
@@ -62,13 +63,6 @@ pub async fn load_of(store: &dyn Store, target: Target, known: Option<u64>) -> R
 async fn active(store: &dyn Store, target: &Target) -> Result<Option<Active>, StoreError> {
     let Some(id) = &target.active else { return Ok(None) };
     let stored = store.load(id).await?;
-    let policy = &stored.rollout.policy;
-    let mut judge = match stored.snapshot {
-        Some((_, judge)) => judge,
-        None => JudgeState::with_history(policy, stored.rollout.history.as_ref()),
-    };
-    for tick in &stored.observations {
-        judge.observe(policy, tick);
-    }
+    let judge = Arc::new(stored.evidence());
     Ok(Some(Active { rollout: stored.rollout, judge, cursors: stored.cursors }))
 }

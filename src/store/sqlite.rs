@@ -12,7 +12,9 @@ mod heartbeat;
 mod history;
 mod inbox;
 mod memory;
+mod news;
 mod outbox;
+mod plans;
 mod prune;
 mod rollouts;
 mod targets;
@@ -20,8 +22,11 @@ mod targets;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use self::connection::Database;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
@@ -34,15 +39,20 @@ use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{
-    ChannelMemory, Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup,
-    OutboxRecord, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    ChannelMemory, Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter,
+    OutboxGroup, OutboxRecord, Position, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
+use crate::store::replay::Replays;
 
 /// The store in a SQLite file. Cheap to clone. A method that was left before its end (its future dropped)
 /// is undone, or done whole; never half.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     database: Database,
+    /// Counts what was told to targets through this object.
+    told: watch::Sender<u64>,
+    /// What looks were judged as.
+    replays: Arc<Replays>,
 }
 
 impl SqliteStore {
@@ -53,7 +63,8 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] if it cannot be opened for writing, or was written by a newer version;
     /// [`StoreError::Corrupt`] if it is something else than Serin's database.
     pub async fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-        Ok(SqliteStore { database: Database::open(path).await? })
+        let database = Database::open(path).await?;
+        Ok(SqliteStore { database, told: watch::Sender::new(0), replays: Arc::default() })
     }
 
     /// Ends all connections; calls after it give [`StoreError::Unavailable`]. Without it nothing is lost,
@@ -84,6 +95,28 @@ impl SqliteStore {
         }
     }
 
+    async fn write_commits(&self, commits: &[Commit]) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let done = work!(self, write, commit::apply_all(commits, self.database.number))?;
+        for (commit, result) in commits.iter().zip(&done) {
+            if let (Some(rollout), Ok(())) = (&commit.rollout, result) {
+                self.replays.keep(rollout);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn news_after(&self, after: Position) -> Result<(Position, Vec<String>), StoreError> {
+        work!(self, read, news::after(after, self.database.number))
+    }
+
+    /// Wakes those who wait for news, if there are any.
+    fn tell<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        if done.is_ok() {
+            self.told.send_modify(|told| *told = told.wrapping_add(1));
+        }
+        done
+    }
+
     async fn write_burial(&self, unreadable: &[outbox::Unreadable]) -> Result<(), StoreError> {
         work!(self, write, outbox::bury(unreadable))
     }
@@ -96,7 +129,7 @@ impl Store for SqliteStore {
     }
 
     async fn own_targets(&self, names: &[String]) -> Result<Vec<Target>, StoreError> {
-        work!(self, write, targets::own(names))
+        work!(self, write, targets::own(self.database.number, names))
     }
 
     async fn target(&self, name: &str) -> Result<Target, StoreError> {
@@ -114,19 +147,21 @@ impl Store for SqliteStore {
         key: Option<&str>,
         supersede: bool,
     ) -> Result<Rollout, StoreError> {
-        work!(self, write, rollouts::create(rollout, &first, key, supersede))
+        let by = (self.database.number, self.replays.as_ref());
+        let made = work!(self, write, rollouts::create(rollout, &first, key, supersede, by));
+        self.tell(made)
     }
 
     async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
-        work!(self, read, rollouts::get(id))
+        work!(self, read, rollouts::get(&self.replays, id))
     }
 
     async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
-        work!(self, read, rollouts::list(filter))
+        work!(self, read, rollouts::list(&self.replays, filter))
     }
 
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
-        work!(self, read, commit::load(id))
+        work!(self, read, commit::load(&self.replays, id))
     }
 
     async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
@@ -139,7 +174,8 @@ impl Store for SqliteStore {
         command: Command,
         at: Timestamp,
     ) -> Result<InboxEntry, StoreError> {
-        work!(self, write, inbox::enqueue(rollout, &command, at))
+        let entry = work!(self, write, inbox::enqueue(rollout, &command, at, self.database.number));
+        self.tell(entry)
     }
 
     async fn pending(&self, rollouts: &[RolloutId]) -> Result<Vec<InboxEntry>, StoreError> {
@@ -150,8 +186,35 @@ impl Store for SqliteStore {
         work!(self, read, inbox::get(key))
     }
 
-    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        work!(self, write, commit::apply(commit))
+    async fn commit_all(&self, commits: &[Commit]) -> Vec<Result<(), StoreError>> {
+        if commits.is_empty() {
+            return Vec::new();
+        }
+        match self.write_commits(commits).await {
+            Ok(done) => done,
+            Err(error) => commits.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn news(&self, after: Position, patience: Duration) -> Result<(Position, Vec<String>), StoreError> {
+        let mut told = self.told.subscribe();
+        let mut patience = std::pin::pin!(tokio::time::sleep(patience));
+        let mut is_over = false;
+        loop {
+            let (position, names) = self.news_after(after).await?;
+            if !names.is_empty() || is_over {
+                return Ok((position, names));
+            }
+            tokio::select! {
+                // The sender is here and lives as long as this future.
+                _ = told.changed() => {}
+                () = &mut patience => is_over = true,
+            }
+        }
+    }
+
+    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
+        work!(self, read, commit::load_target(&self.replays, name))
     }
 
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
@@ -176,7 +239,7 @@ impl Store for SqliteStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
-        work!(self, read, history::observations(id, after, limit))
+        work!(self, read, history::observations(&self.replays, id, after, limit))
     }
 
     async fn outbox_due(
@@ -248,7 +311,8 @@ impl Store for SqliteStore {
     }
 
     async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
-        work!(self, write, freezes::put(freeze))
+        let put = work!(self, write, freezes::put(freeze, self.database.number));
+        self.tell(put)
     }
 
     async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {

@@ -28,7 +28,7 @@ fn running(policy: Policy, remembered: Vec<AlertRecord>) -> State {
     target.want(Split::canary(percent(5.0), false));
     target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: T0 });
     target.certain = true;
-    State { rollout, target, judge }
+    State { rollout, target, judge: std::sync::Arc::new(judge) }
 }
 
 /// An alert that rolls back, as it comes in so many seconds after `T0`.
@@ -60,7 +60,7 @@ fn receive(state: &State, alerts: Vec<Alert>) -> Outcome {
         by: "alertmanager".to_owned(),
         ..command(&format!("alerts-{}", now.0), CommandKind::Alerts { alerts })
     };
-    transition(&state.clone(), Event::Command(command), now).expect("alerts are taken")
+    transition(state.clone(), Event::Command(command), now).expect("alerts are taken")
 }
 
 fn blind_look() -> Tick {
@@ -211,11 +211,11 @@ fn the_start_names_what_fires_and_holds_for_it() {
     state.rollout.alerts.exposed_at = None;
     state.target.last_exposed = None;
     let tick = blind_look();
-    let outcome = transition(&state, Event::Tick(tick.clone()), at(1.0)).expect("a look");
+    let outcome = transition(state.clone(), Event::Tick(tick.clone()), at(1.0)).expect("a look");
     let told = sentences(&outcome);
     assert!(told.contains("Firing at the start: Alertb (warning), since"), "{told}");
     assert!(told.contains("Held (alert): alert Alerta (critical), since"), "{told}");
-    let again = transition(&outcome.state, Event::Tick(tick), at(11.0)).expect("a look");
+    let again = transition(outcome.state.clone(), Event::Tick(tick), at(11.0)).expect("a look");
     assert!(!sentences(&again).contains("Alert"), "once");
 }
 
@@ -223,7 +223,8 @@ fn the_start_names_what_fires_and_holds_for_it() {
 fn a_person_who_resumes_is_not_overruled_by_the_same_alert() {
     let state = running(policy().build(), Vec::new());
     let held = receive(&state, vec![fires("a", -60.0, 5.0)]).state;
-    let resumed = transition(&held, Event::Command(command("k", CommandKind::Resume)), at(20.0)).unwrap();
+    let resumed =
+        transition(held.clone(), Event::Command(command("k", CommandKind::Resume)), at(20.0)).unwrap();
     assert_eq!(holds(&resumed), []);
     let again = receive(&resumed.state, vec![fires("a", -60.0, 30.0)]);
     assert_eq!(holds(&again), []);
@@ -308,7 +309,7 @@ fn a_hook_that_has_failed_opens_the_targets_incident_also_after_the_end() {
         sentence: "The hook tag has failed and is not run again: exit code 1".to_owned(),
     };
     let event = Event::Command(command("hook/1/0", failed));
-    let outcome = transition(&state, event, at(9.0)).expect("taken");
+    let outcome = transition(state.clone(), event, at(9.0)).expect("taken");
     let incident = outcome.state.target.incident.clone().expect("an incident");
     assert!(incident.causes.contains(&IncidentCause::Hook));
     assert_eq!(incident.acknowledged_by, None);

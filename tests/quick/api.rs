@@ -242,7 +242,7 @@ async fn promql_in_a_version_is_data() {
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(world.get(&format!("/api/v1/rollouts/{id}")).await.json()["version"], version);
     // It reaches the providers as the value of a label, whole.
-    let stored = world.store.rollout(&RolloutId(id)).await.unwrap().version;
+    let stored = world.store.rollout(&RolloutId(id)).await.unwrap().version.clone();
     let (canary, _) = serin::core::arms::arms(&spec(), &target(), &stored).unwrap();
     assert_eq!(canary.labels["version"], version);
 }
@@ -255,7 +255,7 @@ async fn rollouts_come_in_pages_newest_first() {
     world.store.change(|data| {
         for index in 0..5 {
             let mut rollout = rollout();
-            rollout.id = RolloutId(format!("r{index}"));
+            rollout.plan_mut().id = RolloutId(format!("r{index}"));
             if index < 3 {
                 rollout.phase = Phase::Succeeded;
             }
@@ -384,7 +384,7 @@ fn engine(world: &World, result: Result<(), String>) -> tokio::task::AbortHandle
     let store = world.store.clone();
     let task = tokio::spawn(async move {
         loop {
-            for entry in store.pending(&[rollout().id]).await.unwrap() {
+            for entry in store.pending(&[rollout().id.clone()]).await.unwrap() {
                 let commands = vec![(entry.command.key, result.clone())];
                 store.commit(&Commit { commands, ..Commit::default() }).await.unwrap();
             }

@@ -1,6 +1,6 @@
 //! A rollout of the service `checkout` in the middle of its second step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +8,7 @@ use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
 };
 use serin::core::policy::*;
-use serin::core::rollout::{Phase, Rollout, RolloutId, RolloutKind, Stage, Timers};
+use serin::core::rollout::{Phase, Plan, Rollout, RolloutId, RolloutKind, Stage, Timers};
 use serin::core::target::{NodeRecord, Pool, SeenSplit, Split, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
 use serin::ports::Clock;
@@ -150,7 +150,7 @@ pub fn target() -> Target {
 }
 
 pub fn rollout() -> Rollout {
-    Rollout {
+    let rollout = Rollout::new(Plan {
         id: RolloutId("0195c1a8".into()),
         target: "checkout".into(),
         version: "v1.5.0".into(),
@@ -160,30 +160,28 @@ pub fn rollout() -> Rollout {
         created_at: NOW,
         created_by: "ci-deploy".into(),
         supersedes: None,
+        not_before: None,
+        history: None,
+        spec: None,
+    });
+    Rollout {
         revision: 17,
         phase: Phase::Progressing { step: 1, stage: Stage::Analysing { since: NOW } },
-        holds: BTreeSet::new(),
         timers: Timers { analysed: seconds(210), in_phase: seconds(270), ..Timers::default() },
         tick_seq: 90,
         event_seq: 6,
-        phase_since: NOW,
-        baseline_was_healthy: BTreeMap::new(),
-        history: None,
-        first_ends: BTreeMap::new(),
         last: Some(assessment()),
-        last_compared: None,
-        ended_at: None,
-        not_before: None,
-        announced: Vec::new(),
-        gates: Default::default(),
-        verification: Default::default(),
-        alerts: Default::default(),
-        spec: None,
-        data: Default::default(),
-        held: Vec::new(),
-        stable: Default::default(),
-        share_explained: None,
+        ..rollout
     }
+}
+
+/// The same of another target.
+pub fn rollout_of(id: &str, target: &str) -> Rollout {
+    let mut rollout = rollout();
+    let plan = rollout.plan_mut();
+    plan.id = RolloutId(id.into());
+    plan.target = target.into();
+    rollout
 }
 
 /// The target while that rollout has it: 25% is seen, and one of three proxies is cut off.

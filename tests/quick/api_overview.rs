@@ -16,7 +16,7 @@ use super::{World, world};
 
 fn put(world: &World, id: &str, change: impl FnOnce(&mut Rollout)) {
     let mut rollout = rollout();
-    rollout.id = RolloutId(id.to_owned());
+    rollout.plan_mut().id = RolloutId(id.to_owned());
     change(&mut rollout);
     world.store.change(|data| data.put(rollout));
 }
@@ -25,7 +25,7 @@ fn ended(phase: Phase, ago: u64) -> impl FnOnce(&mut Rollout) {
     move |rollout| {
         rollout.phase = phase;
         rollout.ended_at = Some(NOW.minus(Duration::from_secs(ago)));
-        rollout.created_at = NOW.minus(Duration::from_secs(ago + 1000));
+        rollout.plan_mut().created_at = NOW.minus(Duration::from_secs(ago + 1000));
     }
 }
 
@@ -134,10 +134,10 @@ async fn a_thousand_rollouts_are_small_when_compressed() {
     world.store.change(|data| {
         for index in 0..1000_u64 {
             let mut rollout = rollout();
-            rollout.id = RolloutId(format!("0195c1a8{:024x}", index * 7919));
-            rollout.target = format!("service-{}", index % 331);
-            rollout.version = format!("v1.{}.{}", index % 17, index);
-            rollout.created_by = format!("ci-{}", index % 29);
+            rollout.plan_mut().id = RolloutId(format!("0195c1a8{:024x}", index * 7919));
+            rollout.plan_mut().target = format!("service-{}", index % 331);
+            rollout.plan_mut().version = format!("v1.{}.{}", index % 17, index);
+            rollout.plan_mut().created_by = format!("ci-{}", index % 29);
             if index >= 200 {
                 ended(Phase::RolledBack { reason: reason() }, index)(&mut rollout);
             } else {

@@ -31,14 +31,15 @@ fn rolled_back() -> World {
     ];
     world.store.change(|data| {
         let reason = Reason::new(ReasonCode::Harm, "errors ×2.7 [1.9 – 3.6]");
+        let mut scripted = rollout();
+        scripted.plan_mut().version = SCRIPT.to_owned();
+        scripted.plan_mut().created_by = SCRIPT.to_owned();
         data.put(Rollout {
             phase: Phase::RolledBack { reason },
-            version: SCRIPT.to_owned(),
-            created_by: SCRIPT.to_owned(),
             last: None,
             last_compared: Some(Compared { weight: Weight(2_500), assessment: assessment() }),
             ended_at: Some(Timestamp(NOW.0 + 735_000)),
-            ..rollout()
+            ..scripted
         });
         let stored = data.rollouts.get_mut(&rollout().id).unwrap();
         stored.events = events.into_iter().map(|event| (event.seq, event)).collect();

@@ -7,10 +7,10 @@ use axum::http::{Request, header};
 use futures::StreamExt;
 use serde_json::Value;
 use serin::api::Limits;
-use serin::core::rollout::{EventKind, EventRecord, Rollout, RolloutId};
+use serin::core::rollout::{EventKind, EventRecord, RolloutId};
 use serin::ports::{Commit, Store};
 
-use super::example::{NOW, rollout};
+use super::example::{NOW, rollout_of};
 use super::{Answer, World, world, world_with};
 
 /// An event as it came.
@@ -161,7 +161,7 @@ async fn a_viewer_who_comes_back_gets_what_it_has_missed_once() {
 async fn one_rollout_is_sent_whole_and_others_are_not() {
     let world = world().with_rollout();
     world.store.change(|data| {
-        data.put(Rollout { id: RolloutId("other".into()), target: "search".into(), ..rollout() });
+        data.put(rollout_of("other", "search"));
     });
     let mut viewer = Viewer::open(&world, "?rollout=0195c1a8", None).await;
     viewer.expect("hello").await;

@@ -352,7 +352,7 @@ fn a_start_without_any_data() {
     let mut rollout = rollout();
     rollout.phase = Phase::Preflight;
     rollout.last = None;
-    rollout.policy.mode = Mode::Observe;
+    rollout.plan_mut().policy.mode = Mode::Observe;
     let mut target = steered();
     target.wanted = Split::STABLE;
     target.seen = None;

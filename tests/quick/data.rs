@@ -37,7 +37,7 @@ pub struct Told {
 
 impl Told {
     pub fn begin(policy: Policy) -> Told {
-        let judge = JudgeState::new(&policy);
+        let judge = std::sync::Arc::new(JudgeState::new(&policy));
         let mut target = target("shop");
         let rollout = rollout("r1", "shop", policy);
         target.active = Some(rollout.id.clone());
@@ -55,7 +55,7 @@ impl Told {
     }
 
     pub fn take(&mut self, event: Event) {
-        let outcome = transition(&self.state, event, at(self.seconds)).expect("a legal event");
+        let outcome = transition(self.state.clone(), event, at(self.seconds)).expect("a legal event");
         for action in outcome.actions {
             match action {
                 Action::Notify(notice) => self.notices.push(notice.sentence),

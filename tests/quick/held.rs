@@ -1,6 +1,7 @@
 //! Gates, approvals, freezes, the point of no return, verified rollbacks and incidents: rollouts told event
 //! by event, without engine and clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serin::core::gate::{
@@ -31,7 +32,7 @@ pub(super) struct Told {
 
 impl Told {
     pub fn begin(policy: Policy) -> Told {
-        let judge = JudgeState::new(&policy);
+        let judge = Arc::new(JudgeState::new(&policy));
         let mut target = target("shop");
         let rollout = rollout("r1", "shop", policy);
         target.active = Some(rollout.id.clone());
@@ -43,7 +44,7 @@ impl Told {
 
     pub fn try_take(&mut self, event: Event) -> Result<(), String> {
         let outcome =
-            transition(&self.state, event, at(self.seconds)).map_err(|illegal| illegal.to_string())?;
+            transition(self.state.clone(), event, at(self.seconds)).map_err(|illegal| illegal.to_string())?;
         for action in outcome.actions {
             match action {
                 Action::Notify(notice) => self.notices.push(notice),
@@ -725,7 +726,7 @@ fn a_rollout_that_begins_later_is_announced_once_for_each_time() {
     let mut told = Told::begin(policy);
     told.state.target.active = None;
     told.state.rollout.phase = Phase::Scheduled;
-    told.state.rollout.not_before = Some(at(3600.0));
+    told.state.rollout.plan_mut().not_before = Some(at(3600.0));
     assert!(told.try_take(Event::Begin).is_err(), "not before its time");
     told.take(Event::Announce(secs(3600)));
     assert!(told.try_take(Event::Announce(secs(3600))).is_err(), "once");

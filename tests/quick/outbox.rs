@@ -154,7 +154,7 @@ async fn engine_with(
 
 fn of(rollout: &str, seq: usize) -> Notice {
     let mut about = crate::testkit::builders::rollout(rollout, "shop", policy().build());
-    about.created_at = Timestamp(0);
+    about.plan_mut().created_at = Timestamp(0);
     notice(&about, seq as u64, NoticeKind::Step)
 }
 

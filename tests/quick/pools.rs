@@ -26,7 +26,7 @@ struct Told {
 impl Told {
     fn at(phase: Phase, weight: u16) -> Told {
         let policy = policy().build();
-        let judge = JudgeState::new(&policy);
+        let judge = std::sync::Arc::new(JudgeState::new(&policy));
         let mut rollout = rollout("r1", "shop", policy);
         let mut target = target("shop");
         rollout.phase = phase;
@@ -48,7 +48,7 @@ impl Told {
 
     fn take(&mut self, event: Event) -> &mut Told {
         self.at += 10.0;
-        let outcome = transition(&self.state, event, at(self.at)).expect("a legal event");
+        let outcome = transition(self.state.clone(), event, at(self.at)).expect("a legal event");
         for action in outcome.actions {
             match action {
                 Action::Notify(notice) => self.notices.push(notice),
@@ -259,7 +259,7 @@ fn a_bad_canary_is_kept_while_stable_has_no_server() {
 fn series_that_are_absent_hold_a_rollback_and_series_that_are_still_do_not() {
     for (why, waits) in [(NoData::Empty, true), (NoData::Stale { age_seconds: 400 }, false)] {
         let mut told = Told::analysing();
-        told.state.rollout.policy.analysis.blind.after = secs(60);
+        told.state.rollout.plan_mut().policy.analysis.blind.after = secs(60);
         for _ in 0..12 {
             if !told.is_rolling_back() && !told.waits() {
                 told.look(Ok((50, 0)), Err(why.clone()));

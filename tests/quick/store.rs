@@ -1,7 +1,9 @@
 //! The contract of the store, over every implementation.
 
 mod cases;
+mod old;
 mod samples;
+mod size;
 mod sqlite;
 
 use std::sync::Arc;
@@ -74,6 +76,13 @@ contract!(
     the_audit_log_comes_newest_first_in_pages,
     old_lines_of_the_audit_log_are_removed,
     declarations_are_replaced_and_removed_by_kind_and_name,
+    what_is_new_is_told_by_target,
+    own_commits_are_no_news,
+    who_waits_for_news_is_woken,
+    many_commits_are_each_all_or_nothing,
+    a_target_is_loaded_whole,
+    observations_come_back_exactly,
+    cursors_come_back_exactly,
 );
 
 /// The memory store's own switches.

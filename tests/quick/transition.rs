@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -44,7 +45,7 @@ fn a_command_on_a_state_that_was_not_seen_is_refused() {
     let before = state("analysing");
     let mut stale = command("k", CommandKind::Advance);
     stale.expected_revision = Some(before.rollout.event_seq + 1);
-    let refused = transition(&before, Event::Command(stale), at(60.0)).unwrap_err();
+    let refused = transition(before.clone(), Event::Command(stale), at(60.0)).unwrap_err();
     assert_eq!(refused.to_string(), "the rollout has changed: expected revision 2, it is at 1");
 }
 
@@ -93,7 +94,7 @@ fn the_canarys_silence_takes_it_back_and_blindness_does_not() {
 #[test]
 fn blind_for_longer_than_the_policy_allows_does_what_it_says() {
     let mut now = state("analysing");
-    now.rollout.policy = policy().blind(secs(30), LimitOutcome::RollBack).build();
+    now.rollout.plan_mut().policy = policy().blind(secs(30), LimitOutcome::RollBack).build();
     for _ in 0..2 {
         now = take(&now, Event::Tick(no_data(NoData::Timeout, secs(10)))).state;
         assert_eq!(name(&now.rollout.phase), "analysing");
@@ -286,7 +287,7 @@ fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
     let before = state("settling");
     let split = ObservedSplit::of(Some(before.target.wanted));
     let seen = Event::Observed { split, elapsed: secs(1) };
-    let mut now = transition(&before, seen, at(clock)).unwrap().state;
+    let mut now = transition(before.clone(), seen, at(clock)).unwrap().state;
     let mut found = Vec::new();
     for index in 0..windows {
         let start = at(from + 10.0 * index as f64);
@@ -304,7 +305,7 @@ fn used_after_a_split(clock: f64, from: f64, windows: usize) -> Vec<Usage> {
             values: Vec::new(),
             notes: Default::default(),
         });
-        let outcome = transition(&now, tick, start.plus(secs(11))).unwrap();
+        let outcome = transition(now.clone(), tick, start.plus(secs(11))).unwrap();
         let observed = outcome.actions.iter().find_map(|action| match action {
             Action::Observe(tick) => Some(tick.metrics[0].usage),
             _ => None,
@@ -351,7 +352,7 @@ fn an_unconfirmed_way_back_pages_once_and_fails_in_the_end() {
 }
 
 fn take(state: &State, event: Event) -> Outcome {
-    transition(state, event, at(60.0)).expect("legal here")
+    transition(state.clone(), event, at(60.0)).expect("legal here")
 }
 
 // --------------------------------------------------------------------------- random sequences of events
@@ -495,12 +496,12 @@ proptest! {
         if observing {
             builder = builder.observe_only();
         }
-        now.rollout.policy = builder.build();
-        now.judge = JudgeState::new(&now.rollout.policy);
+        now.rollout.plan_mut().policy = builder.build();
+        now.judge = Arc::new(JudgeState::new(&now.rollout.policy));
         for (index, step) in steps.iter().enumerate() {
             let time = at(10.0 * index as f64);
             let event = to_event(step, &now, time);
-            if let Ok(outcome) = transition(&now, event.clone(), time) {
+            if let Ok(outcome) = transition(now.clone(), event.clone(), time) {
                 check(&now, &event, &outcome);
                 if observing {
                     prop_assert_eq!(outcome.state.target.wanted.canary, Weight::ZERO);

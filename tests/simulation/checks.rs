@@ -106,7 +106,7 @@ fn exposure_that_rises_without_a_decision_is_found() {
     });
     expect("observe mode", |_, _, commit| {
         wants(commit, 0.0);
-        commit.rollout.as_mut().expect("a rollout").policy = policy().observe_only().build();
+        commit.rollout.as_mut().expect("a rollout").plan_mut().policy = policy().observe_only().build();
     });
 }
 

@@ -222,7 +222,7 @@ fn observation(
         );
     }
     if let Some((seq, judge)) = &commit.snapshot {
-        let same = *seq == tick.seq && bits(judge) == bits(&ledger(world, was).judge);
+        let same = *seq == tick.seq && bits(&**judge) == bits(&ledger(world, was).judge);
         if !same {
             violated(
                 world,

@@ -341,8 +341,8 @@ impl Run {
         }
         self.started += 1;
         let mut asked = rollout(&format!("r{}", self.started), TARGET, self.scenario.policy.clone());
-        asked.version = format!("v{}", self.started + 1);
-        asked.created_at = self.world.lock().wall();
+        asked.plan_mut().version = format!("v{}", self.started + 1);
+        asked.plan_mut().created_at = self.world.lock().wall();
         asked.phase_since = asked.created_at;
         let free = self.store.inspect(|data| data.targets[TARGET].active.is_none());
         let first = created(&asked);

@@ -1,6 +1,8 @@
 //! The store of a process: the one that outlives it, with faults, with the process's death at every call,
 //! and with an eye on every commit.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord};
@@ -12,8 +14,8 @@ use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
-    Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
+    Position, Retention, RolloutFilter, Store, StoreError, StoredRollout,
 };
 
 use crate::invariants::{self, Before};
@@ -38,7 +40,8 @@ impl WatchedStore {
     ) -> Result<T, StoreError> {
         self.life.step(&format!("store.{place} before")).await;
         // What Serin looks at to know whether it has a store.
-        let telling = ["commit", "ping", "targets", "target", "own_targets", "load"].contains(&place);
+        let telling = ["commit", "ping", "targets", "target", "own_targets", "load", "load_target", "news"]
+            .contains(&place);
         if self.world.lock().has(FaultKind::StoreFails) {
             self.world.lock().ledger.store_known_broken |= telling;
             return Err(StoreError::Unavailable("the disk is full".to_owned()));
@@ -143,8 +146,34 @@ impl Store for WatchedStore {
         self.call("command", false, self.inner.command(key)).await
     }
 
-    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        self.call("commit", true, self.watched_commit(commit)).await
+    async fn commit_all(&self, commits: &[Commit]) -> Vec<Result<(), StoreError>> {
+        if let [only] = commits {
+            return vec![self.call("commit", true, self.watched_commit(only)).await];
+        }
+        let all = async {
+            let mut done = Vec::new();
+            for commit in commits {
+                done.push(self.watched_commit(commit).await);
+            }
+            Ok(done)
+        };
+        match self.call("commit", true, all).await {
+            Ok(done) => done,
+            Err(error) => commits.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Time stands still while Serin works: there is no patience to wait for.
+    async fn news(
+        &self,
+        after: Position,
+        _patience: Duration,
+    ) -> Result<(Position, Vec<String>), StoreError> {
+        self.call("news", false, self.inner.news(after, Duration::ZERO)).await
+    }
+
+    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
+        self.call("load_target", false, self.inner.load_target(name)).await
     }
 
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {

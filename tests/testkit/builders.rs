@@ -1,7 +1,7 @@
 //! Builders of the core's types with sensible defaults. A test changes what it is about and leaves the
 //! rest; every value here is one that `config` would accept too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serin::core::judge::METHOD;
@@ -13,8 +13,8 @@ use serin::core::policy::{
     LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
 };
 use serin::core::rollout::{
-    Command, CommandKind, EventKind, EventRecord, Force, Giver, Notice, NoticeKind, Phase, Rollout,
-    RolloutId, RolloutKind, Timers,
+    Command, CommandKind, EventKind, EventRecord, Force, Giver, Notice, NoticeKind, Plan, Rollout, RolloutId,
+    RolloutKind,
 };
 use serin::core::target::{Pool, Target, TargetSpec, Weight};
 use serin::core::time::Timestamp;
@@ -285,7 +285,7 @@ pub fn target(name: &str) -> Target {
 
 /// A rollout in preflight, asked for at `T0`.
 pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
-    Rollout {
+    Rollout::new(Plan {
         id: RolloutId(id.to_owned()),
         target: target.to_owned(),
         version: "v2".to_owned(),
@@ -295,30 +295,10 @@ pub fn rollout(id: &str, target: &str, policy: Policy) -> Rollout {
         created_at: T0,
         created_by: "erin".to_owned(),
         supersedes: None,
-        revision: 0,
-        phase: Phase::Preflight,
-        holds: BTreeSet::new(),
-        timers: Timers::default(),
-        tick_seq: 0,
-        event_seq: 1,
-        phase_since: T0,
-        baseline_was_healthy: BTreeMap::new(),
-        history: None,
-        first_ends: BTreeMap::new(),
-        last: None,
-        last_compared: None,
-        ended_at: None,
         not_before: None,
-        announced: Vec::new(),
-        gates: Default::default(),
-        verification: Default::default(),
-        alerts: Default::default(),
+        history: None,
         spec: None,
-        data: Default::default(),
-        held: Vec::new(),
-        stable: Default::default(),
-        share_explained: None,
-    }
+    })
 }
 
 /// The first log line of a rollout.

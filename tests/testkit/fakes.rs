@@ -7,6 +7,7 @@ pub mod notifiers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
@@ -20,9 +21,11 @@ use serin::core::routing::lane_of;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    ChannelMemory, Commit, Delivery, InboxEntry, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup,
-    OutboxRecord, OutboxState, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    ChannelMemory, Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter,
+    OutboxGroup, OutboxRecord, OutboxState, Position, Retention, RolloutFilter, Store, StoreError,
+    StoredRollout,
 };
+use tokio::sync::watch;
 
 pub use self::data::Data;
 
@@ -41,6 +44,7 @@ struct Shared {
     asked_for_events: AtomicU64,
     asked_for_tokens: AtomicU64,
     largest_batch: AtomicU64,
+    told: watch::Sender<u64>,
 }
 
 impl MemoryStore {
@@ -132,6 +136,7 @@ impl MemoryStore {
         let mut data = self.lock();
         let done = change(&mut data)?;
         data.writes += 1;
+        self.shared.told.send_if_modified(|told| std::mem::replace(told, data.position) != data.position);
         if self.shared.lose_next_answer.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Unavailable("the answer was lost by the test".to_owned()));
         }
@@ -184,6 +189,7 @@ impl Store for MemoryStore {
             let active = data.target(&rollout.target)?.active.clone();
             if rollout.not_before.is_some() && !data.rollouts.contains_key(&rollout.id) {
                 data.insert(rollout.clone(), first, key);
+                data.tell(&rollout.target);
                 return Ok(rollout);
             }
             if let Some(active) = &active
@@ -200,7 +206,7 @@ impl Store for MemoryStore {
             if active.is_some() {
                 let older: Vec<_> = data.open(&rollout.target).map(|rollout| rollout.id.clone()).collect();
                 rollout.phase = Phase::Scheduled;
-                rollout.supersedes = active;
+                rollout.plan_mut().supersedes = active;
                 for id in older {
                     let command = Command {
                         key: format!("supersede/{}/{id}", rollout.id),
@@ -218,6 +224,7 @@ impl Store for MemoryStore {
                 target.revision += 1;
             }
             data.insert(rollout.clone(), first, key);
+            data.tell(&rollout.target);
             Ok(rollout)
         })
         .await
@@ -251,18 +258,7 @@ impl Store for MemoryStore {
     }
 
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
-        self.read(|data| {
-            let data = data.rollout(id)?;
-            let snapshot = data.snapshots.last_key_value().map(|(seq, state)| (*seq, state.clone()));
-            let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
-            Ok(StoredRollout {
-                rollout: data.rollout.clone(),
-                cursors: data.cursors.clone(),
-                snapshot,
-                observations: after_key(&data.observations, after).map(|(tick, _)| tick.clone()).collect(),
-            })
-        })
-        .await
+        self.read(|data| data.load(id)).await
     }
 
     async fn scheduled(&self, target: &str) -> Result<Vec<RolloutId>, StoreError> {
@@ -283,7 +279,8 @@ impl Store for MemoryStore {
             if let Some(entry) = data.command(&command.key) {
                 return Ok(entry.clone());
             }
-            data.rollout(rollout)?;
+            let target = data.rollout(rollout)?.rollout.target.clone();
+            data.tell(&target);
             Ok(data.enqueue(rollout, command, at))
         })
         .await
@@ -306,11 +303,48 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        self.write(|data| {
-            data.check(commit)?;
-            data.apply(commit);
-            Ok(())
+    async fn commit_all(&self, commits: &[Commit]) -> Vec<Result<(), StoreError>> {
+        if let [only] = commits {
+            return vec![self.write(|data| data.commit(only)).await];
+        }
+        let all = self.write(|data| Ok(commits.iter().map(|commit| data.commit(commit)).collect()));
+        match all.await {
+            Ok(done) => done,
+            Err(error) => commits.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn news(&self, after: Position, patience: Duration) -> Result<(Position, Vec<String>), StoreError> {
+        let mut told = self.shared.told.subscribe();
+        let mut patience = std::pin::pin!(tokio::time::sleep(patience));
+        let mut is_over = false;
+        loop {
+            let (position, names) = self.read(|data| Ok(data.news(after.0))).await?;
+            if !names.is_empty() || is_over {
+                return Ok((Position(position), names));
+            }
+            tokio::select! {
+                _ = told.changed() => {}
+                () = &mut patience => is_over = true,
+            }
+        }
+    }
+
+    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
+        self.read(|data| {
+            let target = data.target(name)?.clone();
+            let rollout = target.active.as_ref().map(|id| data.load(id)).transpose()?;
+            let of_it = |entry: &&InboxEntry| {
+                let rollout = data.rollouts.get(&entry.rollout);
+                entry.result.is_none() && rollout.is_some_and(|data| data.rollout.target == name)
+            };
+            let waits = |rollout: &&Rollout| rollout.phase == Phase::Scheduled;
+            Ok(Loaded {
+                rollout,
+                inbox: data.inbox.values().filter(of_it).cloned().collect(),
+                scheduled: data.open(name).filter(waits).cloned().collect(),
+                target,
+            })
         })
         .await
     }
@@ -538,6 +572,9 @@ impl Store for MemoryStore {
     async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
         self.write(|data| {
             data.freezes.insert(freeze.id.clone(), freeze.clone());
+            for target in data.targets.keys().cloned().collect::<Vec<_>>() {
+                data.tell(&target);
+            }
             Ok(())
         })
         .await

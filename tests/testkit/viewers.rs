@@ -143,7 +143,7 @@ impl House {
                 idempotency_key: None,
                 not_before: None,
             };
-            rollouts.push(handle.start(request).await.expect("a rollout").id);
+            rollouts.push(handle.start(request).await.expect("a rollout").id.clone());
         }
         let house = House {
             address,

@@ -162,7 +162,7 @@ impl Inner {
         if all {
             let limit = crate::api::overview::ROWS;
             let filter = RolloutFilter { active: Some(true), limit, ..RolloutFilter::default() };
-            ids.extend(store.rollouts(&filter).await?.into_iter().map(|rollout| rollout.id));
+            ids.extend(store.rollouts(&filter).await?.into_iter().map(|rollout| rollout.id.clone()));
         }
         let mut loaded: BTreeMap<RolloutId, Rollout> = BTreeMap::new();
         loop {

@@ -25,7 +25,7 @@ pub(super) fn wanted(rules: &[ApprovalRule]) -> String {
 pub(super) fn count(change: &mut Change) {
     let rollout = &mut change.state.rollout;
     let mut opened = Vec::new();
-    for gate in &rollout.policy.gates {
+    for gate in &rollout.plan.policy.gates {
         let Check::Approval { rules, .. } = &gate.check else { continue };
         let Some(state) = rollout.gates.states.get_mut(&gate.name) else { continue };
         if !matches!(state.status, GateStatus::Waiting { .. }) {

@@ -273,7 +273,7 @@ pub(super) fn wait(change: &mut Change, elapsed: Duration) {
     }
     let mut late = Vec::new();
     for (name, state) in &mut rollout.gates.states {
-        let Some(gate) = rollout.policy.gates.iter().find(|gate| gate.name == *name) else { continue };
+        let Some(gate) = rollout.plan.policy.gates.iter().find(|gate| gate.name == *name) else { continue };
         let has_spoken = match &state.status {
             GateStatus::Open { .. } => true,
             // A no, or a program of which nobody knows the end, is not a missing yes.

@@ -1,6 +1,8 @@
 //! What is known of the metrics from before the rollout is taken once, before the first look, and never
 //! changes: evidence that is judged again begins with the same.
 
+use std::sync::Arc;
+
 use super::change::{Change, time};
 use super::{EventKind, Phase, Rollout};
 use crate::core::judge::{DispersionSource, History, JudgeState, MetricHistory};
@@ -30,9 +32,9 @@ pub(super) fn take(change: &mut Change, found: History) {
             history.metrics.insert(metric.name.clone(), past);
         }
     }
-    change.state.judge = JudgeState::with_history(&policy, Some(&history));
+    change.state.judge = Arc::new(JudgeState::with_history(&policy, Some(&history)));
     let sentence = sentence(&policy, &history);
-    change.state.rollout.history = Some(history);
+    change.state.rollout.plan_mut().history = Some(history);
     change.record(EventKind::HistoryTaken, None, sentence);
 }
 

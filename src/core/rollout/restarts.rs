@@ -163,7 +163,7 @@ fn all_new(change: &mut Change) {
     }
     let analysed = std::mem::take(&mut rollout.timers.analysed);
     rollout.timers.uncredited = Duration::ZERO;
-    state.due = rollout.policy.metrics.iter().map(|metric| metric.name.clone()).collect();
+    state.due = rollout.plan.policy.metrics.iter().map(|metric| metric.name.clone()).collect();
     let sentence = format!(
         "All {instances} instances of the canary are new in this step, after {} of it: its minimum and its evidence \
          of safety begin again ({} of {MOST_ANEW} times). Evidence of a regression is kept.",

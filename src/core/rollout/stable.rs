@@ -155,7 +155,8 @@ fn small(change: &mut Change, up: u32, of: u32, may_rise: bool) {
 
 /// Why there may be nothing to roll back to; `None` if nothing says so.
 pub(super) fn gone(state: &State) -> Option<String> {
-    let Rollout { stable, policy, .. } = &state.rollout;
+    let Rollout { stable, plan, .. } = &state.rollout;
+    let policy = &plan.policy;
     if state.target.wanted.canary == Weight::ZERO {
         return None;
     }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 
 use super::alerts::Alerts;
@@ -38,9 +40,10 @@ pub enum RolloutKind {
     Revert,
 }
 
-/// One release on one target under one policy.
+/// What is fixed of a rollout from its beginning on. Shared between the copies of its state, and stored
+/// once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rollout {
+pub struct Plan {
     /// Its name.
     pub id: RolloutId,
     /// The target's name.
@@ -59,6 +62,25 @@ pub struct Rollout {
     pub created_by: String,
     /// The rollout that this one takes the target from.
     pub supersedes: Option<RolloutId>,
+    /// It does not begin before; `None`: at once.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// What the metrics' pasts told when it started; `None` before that is asked. The only part that
+    /// comes later than the rest, once.
+    #[serde(default)]
+    pub history: Option<History>,
+    /// How the target was declared when it was asked for: what is judged and split stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<TargetSpec>,
+}
+
+/// One release on one target under one policy: the plan, which can be read as if its fields stood here, and
+/// what moves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// What is fixed.
+    #[serde(flatten, serialize_with = "plan_as_it_is", deserialize_with = "shared_plan")]
+    pub plan: Arc<Plan>,
     /// Counts the commits.
     pub revision: u64,
     /// Where it is.
@@ -79,9 +101,6 @@ pub struct Rollout {
     /// Whether the baseline was within each guardrail before the current step: by guardrail; absent
     /// where that was not known (invariant 12).
     pub baseline_was_healthy: BTreeMap<String, bool>,
-    /// What the metrics' pasts told when it started; `None` before that is asked.
-    #[serde(default)]
-    pub history: Option<History>,
     /// By metric: the end of the first window that was consumed since the split was seen (in observe
     /// mode: since the step began). Which windows are used does not hang on Serin's clock alone by this.
     #[serde(default)]
@@ -94,12 +113,6 @@ pub struct Rollout {
     pub last_compared: Option<Compared>,
     /// When it came to its end.
     pub ended_at: Option<Timestamp>,
-    /// How the target was declared when it was asked for: what is judged and split stays so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spec: Option<TargetSpec>,
-    /// It does not begin before; `None`: at once.
-    #[serde(default)]
-    pub not_before: Option<Timestamp>,
     /// The announcements that were made: how long before the beginning.
     #[serde(default)]
     pub announced: Vec<Duration>,
@@ -121,6 +134,22 @@ pub struct Rollout {
     /// Why the arms' requests may differ from their weights, by the router.
     #[serde(default)]
     pub share_explained: Option<String>,
+}
+
+fn plan_as_it_is<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
+    plan.serialize(serializer)
+}
+
+fn shared_plan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Plan>, D::Error> {
+    Plan::deserialize(deserializer).map(Arc::new)
+}
+
+impl Deref for Rollout {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        &self.plan
+    }
 }
 
 /// What a step that was left was judged as at its end.
@@ -225,6 +254,39 @@ impl Rollout {
     /// What is known of a hold; nothing of one that was added by an earlier version.
     pub fn held_by(&self, hold: Hold) -> impl Iterator<Item = &Held> {
         self.held.iter().filter(move |held| held.hold == hold && self.holds.contains(&hold))
+    }
+
+    /// A rollout that was just asked for: it waits where it begins later, and else has the target. Its log
+    /// has one line.
+    pub fn new(plan: Plan) -> Rollout {
+        Rollout {
+            revision: 0,
+            phase: if plan.not_before.is_some() { Phase::Scheduled } else { Phase::Preflight },
+            holds: BTreeSet::new(),
+            timers: Timers::default(),
+            tick_seq: 0,
+            event_seq: 1,
+            phase_since: plan.created_at,
+            baseline_was_healthy: BTreeMap::new(),
+            first_ends: BTreeMap::new(),
+            last: None,
+            last_compared: None,
+            ended_at: None,
+            announced: Vec::new(),
+            gates: Gates::default(),
+            verification: Verification::default(),
+            alerts: Alerts::default(),
+            data: DataState::default(),
+            held: Vec::new(),
+            stable: StablePool::default(),
+            share_explained: None,
+            plan: Arc::new(plan),
+        }
+    }
+
+    /// The plan, to be changed: of this copy of the rollout alone.
+    pub fn plan_mut(&mut self) -> &mut Plan {
+        Arc::make_mut(&mut self.plan)
     }
 
     /// A sample older than this is stale, and no window that ends with it is consumed. Half the silent
@@ -498,6 +560,6 @@ pub struct State {
     pub rollout: Rollout,
     /// Its target.
     pub target: Target,
-    /// The evidence; a function of the stored observations.
-    pub judge: JudgeState,
+    /// The evidence; a function of the stored observations. Only a look at the metrics copies it.
+    pub judge: Arc<JudgeState>,
 }

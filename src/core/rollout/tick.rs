@@ -1,6 +1,7 @@
 //! One look at the metrics: mark the windows, judge them, and decide.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, time};
@@ -28,7 +29,8 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     let (mut tick, notes) = mark(change, looked);
     restarts::take(change, &mut tick, &notes);
     data::note(change, &tick, &notes, elapsed);
-    let assessment = change.state.judge.observe(&change.state.rollout.policy, &tick);
+    let judge = Arc::make_mut(&mut change.state.judge);
+    let assessment = judge.observe(&change.state.rollout.policy, &tick);
     let seen = Seen::of(&tick, &change.state.target, change.state.rollout.data.share.noise);
     clocking::count(change, &assessment, &seen, elapsed);
     share::measure_noise(change, &tick);

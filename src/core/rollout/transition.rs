@@ -13,19 +13,22 @@ use crate::core::rollout::{EventKind, NoticeKind};
 use crate::core::target::{Proxies, Weight};
 use crate::core::time::Timestamp;
 
-/// Takes one event. `now` is for records only; measured time is in the events.
+/// Takes one event. `now` is for records only; measured time is in the events. Who needs the state that was
+/// before keeps a copy.
 ///
 /// # Errors
-/// [`Illegal`] if the event means nothing in this state; the state stays as it was.
-pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome, Illegal> {
-    let mut change = Change::new(state.clone(), now);
+/// [`Illegal`] if the event means nothing in this state.
+pub fn transition(state: State, event: Event, now: Timestamp) -> Result<Outcome, Illegal> {
     let illegal = Illegal::Phase { phase: state.rollout.phase.name(), event: event.name() };
+    let is_due = history::is_due(&state.rollout);
+    let (has_ticks, has_gates) = (has_ticks(&state.rollout.phase), has_gates(&state.rollout.phase));
+    let mut change = Change::new(state, now);
     match event {
-        Event::Begin if may_begin(state, now) => {
+        Event::Begin if may_begin(&change.state, now) => {
             begin(&mut change);
         }
-        Event::History(found) if history::is_due(&state.rollout) => history::take(&mut change, found),
-        Event::Tick(looked) if has_ticks(&state.rollout.phase) => tick::take(&mut change, looked)?,
+        Event::History(found) if is_due => history::take(&mut change, found),
+        Event::Tick(looked) if has_ticks => tick::take(&mut change, looked)?,
         Event::Observed { split, elapsed } => observed::take(&mut change, &split, elapsed),
         Event::WorkloadReady => workload_ready(&mut change).ok_or(illegal)?,
         Event::Command(command) => match &command.kind {
@@ -34,9 +37,9 @@ pub fn transition(state: &State, event: Event, now: Timestamp) -> Result<Outcome
             _ => commands::take(&mut change, &command)?,
         },
         Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
-        Event::Freeze(why) if has_ticks(&state.rollout.phase) => freeze(&mut change, why),
-        Event::GateBegun { gate } if has_gates(&state.rollout.phase) => gates::begun(&mut change, &gate)?,
-        Event::Gate { gate, answer } if has_gates(&state.rollout.phase) => {
+        Event::Freeze(why) if has_ticks => freeze(&mut change, why),
+        Event::GateBegun { gate } if has_gates => gates::begun(&mut change, &gate)?,
+        Event::Gate { gate, answer } if has_gates => {
             gates::answer(&mut change, &gate, answer)?;
         }
         _ => return Err(illegal),
@@ -68,7 +71,7 @@ fn announce(change: &mut Change, lead: Duration) -> Option<()> {
         return None;
     }
     // Those that were missed are not made up for.
-    let passed = rollout.policy.announce.iter().copied().filter(|other| *other >= lead);
+    let passed = rollout.plan.policy.announce.iter().copied().filter(|other| *other >= lead);
     rollout.announced.extend(passed);
     let minutes = begins_at.since(change.now).as_secs().div_ceil(60).max(1);
     let left = Duration::from_secs(minutes * 60);

@@ -28,7 +28,7 @@ impl Outbox {
     ) -> Result<Option<Delivery>, Died> {
         let id = RolloutId(entry.notice.rollout.clone());
         let hook = match self.store().rollout(&id).await {
-            Ok(rollout) => rollout.policy.hooks.into_iter().find(|hook| hook.name == name),
+            Ok(rollout) => rollout.policy.hooks.iter().find(|hook| hook.name == name).cloned(),
             Err(StoreError::NotFound(_)) => None,
             Err(error) => {
                 tracing::warn!(%error, hook = name, "a hook cannot be looked up");

@@ -75,7 +75,8 @@ impl Actor {
             judge: active.judge.clone(),
         });
         let exposed = state.target.wanted.canary.max(self.target.wanted.canary) > Weight::ZERO;
-        let outcome = transition(&state, Event::Command(entry.command.clone()), now_of(&state));
+        let now = now_of(&state);
+        let outcome = transition(state, Event::Command(entry.command.clone()), now);
         exposed && outcome.is_ok_and(|outcome| outcome.state.target.wanted.canary == Weight::ZERO)
     }
 
@@ -182,7 +183,7 @@ impl Actor {
         };
         let judge = fresh_judge(&rollout);
         let state = State { rollout, target: self.target.clone(), judge };
-        match (transition(&state, event, now.wall), key) {
+        match (transition(state.clone(), event, now.wall), key) {
             (Err(illegal), Some(key)) => self.refuse_command(key, illegal.to_string(), now, out),
             (Err(_), None) => {}
             (Ok(mut outcome), key) => {

@@ -127,7 +127,7 @@ pub struct Active {
     /// Its state, as stored.
     pub rollout: Rollout,
     /// The evidence.
-    pub judge: JudgeState,
+    pub judge: std::sync::Arc<JudgeState>,
     /// Where counting has come to, by metric.
     pub cursors: BTreeMap<String, MetricCursor>,
 }

@@ -2,6 +2,7 @@
 //! canary that goes down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::actor::{Actor, Arrived};
@@ -97,7 +98,7 @@ impl Actor {
 
     pub(super) fn put_state(&mut self, state: State, event: Event, with: With, now: Now, out: &mut Decision) {
         let is_quiet = matches!(event, Event::Observed { .. } | Event::Gate { .. });
-        let outcome = match transition(&state, event, now.wall) {
+        let outcome = match transition(state.clone(), event, now.wall) {
             Ok(outcome) => outcome,
             Err(illegal) => return self.refuse(with, &illegal, now, out),
         };
@@ -452,8 +453,8 @@ impl Flight {
 }
 
 /// The judge of a rollout that has not begun.
-pub(super) fn fresh_judge(rollout: &Rollout) -> JudgeState {
-    JudgeState::with_history(&rollout.policy, rollout.history.as_ref())
+pub(super) fn fresh_judge(rollout: &Rollout) -> Arc<JudgeState> {
+    Arc::new(JudgeState::with_history(&rollout.policy, rollout.history.as_ref()))
 }
 
 /// Own metrics and the log of a store that did not do what it was asked.

@@ -49,6 +49,11 @@ where
     encode_cbor(value, what).map(Body::Cbor)
 }
 
+/// Whether a value is stored as that body already. Cheaper than to encode it.
+pub(super) fn is_body<T: Serialize>(value: &T, body: &[u8]) -> bool {
+    serde_json::to_vec(value).is_ok_and(|text| text == body)
+}
+
 /// `value` in CBOR, which holds every number exactly.
 pub(super) fn encode_cbor<T: Serialize>(
     value: &T,

@@ -2,19 +2,56 @@
 
 use sqlx::SqliteConnection;
 
+use super::news::{self, Mark};
 use super::{history, inbox, outbox, rollouts, targets};
-use crate::core::rollout::RolloutId;
-use crate::ports::{Commit, StoreError, StoredRollout};
+use crate::core::rollout::{Rollout, RolloutId};
+use crate::ports::{Commit, Loaded, StoreError, StoredRollout};
+use crate::store::replay::Replays;
+
+/// Writes everything of each commit, or nothing of it. An error of the whole is of all of them; the caller
+/// undoes it all then.
+pub(super) async fn apply_all(
+    connection: &mut SqliteConnection,
+    commits: &[Commit],
+    by: i64,
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    let mark = news::mark(connection, by).await?;
+    if let [only] = commits {
+        // Undone with the transaction.
+        return apply(connection, only, mark).await.map(|()| vec![Ok(())]);
+    }
+    let mut done = Vec::with_capacity(commits.len());
+    for commit in commits {
+        sqlx::query("SAVEPOINT one").execute(&mut *connection).await?;
+        let applied = apply(connection, commit, mark).await;
+        match &applied {
+            Ok(()) => {}
+            // A full disk or a lost file is no fault of this commit, and may have undone the others.
+            Err(StoreError::Unavailable(why)) => return Err(StoreError::Unavailable(why.clone())),
+            Err(_) => {
+                sqlx::query("ROLLBACK TO one").execute(&mut *connection).await?;
+            }
+        }
+        sqlx::query("RELEASE one").execute(&mut *connection).await?;
+        done.push(applied);
+    }
+    Ok(done)
+}
 
 /// Writes everything of `commit`; the caller undoes it all on an error.
-pub(super) async fn apply(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
+async fn apply(connection: &mut SqliteConnection, commit: &Commit, mark: Mark) -> Result<(), StoreError> {
     if let Some(target) = &commit.target {
-        targets::update(connection, target).await?;
+        targets::update(connection, target, mark).await?;
+    } else if let Some(rollout) = &commit.rollout {
+        news::changed(connection, mark, &rollout.target).await?;
     }
-    if let Some(rollout) = &commit.rollout {
-        rollouts::update(connection, rollout).await?;
+    match &commit.rollout {
+        Some(rollout) => {
+            let number = rollouts::update(connection, rollout).await?;
+            append(connection, commit, rollout, number).await?;
+        }
+        None => needs_no_rollout(commit)?,
     }
-    append(connection, commit).await?;
     for outgoing in &commit.outbox {
         outbox::add(connection, outgoing).await?;
     }
@@ -24,43 +61,66 @@ pub(super) async fn apply(connection: &mut SqliteConnection, commit: &Commit) ->
     Ok(())
 }
 
-/// What belongs to the commit's rollout.
-async fn append(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), StoreError> {
-    let Some(id) = commit.rollout.as_ref().map(|rollout| &rollout.id) else {
-        let is_empty = commit.events.is_empty()
-            && commit.cursors.is_empty()
-            && commit.observation.is_none()
-            && commit.snapshot.is_none();
-        return if is_empty {
-            Ok(())
-        } else {
-            Err(StoreError::NotFound("the rollout that a commit's events or observations are of".to_owned()))
-        };
-    };
-    for (metric, cursor) in &commit.cursors {
-        history::set_cursor(connection, id, metric, cursor).await?;
+fn needs_no_rollout(commit: &Commit) -> Result<(), StoreError> {
+    let is_empty = commit.events.is_empty()
+        && commit.cursors.is_empty()
+        && commit.observation.is_none()
+        && commit.snapshot.is_none();
+    if is_empty {
+        return Ok(());
     }
-    if let Some((tick, assessment)) = &commit.observation {
-        history::add_observation(connection, id, tick, assessment).await?;
+    Err(StoreError::NotFound("the rollout that a commit's events or observations are of".to_owned()))
+}
+
+/// What belongs to the commit's rollout.
+async fn append(
+    connection: &mut SqliteConnection,
+    commit: &Commit,
+    rollout: &Rollout,
+    number: i64,
+) -> Result<(), StoreError> {
+    for (metric, cursor) in &commit.cursors {
+        history::set_cursor(connection, number, metric, cursor).await?;
+    }
+    if let Some((tick, _)) = &commit.observation {
+        history::add_observation(connection, number, &rollout.plan, tick).await?;
     }
     if let Some((seq, state)) = &commit.snapshot {
-        history::add_snapshot(connection, id, *seq, state).await?;
+        history::add_snapshot(connection, &rollout.id, *seq, state, rollout.last.as_ref()).await?;
     }
     for event in &commit.events {
-        history::add_event(connection, id, event).await?;
+        history::add_event(connection, &rollout.id, event).await?;
     }
     Ok(())
+}
+
+/// Everything of a target that its engine needs to go on.
+pub(super) async fn load_target(
+    connection: &mut SqliteConnection,
+    replays: &Replays,
+    name: &str,
+) -> Result<Loaded, StoreError> {
+    let target = targets::get(connection, name).await?;
+    let rollout = match &target.active {
+        Some(id) => Some(load(connection, replays, id).await?),
+        None => None,
+    };
+    let inbox = inbox::pending_of(connection, name).await?;
+    let scheduled = rollouts::waiting(connection, replays, name).await?;
+    Ok(Loaded { target, rollout, inbox, scheduled })
 }
 
 /// Everything of a rollout that the engine needs to go on.
 pub(super) async fn load(
     connection: &mut SqliteConnection,
+    replays: &Replays,
     id: &RolloutId,
 ) -> Result<StoredRollout, StoreError> {
-    let rollout = rollouts::get(connection, id).await?;
+    let rollout = rollouts::get(connection, replays, id).await?;
     let cursors = history::cursors(connection, id).await?;
-    let snapshot = history::snapshot(connection, id).await?;
+    let snapshot = history::snapshot(connection, id, u64::MAX).await?;
+    let snapshot = snapshot.map(|snapshot| (snapshot.seq, snapshot.state));
     let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
-    let observations = history::ticks(connection, id, after).await?;
+    let observations = history::ticks(connection, &rollout.plan, after, i64::MAX).await?;
     Ok(StoredRollout { rollout, cursors, snapshot, observations })
 }

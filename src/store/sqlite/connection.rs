@@ -27,6 +27,8 @@ const LOG_SIZE: &str = "67108864";
 pub(super) struct Database {
     path: PathBuf,
     identity: Identity,
+    /// This process among those that have opened the file.
+    pub(super) number: i64,
     pub(super) writer: SqlitePool,
     pub(super) readers: SqlitePool,
 }
@@ -75,10 +77,10 @@ impl Database {
                 .test_before_acquire(false)
         };
         let writer = pool().max_connections(1).connect_lazy_with(writing);
-        migrate(&writer).await?;
+        let number = migrate(&writer).await?;
         let readers = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         let identity = identity(&path).await?;
-        Ok(Database { path, identity, writer, readers })
+        Ok(Database { path, identity, number, writer, readers })
     }
 
     /// Begins a unit of work that writes; other writers wait.
@@ -105,14 +107,16 @@ impl Database {
     }
 }
 
-async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+/// Brings the tables up to date, and gives the number of this process.
+async fn migrate(writer: &SqlitePool) -> Result<i64, StoreError> {
     let mut connection = connect_patiently(writer).await?;
     // Two processes may open a new file at once; the lock lets one make the tables.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     MIGRATIONS.run(&mut *transaction).await.map_err(|error| migration(error, newest))?;
+    let number = super::news::writer(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(number)
 }
 
 /// The first connection switches a new file to its write-ahead log. SQLite does not wait for the lock

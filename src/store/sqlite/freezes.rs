@@ -4,11 +4,16 @@ use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, limit};
 use super::error::taken;
+use super::news;
 use crate::core::freeze::Freeze;
 use crate::ports::StoreError;
 
 /// Stores a new freeze, or one that was ended.
-pub(super) async fn put(connection: &mut SqliteConnection, freeze: &Freeze) -> Result<(), StoreError> {
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    freeze: &Freeze,
+    by: i64,
+) -> Result<(), StoreError> {
     let what = || format!("freeze {}", freeze.id);
     sqlx::query(
         "INSERT INTO freezes (id, begun, ended, body) VALUES (?1, ?2, ?3, ?4) \
@@ -18,10 +23,11 @@ pub(super) async fn put(connection: &mut SqliteConnection, freeze: &Freeze) -> R
     .bind(freeze.from.0)
     .bind(freeze.ended.as_ref().map(|(at, _)| at.0))
     .bind(encode(freeze, what)?)
-    .execute(connection)
+    .execute(&mut *connection)
     .await
     .map_err(|error| taken(error, what))?;
-    Ok(())
+    let mark = news::mark(connection, by).await?;
+    news::tell_everyone(connection, mark).await
 }
 
 /// Freezes, the newest first; with `open` only those that nobody has ended.

@@ -1,6 +1,7 @@
 //! What a rollout leaves behind: log lines, observations, evidence and cursors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
@@ -8,10 +9,13 @@ use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, encode_cbor, integer, limit, unsigned};
 use super::error::taken;
+use super::rollouts;
 use crate::core::judge::{Assessment, JudgeState};
 use crate::core::metric::{MetricCursor, TickObservation};
-use crate::core::rollout::{EventRecord, RolloutId};
+use crate::core::rollout::{EventRecord, Plan, RolloutId};
 use crate::ports::StoreError;
+use crate::store::replay::{self, Replays};
+use crate::store::rows::{cursor, look};
 
 /// Snapshots that are kept of a rollout: the newest, and one to fall back to.
 const SNAPSHOTS: i64 = 2;
@@ -72,53 +76,100 @@ pub(super) async fn newest_position(connection: &mut SqliteConnection) -> Result
     unsigned(newest.unwrap_or(0), || "the newest position".to_owned())
 }
 
-/// Appends an observation with its assessment.
+/// Appends an observation.
 pub(super) async fn add_observation(
     connection: &mut SqliteConnection,
-    id: &RolloutId,
+    number: i64,
+    plan: &Plan,
     tick: &TickObservation,
-    assessment: &Assessment,
 ) -> Result<(), StoreError> {
-    let what = || format!("the observation of tick {} of rollout {id}", tick.seq);
-    sqlx::query("INSERT INTO observations (rollout, seq, body, assessment) VALUES (?, ?, ?, ?)")
-        .bind(&id.0)
+    sqlx::query("INSERT INTO looks (number, seq, body) VALUES (?, ?, ?)")
+        .bind(number)
         .bind(integer(tick.seq))
-        .bind(encode(tick, what)?)
-        .bind(encode(assessment, || format!("the assessment of tick {} of rollout {id}", tick.seq))?)
+        .bind(look::encode(tick, plan))
         .execute(connection)
         .await
-        .map_err(|error| taken(error, what))?;
+        .map_err(|error| {
+            taken(error, || format!("the observation of tick {} of rollout {}", tick.seq, plan.id))
+        })?;
     Ok(())
 }
 
-/// Observations with assessments after `after`.
+/// Observations with what they are judged as, after `after`.
 pub(super) async fn observations(
     connection: &mut SqliteConnection,
+    replays: &Replays,
     id: &RolloutId,
     after: u64,
     most: usize,
 ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
-    let statement = "SELECT seq, body, assessment FROM observations \
-                     WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?";
-    let rows = rows_after(connection, statement, id, after, limit(most)).await?;
-    rows.iter()
-        .map(|row| {
-            let assessment =
-                part(row, "assessment", |seq| format!("the assessment of tick {seq} of rollout {id}"));
-            Ok((tick(row, id)?, assessment?))
-        })
-        .collect()
+    let Some(plan) = rollouts::plan(connection, id).await? else { return Ok(Vec::new()) };
+    let wanted = ticks(connection, &plan, after, limit(most)).await?;
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut place = replays.place(id, after);
+    let snapshot = snapshot(connection, id, after).await?;
+    if let Some(snapshot) = snapshot
+        && place.as_ref().is_none_or(|(seq, _)| *seq < snapshot.seq)
+    {
+        place = Some((snapshot.seq, snapshot.state));
+    }
+    let from = place.as_ref().map_or(0, |(seq, _)| *seq);
+    let mut all = ticks(connection, &plan, from, i64::MAX).await?;
+    all.retain(|tick| tick.seq <= after);
+    all.extend(wanted);
+    let (mut judged, judge) = replay::judge(&plan, place.map(|(_, judge)| judge), all).await?;
+    judged.retain(|(tick, _)| tick.seq > after);
+    if let Some((last, _)) = judged.last() {
+        replays.put(id, last.seq, judge);
+    }
+    Ok(judged)
 }
 
-/// Observations after `after`, all of them, without assessments.
+/// What the last look of a rollout was judged as.
+pub(super) async fn last(
+    connection: &mut SqliteConnection,
+    plan: &Arc<Plan>,
+    seq: u64,
+) -> Result<Option<Assessment>, StoreError> {
+    let snapshot = snapshot(connection, &plan.id, seq).await?;
+    if let Some(Snapshot { assessment: Some(assessment), .. }) = snapshot.as_ref().filter(|s| s.seq == seq) {
+        return Ok(Some(assessment.clone()));
+    }
+    // A snapshot of the last look tells nothing of it: judged again from the beginning.
+    let snapshot = snapshot.filter(|snapshot| snapshot.seq < seq);
+    let after = snapshot.as_ref().map_or(0, |snapshot| snapshot.seq);
+    let ticks = ticks(connection, plan, after, i64::MAX).await?;
+    let (judged, _) = replay::judge(plan, snapshot.map(|snapshot| snapshot.state), ticks).await?;
+    Ok(judged.into_iter().next_back().map(|(_, assessment)| assessment))
+}
+
+/// Observations after `after`, at most so many, without assessments. Those that an older version wrote stand
+/// in a table of their own and come before all others.
 pub(super) async fn ticks(
     connection: &mut SqliteConnection,
-    id: &RolloutId,
+    plan: &Plan,
     after: u64,
+    most: i64,
 ) -> Result<Vec<TickObservation>, StoreError> {
+    let id = &plan.id;
     let statement = "SELECT seq, body FROM observations WHERE rollout = ? AND seq > ? ORDER BY seq LIMIT ?";
-    let rows = rows_after(connection, statement, id, after, i64::MAX).await?;
-    rows.iter().map(|row| tick(row, id)).collect()
+    let rows = rows_after(connection, statement, id, after, most).await?;
+    let mut ticks = Vec::with_capacity(rows.len());
+    for row in &rows {
+        ticks.push(part(row, "body", |seq| format!("the observation of tick {seq} of rollout {id}"))?);
+    }
+    let left = most.saturating_sub(limit(ticks.len()));
+    let statement = "SELECT seq, body FROM looks WHERE number = (SELECT number FROM plans WHERE rollout = ?) \
+                     AND seq > ? ORDER BY seq LIMIT ?";
+    for row in &rows_after(connection, statement, id, after, left).await? {
+        let seq: i64 = row.try_get("seq")?;
+        let what = || format!("table looks, tick {seq} of rollout {id}");
+        let tick = look::decode(row.try_get("body")?, unsigned(seq, what)?, plan);
+        ticks.push(tick.map_err(|why| StoreError::Corrupt(format!("{}: {why}", what())))?);
+    }
+    Ok(ticks)
 }
 
 /// The rows of a rollout after `after`, at most so many.
@@ -143,25 +194,27 @@ fn part<T: DeserializeOwned>(
     decode(row.try_get(column)?, || what(seq))
 }
 
-fn tick(row: &SqliteRow, id: &RolloutId) -> Result<TickObservation, StoreError> {
-    part(row, "body", |seq| format!("the observation of tick {seq} of rollout {id}"))
-}
-
 /// Stores a snapshot of the evidence, and drops the oldest.
 pub(super) async fn add_snapshot(
     connection: &mut SqliteConnection,
     id: &RolloutId,
     seq: u64,
     state: &JudgeState,
+    last: Option<&Assessment>,
 ) -> Result<(), StoreError> {
+    let assessment = match last.filter(|last| last.seq == seq) {
+        Some(last) => Some(encode(last, || format!("the assessment of tick {seq} of rollout {id}"))?),
+        None => None,
+    };
     let body = encode_cbor(state, || format!("the evidence after tick {seq} of rollout {id}"))?;
     sqlx::query(
-        "INSERT INTO evidence (rollout, seq, body) VALUES (?, ?, ?) \
-         ON CONFLICT (rollout, seq) DO UPDATE SET body = excluded.body",
+        "INSERT INTO evidence (rollout, seq, body, assessment) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (rollout, seq) DO UPDATE SET body = excluded.body, assessment = excluded.assessment",
     )
     .bind(&id.0)
     .bind(integer(seq))
     .bind(body)
+    .bind(assessment)
     .execute(&mut *connection)
     .await?;
     sqlx::query(
@@ -175,21 +228,32 @@ pub(super) async fn add_snapshot(
     Ok(())
 }
 
-/// The newest snapshot that can be read. One that cannot (its form has changed, or it is damaged) costs
-/// only time: the evidence is a function of the observations, which are judged again.
+/// The evidence after a look.
+pub(super) struct Snapshot {
+    pub seq: u64,
+    pub state: JudgeState,
+    /// What the look was judged as, where that was kept.
+    pub assessment: Option<Assessment>,
+}
+
+/// The newest snapshot until a look that can be read. One that cannot (its form has changed, or it is damaged)
+/// costs only time: the evidence is a function of the observations, which are judged again.
 pub(super) async fn snapshot(
     connection: &mut SqliteConnection,
     id: &RolloutId,
-) -> Result<Option<(u64, JudgeState)>, StoreError> {
-    let rows = sqlx::query("SELECT seq, body FROM evidence WHERE rollout = ? ORDER BY seq DESC")
-        .bind(&id.0)
-        .fetch_all(connection)
-        .await?;
-    for row in &rows {
-        let seq: i64 = row.try_get("seq")?;
+    until: u64,
+) -> Result<Option<Snapshot>, StoreError> {
+    let statement =
+        "SELECT seq, body, assessment FROM evidence WHERE rollout = ? AND seq <= ? ORDER BY seq DESC";
+    let query = sqlx::query(statement).bind(&id.0).bind(integer(until));
+    for row in &query.fetch_all(connection).await? {
+        let number: i64 = row.try_get("seq")?;
+        let seq = unsigned(number, || format!("a tick of rollout {id}"))?;
+        let assessment: Option<&[u8]> = row.try_get("assessment")?;
         match ciborium::from_reader(row.try_get::<&[u8], _>("body")?) {
             Ok(state) => {
-                return Ok(Some((unsigned(seq, || format!("a tick of rollout {id}"))?, state)));
+                let assessment = assessment.and_then(|bytes| decode(bytes, String::new).ok());
+                return Ok(Some(Snapshot { seq, state, assessment }));
             }
             Err(error) => tracing::warn!(
                 rollout = %id, tick = seq, %error,
@@ -203,24 +267,56 @@ pub(super) async fn snapshot(
 /// Stores where the counting of a metric has come to.
 pub(super) async fn set_cursor(
     connection: &mut SqliteConnection,
-    id: &RolloutId,
+    number: i64,
     metric: &str,
     cursor: &MetricCursor,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO cursors (rollout, metric, body) VALUES (?, ?, ?) \
-         ON CONFLICT (rollout, metric) DO UPDATE SET body = excluded.body",
-    )
-    .bind(&id.0)
-    .bind(metric)
-    .bind(encode(cursor, || format!("the cursor of metric {metric} of rollout {id}"))?)
-    .execute(connection)
-    .await?;
+    let (names, numbers) = cursor::encode(cursor);
+    for (statement, body) in [
+        (
+            "INSERT INTO cursor_names (number, metric, body) VALUES (?, ?, ?) ON CONFLICT (number, metric) \
+             DO UPDATE SET body = excluded.body WHERE cursor_names.body <> excluded.body",
+            names,
+        ),
+        (
+            "INSERT INTO cursor_numbers (number, metric, body) VALUES (?, ?, ?) ON CONFLICT (number, metric) \
+             DO UPDATE SET body = excluded.body",
+            numbers,
+        ),
+    ] {
+        sqlx::query(statement).bind(number).bind(metric).bind(body).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
 /// All cursors of a rollout.
 pub(super) async fn cursors(
+    connection: &mut SqliteConnection,
+    id: &RolloutId,
+) -> Result<BTreeMap<String, MetricCursor>, StoreError> {
+    let mut cursors = old_cursors(connection, id).await?;
+    let rows = sqlx::query(
+        "SELECT names.metric, names.body AS names, numbers.body AS numbers FROM plans \
+         JOIN cursor_names names ON names.number = plans.number \
+         LEFT JOIN cursor_numbers numbers ON numbers.number = plans.number AND numbers.metric = names.metric \
+         WHERE plans.rollout = ?",
+    )
+    .bind(&id.0)
+    .fetch_all(connection)
+    .await?;
+    for row in &rows {
+        let metric: String = row.try_get("metric")?;
+        let numbers: Option<&[u8]> = row.try_get("numbers")?;
+        let cursor = cursor::decode(row.try_get("names")?, numbers.unwrap_or_default()).map_err(|why| {
+            StoreError::Corrupt(format!("the cursor of metric {metric} of rollout {id}: {why}"))
+        })?;
+        cursors.insert(metric, cursor);
+    }
+    Ok(cursors)
+}
+
+/// Those that an older version wrote, until the rollout is converted.
+pub(super) async fn old_cursors(
     connection: &mut SqliteConnection,
     id: &RolloutId,
 ) -> Result<BTreeMap<String, MetricCursor>, StoreError> {

@@ -4,12 +4,27 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, exists};
+use super::news;
 use crate::core::rollout::{Command, RolloutId};
 use crate::core::time::Timestamp;
 use crate::ports::{InboxEntry, StoreError};
 
-/// Puts a command in, unless its key is there.
+/// Puts a command in, unless its key is there, and tells the rollout's target.
 pub(super) async fn enqueue(
+    connection: &mut SqliteConnection,
+    rollout: &RolloutId,
+    command: &Command,
+    at: Timestamp,
+    by: i64,
+) -> Result<InboxEntry, StoreError> {
+    let entry = put(connection, rollout, command, at).await?;
+    let mark = news::mark(connection, by).await?;
+    news::tell_of(connection, mark, &entry.rollout).await?;
+    Ok(entry)
+}
+
+/// Puts a command in, unless its key is there.
+pub(super) async fn put(
     connection: &mut SqliteConnection,
     rollout: &RolloutId,
     command: &Command,
@@ -42,6 +57,25 @@ pub(super) async fn pending(
          WHERE taken = 0 AND rollout IN (SELECT value FROM json_each(?)) ORDER BY number",
     )
     .bind(ids)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// Commands for a target's rollouts that are not taken, oldest first.
+pub(super) async fn pending_of(
+    connection: &mut SqliteConnection,
+    target: &str,
+) -> Result<Vec<InboxEntry>, StoreError> {
+    // From the few that are not taken, not from all rollouts that the target ever had.
+    sqlx::query(
+        "SELECT inbox.key, inbox.rollout, inbox.at, inbox.body, inbox.taken, inbox.refusal FROM inbox \
+         CROSS JOIN rollouts ON rollouts.id = inbox.rollout \
+         WHERE inbox.taken = 0 AND rollouts.target = ? ORDER BY inbox.number",
+    )
+    .bind(target)
     .fetch_all(connection)
     .await?
     .iter()

@@ -80,20 +80,25 @@ async fn slimmable(
 
 /// Removes observations, evidence and cursors; false if `rows` did not suffice.
 async fn slim(connection: &mut SqliteConnection, id: &str, rows: &mut u64) -> Result<bool, StoreError> {
-    let removed = sqlx::query(
+    for statement in [
         "DELETE FROM observations WHERE rowid IN \
          (SELECT rowid FROM observations WHERE rollout = ? ORDER BY seq LIMIT ?)",
-    )
-    .bind(id)
-    .bind(super::codec::integer(*rows))
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    *rows = rows.saturating_sub(removed);
-    if *rows == 0 {
-        return Ok(false);
+        "DELETE FROM looks WHERE (number, seq) IN (SELECT number, seq FROM looks \
+         WHERE number = (SELECT number FROM plans WHERE rollout = ?) ORDER BY seq LIMIT ?)",
+    ] {
+        let query = sqlx::query(statement).bind(id).bind(super::codec::integer(*rows));
+        let removed = query.execute(&mut *connection).await?.rows_affected();
+        *rows = rows.saturating_sub(removed);
+        if *rows == 0 {
+            return Ok(false);
+        }
     }
-    for statement in ["DELETE FROM evidence WHERE rollout = ?", "DELETE FROM cursors WHERE rollout = ?"] {
+    for statement in [
+        "DELETE FROM evidence WHERE rollout = ?",
+        "DELETE FROM cursors WHERE rollout = ?",
+        "DELETE FROM cursor_names WHERE number = (SELECT number FROM plans WHERE rollout = ?)",
+        "DELETE FROM cursor_numbers WHERE number = (SELECT number FROM plans WHERE rollout = ?)",
+    ] {
         sqlx::query(statement).bind(id).execute(&mut *connection).await?;
     }
     Ok(true)
@@ -104,6 +109,8 @@ async fn remove(connection: &mut SqliteConnection, id: &str) -> Result<(), Store
         "DELETE FROM events WHERE rollout = ?",
         "DELETE FROM inbox WHERE rollout = ?",
         "DELETE FROM outbox WHERE rollout = ?",
+        "DELETE FROM progress WHERE number = (SELECT number FROM plans WHERE rollout = ?)",
+        "DELETE FROM plans WHERE rollout = ?",
         "DELETE FROM rollouts WHERE id = ?",
     ] {
         sqlx::query(statement).bind(id).execute(&mut *connection).await?;

@@ -3,11 +3,18 @@
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
-use super::codec::{decode, encode, exists, integer, limit};
+use std::sync::Arc;
+
+use super::codec::{Body, decode, encode, exists, integer, is_body, limit, unsigned};
 use super::error::taken;
-use super::{history, inbox, targets};
-use crate::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Rollout, RolloutId};
+use super::plans::{self, Kept};
+use super::{history, inbox, news, targets};
+use crate::core::rollout::{
+    Command, CommandKind, EventRecord, Force, Giver, Phase, Plan, Rollout, RolloutId,
+};
 use crate::ports::{RolloutFilter, StoreError};
+use crate::store::replay::Replays;
+use crate::store::rows::moves::{Pace, Rest};
 
 /// Stores a new rollout, as [`crate::ports::Store::create_rollout`] says.
 pub(super) async fn create(
@@ -16,34 +23,37 @@ pub(super) async fn create(
     first: &EventRecord,
     key: Option<&str>,
     supersede: bool,
+    (by, replays): (i64, &Replays),
 ) -> Result<Rollout, StoreError> {
     if let Some(key) = key
         && let Some(made) = find(connection, Column::Key, key).await?
     {
-        return Ok(made);
+        return with_last(connection, replays, made).await;
     }
+    let mark = news::mark(connection, by).await?;
     let mut target = targets::get(connection, &rollout.target).await?;
     match target.active.clone() {
         _ if rollout.not_before.is_some() => insert(connection, &rollout, key).await?,
         None => {
             target.active = Some(rollout.id.clone());
-            targets::update(connection, &target).await?;
+            targets::update(connection, &target, mark).await?;
             insert(connection, &rollout, key).await?;
         }
         Some(active) if !supersede => {
-            return Err(StoreError::Occupied { target: rollout.target, active });
+            return Err(StoreError::Occupied { target: rollout.target.clone(), active });
         }
         Some(active) => {
             let older = open(connection, &rollout.target).await?;
             rollout.phase = Phase::Scheduled;
-            rollout.supersedes = Some(active);
+            rollout.plan_mut().supersedes = Some(active);
             insert(connection, &rollout, key).await?;
             for id in &older {
-                inbox::enqueue(connection, id, &supersede_command(&rollout, id), rollout.created_at).await?;
+                inbox::put(connection, id, &supersede_command(&rollout, id), rollout.created_at).await?;
             }
         }
     }
     history::add_event(connection, &rollout.id, first).await?;
+    news::tell(connection, mark, &rollout.target).await?;
     Ok(rollout)
 }
 
@@ -64,105 +74,175 @@ async fn insert(
     rollout: &Rollout,
     key: Option<&str>,
 ) -> Result<(), StoreError> {
+    let what = || format!("rollout {}", rollout.id);
+    let (last, compared) = judged(rollout)?;
     let inserted = sqlx::query(
         "INSERT INTO rollouts \
-         (id, target, revision, phase, ended, created_at, ended_at, idempotency_key, policy, body) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (id, target, revision, phase, ended, created_at, ended_at, idempotency_key, policy, body, last, \
+         compared) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&rollout.id.0)
     .bind(&rollout.target)
-    .bind(integer(rollout.revision))
     .bind(rollout.phase.name())
     .bind(rollout.phase.is_terminal())
     .bind(rollout.created_at.0)
     .bind(rollout.ended_at.map(|at| at.0))
     .bind(key)
     .bind(&rollout.policy.name)
-    .bind(encode(rollout, || format!("rollout {}", rollout.id))?)
+    .bind(encode(&Rest::of(rollout), what)?)
+    .bind(last)
+    .bind(compared)
     .execute(&mut *connection)
     .await;
     match inserted {
-        Ok(_) => Ok(()),
-        Err(error) if exists(connection, &rollout.id).await? => {
-            Err(taken(error, || format!("rollout {}", rollout.id)))
-        }
+        Ok(_) => plans::insert(connection, rollout).await.map(|_| ()),
+        Err(error) if exists(connection, &rollout.id).await? => Err(taken(error, what)),
         Err(error) => Err(taken(error, || format!("the occupation of target {}", rollout.target))),
     }
 }
 
-/// Stores `rollout` with its revision raised, if nobody has changed it.
-pub(super) async fn update(connection: &mut SqliteConnection, rollout: &Rollout) -> Result<(), StoreError> {
+/// What the last look was judged as, once the rollout has ended, and what the step that was left was.
+fn judged(rollout: &Rollout) -> Result<(Option<Body>, Option<Body>), StoreError> {
     let id = &rollout.id;
-    let next = Rollout { revision: rollout.revision + 1, ..rollout.clone() };
-    let updated = sqlx::query(
-        "UPDATE rollouts SET revision = ?3, phase = ?4, ended = ?5, ended_at = ?6, body = ?7, \
-         policy = ?8 \
-         WHERE id = ?1 AND revision = ?2",
+    let last = rollout.last.as_ref().filter(|_| rollout.phase.is_terminal());
+    let last =
+        last.map(|last| encode(last, || format!("the last assessment of rollout {id}"))).transpose()?;
+    let compared = rollout.last_compared.as_ref();
+    let compared =
+        compared.map(|it| encode(it, || format!("the last comparison of rollout {id}"))).transpose()?;
+    Ok((last, compared))
+}
+
+/// Stores `rollout` with its revision raised, if nobody has changed it. Gives the number of its looks.
+pub(super) async fn update(connection: &mut SqliteConnection, rollout: &Rollout) -> Result<i64, StoreError> {
+    let id = &rollout.id;
+    let kept = match plans::kept(connection, id).await? {
+        Some(kept) => kept,
+        None => convert(connection, id).await?,
+    };
+    let updated =
+        sqlx::query("UPDATE progress SET revision = ?3, body = ?4 WHERE number = ?1 AND revision = ?2")
+            .bind(kept.number)
+            .bind(integer(rollout.revision))
+            .bind(integer(rollout.revision + 1))
+            .bind(Pace::of(rollout).encode())
+            .execute(&mut *connection)
+            .await?;
+    if updated.rows_affected() != 1 {
+        return Err(StoreError::Conflict(format!("rollout {id}")));
+    }
+    let rest = Rest::of(rollout);
+    if !is_body(&rest, &kept.rest) {
+        update_rest(connection, rollout, &rest).await?;
+    }
+    if let Some(history) = rollout.history.as_ref().filter(|_| !kept.has_history) {
+        plans::set_history(connection, kept.number, id, history).await?;
+    }
+    Ok(kept.number)
+}
+
+/// What changes seldom.
+async fn update_rest(
+    connection: &mut SqliteConnection,
+    rollout: &Rollout,
+    rest: &Rest,
+) -> Result<(), StoreError> {
+    let id = &rollout.id;
+    let (last, compared) = judged(rollout)?;
+    sqlx::query(
+        "UPDATE rollouts SET phase = ?2, ended = ?3, ended_at = ?4, body = ?5, last = ?6, compared = ?7 \
+         WHERE id = ?1",
     )
     .bind(&id.0)
-    .bind(integer(rollout.revision))
-    .bind(integer(next.revision))
-    .bind(next.phase.name())
-    .bind(next.phase.is_terminal())
-    .bind(next.ended_at.map(|at| at.0))
-    .bind(encode(&next, || format!("rollout {id}"))?)
-    .bind(&next.policy.name)
-    .execute(&mut *connection)
+    .bind(rollout.phase.name())
+    .bind(rollout.phase.is_terminal())
+    .bind(rollout.ended_at.map(|at| at.0))
+    .bind(encode(rest, || format!("rollout {id}"))?)
+    .bind(last)
+    .bind(compared)
+    .execute(connection)
     .await
     .map_err(|error| taken(error, || format!("the occupation of target {}", rollout.target)))?;
-    if updated.rows_affected() == 1 {
-        return Ok(());
+    Ok(())
+}
+
+/// Brings a rollout of the older form into this one.
+async fn convert(connection: &mut SqliteConnection, id: &RolloutId) -> Result<Kept, StoreError> {
+    let (old, _) = find(connection, Column::Id, &id.0)
+        .await?
+        .ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))?;
+    let number = plans::insert(connection, &old).await?;
+    let rest = Rest::of(&old);
+    update_rest(connection, &old, &rest).await?;
+    for (metric, cursor) in history::old_cursors(connection, id).await? {
+        history::set_cursor(connection, number, &metric, &cursor).await?;
     }
-    get(connection, id).await?;
-    Err(StoreError::Conflict(format!("rollout {id}")))
+    sqlx::query("DELETE FROM cursors WHERE rollout = ?").bind(&id.0).execute(&mut *connection).await?;
+    plans::kept(connection, id).await?.ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))
 }
 
 /// One rollout.
-pub(super) async fn get(connection: &mut SqliteConnection, id: &RolloutId) -> Result<Rollout, StoreError> {
-    find(connection, Column::Id, &id.0).await?.ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))
+pub(super) async fn get(
+    connection: &mut SqliteConnection,
+    replays: &Replays,
+    id: &RolloutId,
+) -> Result<Rollout, StoreError> {
+    let found = find(connection, Column::Id, &id.0).await?;
+    let found = found.ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))?;
+    with_last(connection, replays, found).await
+}
+
+/// What is fixed of a rollout.
+pub(super) async fn plan(
+    connection: &mut SqliteConnection,
+    id: &RolloutId,
+) -> Result<Option<Arc<Plan>>, StoreError> {
+    Ok(find(connection, Column::Id, &id.0).await?.map(|(rollout, _)| rollout.plan))
 }
 
 /// Newest first.
 pub(super) async fn list(
     connection: &mut SqliteConnection,
+    replays: &Replays,
     filter: &RolloutFilter,
 ) -> Result<Vec<Rollout>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT id, revision, body FROM rollouts WHERE true");
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(" WHERE true");
     if let Some(target) = &filter.target {
-        query.push(" AND target = ").push_bind(target);
+        query.push(" AND r.target = ").push_bind(target);
     }
     if let Some(targets) = &filter.targets {
         // One parameter for any number of names.
         let names = serde_json::Value::from(targets.as_slice()).to_string();
-        query.push(" AND target IN (SELECT value FROM json_each(").push_bind(names).push("))");
+        query.push(" AND r.target IN (SELECT value FROM json_each(").push_bind(names).push("))");
     }
     if let Some(phase) = &filter.phase {
-        query.push(" AND phase = ").push_bind(phase);
+        query.push(" AND r.phase = ").push_bind(phase);
     }
     match filter.active {
-        Some(true) => query.push(" AND ended = 0"),
-        Some(false) => query.push(" AND ended = 1"),
+        Some(true) => query.push(" AND r.ended = 0"),
+        Some(false) => query.push(" AND r.ended = 1"),
         None => &mut query,
     };
     if let Some(before) = &filter.before {
-        query.push(" AND id < ").push_bind(&before.0);
+        query.push(" AND r.id < ").push_bind(&before.0);
     }
     if let Some(since) = filter.since {
-        query.push(" AND (ended = 0 OR ended_at >= ").push_bind(since.0).push(")");
+        query.push(" AND (r.ended = 0 OR r.ended_at >= ").push_bind(since.0).push(")");
     }
     if let Some(until) = filter.until {
-        query.push(" AND created_at <= ").push_bind(until.0);
+        query.push(" AND r.created_at <= ").push_bind(until.0);
     }
     if let Some(policy) = &filter.policy {
         // Bodies in CBOR that an older version wrote have no column beside them.
-        query.push(" AND coalesce(policy, ").push_bind(policy).push(") = ").push_bind(policy);
+        query.push(" AND coalesce(r.policy, ").push_bind(policy).push(") = ").push_bind(policy);
     }
-    query.push(" ORDER BY id DESC LIMIT ").push_bind(limit(filter.limit));
+    query.push(" ORDER BY r.id DESC LIMIT ").push_bind(limit(filter.limit));
     let mut rollouts = Vec::new();
-    for row in &query.build().fetch_all(connection).await? {
-        let rollout = read(row)?;
-        if filter.policy.as_ref().is_none_or(|policy| rollout.policy.name == *policy) {
-            rollouts.push(rollout);
+    for row in &query.build().fetch_all(&mut *connection).await? {
+        let found = read(row)?;
+        if filter.policy.as_ref().is_none_or(|policy| found.0.policy.name == *policy) {
+            rollouts.push(with_last(connection, replays, found).await?);
         }
     }
     Ok(rollouts)
@@ -182,6 +262,19 @@ pub(super) async fn scheduled(
     Ok(ids.into_iter().map(RolloutId).collect())
 }
 
+/// Those of a target that wait for it, whole, oldest first.
+pub(super) async fn waiting(
+    connection: &mut SqliteConnection,
+    replays: &Replays,
+    target: &str,
+) -> Result<Vec<Rollout>, StoreError> {
+    let mut waiting = Vec::new();
+    for id in &scheduled(connection, target).await? {
+        waiting.push(get(connection, replays, id).await?);
+    }
+    Ok(waiting)
+}
+
 /// Those of a target that are not at an end, oldest first.
 async fn open(connection: &mut SqliteConnection, target: &str) -> Result<Vec<RolloutId>, StoreError> {
     let ids = sqlx::query_scalar("SELECT id FROM rollouts WHERE ended = 0 AND target = ? ORDER BY id")
@@ -196,20 +289,76 @@ enum Column {
     Key,
 }
 
+const SELECT: &str = "SELECT r.id, r.revision, r.body, r.last, r.compared, plans.number, plans.body AS plan, \
+    plans.history, progress.revision AS commits, progress.body AS pace FROM rollouts r \
+    LEFT JOIN plans ON plans.rollout = r.id LEFT JOIN progress ON progress.number = plans.number";
+
+/// A rollout without what its last look was judged as, if that has to be judged again.
+type Found = (Rollout, bool);
+
 async fn find(
     connection: &mut SqliteConnection,
     column: Column,
     value: &str,
-) -> Result<Option<Rollout>, StoreError> {
-    let statement = match column {
-        Column::Id => "SELECT id, revision, body FROM rollouts WHERE id = ?",
-        Column::Key => "SELECT id, revision, body FROM rollouts WHERE idempotency_key = ?",
-    };
-    sqlx::query(statement).bind(value).fetch_optional(connection).await?.as_ref().map(read).transpose()
+) -> Result<Option<Found>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    query.push(match column {
+        Column::Id => " WHERE r.id = ",
+        Column::Key => " WHERE r.idempotency_key = ",
+    });
+    query.push_bind(value);
+    query.build().fetch_optional(connection).await?.as_ref().map(read).transpose()
 }
 
-fn read(row: &SqliteRow) -> Result<Rollout, StoreError> {
+async fn with_last(
+    connection: &mut SqliteConnection,
+    replays: &Replays,
+    (mut rollout, judge_again): Found,
+) -> Result<Rollout, StoreError> {
+    if judge_again {
+        rollout.last = replays.last(&rollout.id, rollout.tick_seq);
+        if rollout.last.is_none() {
+            rollout.last = history::last(connection, &rollout.plan, rollout.tick_seq).await?;
+            replays.keep(&rollout);
+        }
+    }
+    Ok(rollout)
+}
+
+fn read(row: &SqliteRow) -> Result<Found, StoreError> {
     let id: &str = row.try_get("id")?;
+    let Some(plan) = row.try_get::<Option<&[u8]>, _>("plan")? else {
+        return read_whole(row, id).map(|rollout| (rollout, false));
+    };
+    let mut plan: Plan = decode(plan, || format!("table plans, rollout {id}"))?;
+    if plan.id.0 != id {
+        return Err(StoreError::Corrupt(format!("table plans, rollout {id}: the body says {}", plan.id)));
+    }
+    if let Some(history) = row.try_get::<Option<&[u8]>, _>("history")? {
+        plan.history = Some(decode(history, || format!("table plans, the history of rollout {id}"))?);
+    }
+    let of_progress = |why: &str| StoreError::Corrupt(format!("table progress, rollout {id}: {why}"));
+    let (commits, pace): (Option<i64>, Option<&[u8]>) = (row.try_get("commits")?, row.try_get("pace")?);
+    let (Some(commits), Some(pace)) = (commits, pace) else {
+        return Err(of_progress("there is no row"));
+    };
+    let revision = unsigned(commits, || format!("table progress, the revision of rollout {id}"))?;
+    let pace = Pace::decode(pace).map_err(|why| of_progress(&why.0))?;
+    let rest: Rest = decode(row.try_get("body")?, || format!("rollout {id}"))?;
+    let assessed = |column: &str| row.try_get::<Option<&[u8]>, _>(column);
+    let last = assessed("last")?;
+    let last =
+        last.map(|last| decode(last, || format!("the last assessment of rollout {id}"))).transpose()?;
+    let compared = assessed("compared")?;
+    let compared =
+        compared.map(|it| decode(it, || format!("the last comparison of rollout {id}"))).transpose()?;
+    let rollout = rest.with(Arc::new(plan), revision, pace, last, compared);
+    let judge_again = rollout.last.is_none() && rollout.tick_seq > 0 && !rollout.phase.is_terminal();
+    Ok((rollout, judge_again))
+}
+
+/// A rollout of the older form.
+fn read_whole(row: &SqliteRow, id: &str) -> Result<Rollout, StoreError> {
     let rollout: Rollout = decode(row.try_get("body")?, || format!("rollout {id}"))?;
     let revision: i64 = row.try_get("revision")?;
     if rollout.id.0 != id || integer(rollout.revision) != revision {

@@ -4,14 +4,17 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, integer};
+use super::news::{self, Mark};
 use crate::core::target::Target;
 use crate::ports::StoreError;
 
 /// Makes those that are not there, and raises the epoch of each by one.
 pub(super) async fn own(
     connection: &mut SqliteConnection,
+    by: i64,
     names: &[String],
 ) -> Result<Vec<Target>, StoreError> {
+    let mark = news::mark(connection, by).await?;
     let mut owned: Vec<Target> = Vec::with_capacity(names.len());
     for name in names {
         if owned.iter().any(|target| target.name == *name) {
@@ -23,9 +26,11 @@ pub(super) async fn own(
         target.epoch += 1;
         let body = encode(&target, || format!("target {name}"))?;
         let statement = if is_new {
-            "INSERT INTO targets (name, revision, epoch, active, body) VALUES (?1, ?2, ?3, ?4, ?5)"
+            "INSERT INTO targets (name, revision, epoch, active, body, changed, changed_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
         } else {
-            "UPDATE targets SET revision = ?2, epoch = ?3, active = ?4, body = ?5 WHERE name = ?1"
+            "UPDATE targets SET revision = ?2, epoch = ?3, active = ?4, body = ?5, changed = ?6, \
+             changed_by = ?7 WHERE name = ?1"
         };
         sqlx::query(statement)
             .bind(name)
@@ -33,6 +38,8 @@ pub(super) async fn own(
             .bind(integer(target.epoch))
             .bind(target.active.as_ref().map(|id| id.0.as_str()))
             .bind(body)
+            .bind(mark.position)
+            .bind(mark.by)
             .execute(&mut *connection)
             .await?;
         owned.push(target);
@@ -56,11 +63,15 @@ pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<Target>
 }
 
 /// Stores `target` with its revision raised, if nobody has changed it or taken it over.
-pub(super) async fn update(connection: &mut SqliteConnection, target: &Target) -> Result<(), StoreError> {
+pub(super) async fn update(
+    connection: &mut SqliteConnection,
+    target: &Target,
+    mark: Mark,
+) -> Result<(), StoreError> {
     let name = &target.name;
     let next = Target { revision: target.revision + 1, ..target.clone() };
     let updated = sqlx::query(
-        "UPDATE targets SET revision = ?4, active = ?5, body = ?6 \
+        "UPDATE targets SET revision = ?4, active = ?5, body = ?6, changed = ?7, changed_by = ?8 \
          WHERE name = ?1 AND revision = ?2 AND epoch = ?3",
     )
     .bind(name)
@@ -69,6 +80,8 @@ pub(super) async fn update(connection: &mut SqliteConnection, target: &Target) -
     .bind(integer(next.revision))
     .bind(next.active.as_ref().map(|id| id.0.as_str()))
     .bind(encode(&next, || format!("target {name}"))?)
+    .bind(mark.position)
+    .bind(mark.by)
     .execute(&mut *connection)
     .await?;
     if updated.rows_affected() == 1 {

@@ -173,7 +173,7 @@ async fn a_target_with_a_rollout_stays() {
         let id = RolloutId(CHECKOUT.into());
         data.targets.insert("cart".into(), Target { active: Some(id.clone()), ..Target::new("cart") });
         let rollout = &mut data.rollouts.get_mut(&id).unwrap().rollout;
-        rollout.target = "cart".into();
+        rollout.plan_mut().target = "cart".into();
     });
     let answer = send(&world, "DELETE", "/api/v1/targets/cart", &token, "").await;
     let problem = answer.problem(409, "rollout_active");
@@ -191,8 +191,8 @@ async fn a_rollout_keeps_what_is_judged_and_split_until_it_has_ended() {
     world.store.change(|data| {
         data.targets.insert("cart".into(), Target { active: Some(id.clone()), ..Target::new("cart") });
         let rollout = &mut data.rollouts.get_mut(&id).unwrap().rollout;
-        rollout.target = "cart".into();
-        rollout.spec = Some(TargetSpec::clone(&began));
+        rollout.plan_mut().target = "cart".into();
+        rollout.plan_mut().spec = Some(TargetSpec::clone(&began));
     });
     let changed = CART.replace("route: cart", "route: other") + "environment: production\n";
     let answer = send(&world, "PUT", "/api/v1/targets/cart", &token, &changed).await;

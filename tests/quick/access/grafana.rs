@@ -99,7 +99,7 @@ fn recorded() -> (World, String) {
     world.store.change(|data| {
         let data = data.rollouts.get_mut(&RolloutId(CHECKOUT.into())).unwrap();
         data.observations.extend((1..=80).map(|seq| (seq, (tick(seq), assessment()))));
-        data.rollout.created_at = NOW;
+        data.rollout.plan_mut().created_at = NOW;
         let seq = data.events.keys().last().copied().unwrap_or(0);
         for (n, kind) in [(1, EventKind::StepEntered), (2, EventKind::RollbackStarted)] {
             let at = Timestamp(NOW.0 + n as i64 * 60_000);

@@ -15,7 +15,7 @@ use serde_json::Value;
 use serin::api::{Access, Limits, router_for};
 use serin::config::{Authentication, OidcConfig};
 use serin::core::access::{Role, TokenRecord};
-use serin::core::rollout::{Rollout, RolloutId};
+use serin::core::rollout::RolloutId;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::engine::Handle;
@@ -23,7 +23,7 @@ use serin::ports::Clock;
 use serin::secrets::tokens;
 use tower::ServiceExt;
 
-use crate::api::example::{NOW, policy, rollout, spec, steered};
+use crate::api::example::{NOW, policy, rollout, rollout_of, spec, steered};
 use crate::testkit::fakes::MemoryStore;
 
 /// A clock that goes on when it is told to.
@@ -84,7 +84,7 @@ pub fn world_with(access: Access) -> World {
             Target { active: Some(RolloutId(SEARCH.into())), ..Target::new("search") },
         );
         data.put(rollout());
-        data.put(Rollout { id: RolloutId(SEARCH.into()), target: "search".into(), ..rollout() });
+        data.put(rollout_of(SEARCH, "search"));
     });
     world_over(store, access)
 }

@@ -24,7 +24,7 @@ fn world() -> World {
     let mut world = world_with(Access::new(Some(&by_tokens()), false, &[]).unwrap());
     world.store.change(|data| {
         let rollout = data.rollouts.get_mut(&RolloutId(CHECKOUT.into())).unwrap();
-        rollout.rollout.policy.gates = vec![Gate {
+        rollout.rollout.plan_mut().policy.gates = vec![Gate {
             name: "sure".to_owned(),
             before: Before::Promotion,
             check: Check::Approval {

@@ -51,7 +51,7 @@ fn the_policy_differs_from_the_standard_in_durations_only() {
 
 fn ended(version: &str, phase: Phase) -> Rollout {
     let mut rollout = builders::rollout("r1", "shop", builders::policy().build());
-    rollout.version = version.to_owned();
+    rollout.plan_mut().version = version.to_owned();
     rollout.phase = phase;
     rollout
 }

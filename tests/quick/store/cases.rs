@@ -3,6 +3,8 @@
 mod access;
 mod alerts;
 mod commits;
+mod looks;
+mod news;
 mod queues;
 mod retention;
 mod rollouts;
@@ -10,6 +12,8 @@ mod rollouts;
 pub use access::*;
 pub use alerts::*;
 pub use commits::*;
+pub use looks::*;
+pub use news::*;
 pub use queues::*;
 pub use retention::*;
 pub use rollouts::*;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serin::core::judge::{
-    Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
+    Advice, Assessment, GuardrailAssessment, GuardrailStatus, JudgeState, METHOD, MetricAssessment, Verdict,
 };
 use serin::core::metric::{
     Counts, Cursor, InstanceCursor, MetricCursor, MetricObservation, NoData, SeriesCursor, TickObservation,
@@ -15,8 +15,8 @@ use serin::core::policy::{
     LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
 };
 use serin::core::rollout::{
-    Command, CommandKind, EventKind, EventRecord, Force, Giver, Hold, Notice, NoticeKind, Phase, Reason,
-    ReasonCode, Rollout, RolloutId, RolloutKind, Stage, Timers,
+    Command, CommandKind, Compared, EventKind, EventRecord, Force, Giver, Hold, Notice, NoticeKind, Phase,
+    Plan, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, Timers,
 };
 use serin::core::target::Weight;
 use serin::core::time::Timestamp;
@@ -122,7 +122,7 @@ pub fn policy() -> Policy {
 
 /// A rollout that was just asked for.
 pub fn rollout(id: &str, target: &str) -> Rollout {
-    Rollout {
+    Rollout::new(Plan {
         id: RolloutId(id.into()),
         target: target.into(),
         version: "v2".into(),
@@ -132,30 +132,10 @@ pub fn rollout(id: &str, target: &str) -> Rollout {
         created_at: at(0),
         created_by: "ana".into(),
         supersedes: None,
-        revision: 0,
-        phase: Phase::Preflight,
-        holds: BTreeSet::new(),
-        timers: Timers::default(),
-        tick_seq: 0,
-        event_seq: 1,
-        phase_since: at(0),
-        baseline_was_healthy: BTreeMap::new(),
-        history: None,
-        first_ends: BTreeMap::new(),
-        last: None,
-        last_compared: None,
-        ended_at: None,
         not_before: None,
-        announced: Vec::new(),
-        gates: Default::default(),
-        verification: Default::default(),
-        alerts: Default::default(),
+        history: None,
         spec: None,
-        data: Default::default(),
-        held: Vec::new(),
-        stable: Default::default(),
-        share_explained: None,
-    }
+    })
 }
 
 /// The same rollout in the middle of a step, with every field filled.
@@ -167,8 +147,8 @@ pub fn in_step(rollout: &Rollout, seq: u64) -> Rollout {
         tick_seq: seq,
         event_seq: seq + 1,
         baseline_was_healthy: BTreeMap::from([("error-rate".into(), true)]),
-        history: None,
         last: Some(assessment(seq)),
+        last_compared: Some(Compared { weight: Weight(500), assessment: awkward(seq) }),
         ..rollout.clone()
     }
 }
@@ -229,8 +209,21 @@ pub fn tick(seq: u64) -> TickObservation {
     }
 }
 
-/// An assessment with figures that text easily loses: thirds, subnormal and infinite ones.
+/// The evidence after the ticks until `seq`, and what the last of them is judged as.
+pub fn judged(seq: u64) -> (JudgeState, Assessment) {
+    let policy = policy();
+    let mut judge = JudgeState::new(&policy);
+    let all = (1..=seq).map(|seq| judge.observe(&policy, &tick(seq))).last();
+    (judge, all.unwrap_or_default())
+}
+
+/// What a tick is judged as that follows those before it.
 pub fn assessment(seq: u64) -> Assessment {
+    judged(seq).1
+}
+
+/// An assessment with figures that text easily loses: thirds, subnormal and infinite ones.
+pub fn awkward(seq: u64) -> Assessment {
     Assessment {
         seq,
         advice: Advice::Hold,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use serin::core::judge::JudgeState;
 use serin::core::rollout::{Rollout, RolloutId};
 use serin::core::target::Target;
-use serin::ports::{Commit, OutboxFilter, OutboxState, Outgoing, Store, StoreError};
+use serin::ports::{Commit, OutboxFilter, OutboxState, Outgoing, Position, Store, StoreError};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
@@ -38,7 +39,7 @@ async fn filled(path: &Path) -> (SqliteStore, Rollout) {
             rollout: Some(in_step(&store.rollout(&made.id).await.unwrap(), seq)),
             cursors: BTreeMap::from([("errors".into(), cursor(0.1))]),
             observation: Some((tick(seq), assessment(seq))),
-            snapshot: (seq < 4).then(|| (seq, JudgeState::new(&made.policy))),
+            snapshot: (seq < 4).then(|| (seq, Arc::new(judged(seq).0))),
             events: vec![event(seq + 1)],
             outbox: vec![Outgoing::at_once("log", notice("r1", seq + 1))],
             ..Commit::default()
@@ -86,6 +87,37 @@ async fn a_second_instance_takes_over_and_the_first_is_refused() {
 }
 
 #[tokio::test]
+async fn what_another_process_stores_is_news_at_the_end_of_the_patience() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("serin.db");
+    let (first, made) = filled(&path).await;
+    let second = open(&path).await;
+    let soon = Duration::from_millis(10);
+    let (seen, names) = second.news(Position(0), soon).await.unwrap();
+    assert_eq!(names, ["checkout"]);
+    assert_eq!(second.news(seen, soon).await.unwrap(), (seen, Vec::new()));
+    let target = first.target("checkout").await.unwrap();
+    first.commit(&Commit { target: Some(target), ..Commit::default() }).await.unwrap();
+    let (committed, names) = second.news(seen, soon).await.unwrap();
+    assert_eq!(names, ["checkout"], "a commit of the first is news to the second");
+    assert!(first.news(seen, soon).await.unwrap().1.is_empty(), "and not to itself");
+    second.own_targets(&["search".into()]).await.unwrap();
+    second.enqueue(&made.id, command("k7"), at(1)).await.unwrap();
+    let (_, names) = first.news(committed, soon).await.unwrap();
+    assert_eq!(names, ["checkout", "search"], "a command, and a target that was taken over");
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(
+        "EXPLAIN QUERY PLAN SELECT name FROM targets INDEXED BY targets_told WHERE told > 1 UNION ALL \
+         SELECT name FROM targets INDEXED BY targets_changed WHERE changed > 1 AND changed_by <> 2",
+    )
+    .fetch_all(&mut by_hand(&path).await)
+    .await
+    .unwrap();
+    let scans: Vec<&String> =
+        plan.iter().map(|(.., what)| what).filter(|what| what.contains("SCAN")).collect();
+    assert_eq!(scans, Vec::<&String>::new(), "by the indexes alone");
+}
+
+#[tokio::test]
 async fn everything_survives_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("serin.db");
@@ -128,15 +160,16 @@ async fn bodies_are_json_that_agrees_with_its_columns() {
     .await
     .unwrap();
     assert_eq!(agree, 1);
-    // The assessments of the samples hold infinite numbers, which JSON cannot; the counts are finite.
-    let kinds: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT DISTINCT typeof(o.body), typeof(o.assessment), typeof(r.body) \
-         FROM observations o JOIN rollouts r ON r.id = o.rollout AND r.revision = 4",
+    // The comparison of the samples holds infinite numbers, which JSON cannot.
+    let kinds: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT DISTINCT typeof(p.body), typeof(r.body), typeof(r.compared), typeof(r.last) \
+         FROM plans p JOIN rollouts r ON r.id = p.rollout JOIN progress g ON g.number = p.number \
+         WHERE p.body ->> 'id' = r.id AND r.body ->> '$.phase.name' = r.phase AND g.revision = 4",
     )
     .fetch_all(&mut file)
     .await
     .unwrap();
-    assert_eq!(kinds, [("text".into(), "blob".into(), "blob".into())]);
+    assert_eq!(kinds, [("text".into(), "text".into(), "blob".into(), "null".into())]);
 }
 
 #[tokio::test]
@@ -215,20 +248,23 @@ async fn a_damaged_body_is_named() {
     let dead = store.outbox_list(dead).await.unwrap();
     let detail = dead[0].detail.clone().unwrap();
     assert!(dead.len() == 1 && detail.contains("outbox entry 2: missing field"), "{dead:?}");
-    run(&path, "UPDATE cursors SET body = x'a1'").await;
+    run(&path, "UPDATE cursor_numbers SET body = x'a1'").await;
     corrupt(store.load(id).await, "the cursor of metric errors of rollout r1: ");
-    run(&path, "DELETE FROM cursors").await;
-    run(&path, "DROP TRIGGER observations_are_append_only").await;
-    run(&path, "UPDATE observations SET assessment = x'ff' WHERE seq = 3").await;
-    corrupt(store.observations(id, 0, 9).await, "the assessment of tick 3 of rollout r1: ");
-    assert_eq!(store.load(id).await.unwrap().observations, [tick(4)], "an assessment is for charts only");
-    run(&path, "UPDATE observations SET body = '[]' WHERE seq = 4").await;
-    corrupt(store.load(id).await, "the observation of tick 4 of rollout r1: ");
+    run(&path, "DELETE FROM cursor_names").await;
+    run(&path, "DROP TRIGGER looks_are_append_only").await;
+    run(&path, "UPDATE looks SET body = x'ff' WHERE seq = 4").await;
+    corrupt(store.load(id).await, "table looks, tick 4 of rollout r1: version 255");
+    corrupt(store.observations(id, 0, 9).await, "table looks, tick 4 of rollout r1: ");
+    corrupt(open(&path).await.rollout(id).await, "table looks, tick 4 of rollout r1: ");
     run(&path, "DROP TRIGGER events_are_append_only").await;
     run(&path, "UPDATE events SET body = '' WHERE seq = 2").await;
     corrupt(store.events(id, 0, 9).await, "event 2 of rollout r1: ");
-    run(&path, "UPDATE rollouts SET revision = 77").await;
-    corrupt(store.rollout(id).await, "rollout r1: the body says r1 at revision 4, the columns revision 77");
+    run(&path, "UPDATE progress SET body = x'01'").await;
+    corrupt(store.rollout(id).await, "table progress, rollout r1: it ends too early");
+    run(&path, "UPDATE plans SET body = '{}'").await;
+    corrupt(store.rollout(id).await, "table plans, rollout r1: missing field");
+    run(&path, "DELETE FROM cursor_numbers; DELETE FROM progress; DELETE FROM looks; DELETE FROM plans")
+        .await;
     run(&path, "UPDATE rollouts SET body = 'null'").await;
     corrupt(store.rollout(id).await, "rollout r1: ");
     corrupt(store.load(id).await, "rollout r1: ");
@@ -260,6 +296,38 @@ async fn an_unreadable_snapshot_costs_only_judging_again() {
 }
 
 #[tokio::test]
+async fn what_is_judged_again_is_what_was_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("serin.db");
+    let (store, made) = filled(&path).await;
+    let expected: Vec<_> = (1..=4).map(|seq| (tick(seq), assessment(seq))).collect();
+    // As it comes, from page to page, and by a process that has judged nothing yet.
+    assert_eq!(store.observations(&made.id, 0, 9).await.unwrap(), expected);
+    for snapshots in [true, false] {
+        if !snapshots {
+            run(&path, "DELETE FROM evidence").await;
+        }
+        for (after, limit) in [(0, 2), (2, 1), (3, 9), (1, 2)] {
+            let page = open(&path).await.observations(&made.id, after as u64, limit).await.unwrap();
+            let upto = (after + limit).min(4);
+            assert_eq!(page, expected[after..upto], "after {after}, {snapshots}");
+        }
+        let rollout = open(&path).await.rollout(&made.id).await.unwrap();
+        assert_eq!(rollout.last, Some(assessment(4)));
+        assert_eq!(rollout, made);
+    }
+    // The snapshot of the last look itself.
+    let commit = Commit {
+        rollout: Some(in_step(&made, 5)),
+        observation: Some((tick(5), assessment(5))),
+        snapshot: Some((5, Arc::new(judged(5).0))),
+        ..Commit::default()
+    };
+    store.commit(&commit).await.unwrap();
+    assert_eq!(open(&path).await.rollout(&made.id).await.unwrap().last, Some(assessment(5)));
+}
+
+#[tokio::test]
 async fn tables_of_a_newer_version_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("serin.db");
@@ -282,7 +350,7 @@ async fn the_record_cannot_be_rewritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("serin.db");
     filled(&path).await;
-    for statement in ["UPDATE events SET body = '{}'", "UPDATE observations SET seq = seq + 10"] {
+    for statement in ["UPDATE events SET body = '{}'", "UPDATE looks SET seq = seq + 10"] {
         let error = sqlx::query(statement).execute(&mut by_hand(&path).await).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{error}");
     }

@@ -85,7 +85,7 @@ fn reason() -> Reason {
 /// in force.
 pub fn state(case: &str) -> State {
     let policy = policy().build();
-    let judge = JudgeState::new(&policy);
+    let judge = std::sync::Arc::new(JudgeState::new(&policy));
     let mut rollout = rollout("r1", "shop", policy);
     let mut target = target("shop");
     let settling = case == "settling";
@@ -106,7 +106,7 @@ pub fn state(case: &str) -> State {
         PhaseName::RollingBack => (Phase::RollingBack { reason: reason(), ending: Ending::RolledBack }, 0.0),
         PhaseName::Verifying => {
             let verify = Verify { within: secs(600), hold_for: secs(60), at_most_times: 1.5 };
-            rollout.policy.verify = Some(verify);
+            rollout.plan_mut().policy.verify = Some(verify);
             (Phase::Verifying { reason: reason() }, 0.0)
         }
         PhaseName::Succeeded => (Phase::Succeeded, 0.0),
@@ -140,7 +140,7 @@ fn with_gate(state: &mut State, check: Check, status: GateStatus) -> String {
         on_refusal: GateOutcome::Hold,
         point_of_no_return: false,
     };
-    state.rollout.policy.gates.push(gate);
+    state.rollout.plan_mut().policy.gates.push(gate);
     let waits = GateState { status, waited: Duration::ZERO, asked: 0, faults: 0, is_late: false };
     state.rollout.gates.states.insert(name.clone(), waits);
     name
@@ -182,7 +182,7 @@ fn event(row: Row, state: &mut State) -> Event {
         }
         EventName::WorkloadReady => Event::WorkloadReady,
         EventName::Announce => {
-            state.rollout.not_before = Some(at(120.0));
+            state.rollout.plan_mut().not_before = Some(at(120.0));
             Event::Announce(secs(60))
         }
         EventName::Freeze => Event::Freeze(Some("frozen by erin: the holidays".to_owned())),
@@ -251,7 +251,7 @@ fn every_phase_with_every_event() {
         let cells = columns.iter().map(|(_, case)| {
             let mut before = state(case);
             let event = event(row, &mut before);
-            match transition(&before, event, at(60.0)) {
+            match transition(before.clone(), event, at(60.0)) {
                 Err(_) => "-",
                 Ok(outcome) if name(&outcome.state.rollout.phase) == *case => "=",
                 Ok(outcome) => short(&outcome.state.rollout.phase),
@@ -270,7 +270,7 @@ fn commands_are_taken_in_the_phases_that_they_say() {
             for (_, case) in columns(phase) {
                 let mut before = state(case);
                 let event = event(Row::Command(*command), &mut before);
-                let is_taken = transition(&before, event, at(60.0)).is_ok();
+                let is_taken = transition(before.clone(), event, at(60.0)).is_ok();
                 assert_eq!(is_taken, command.is_taken_in(phase), "{command:?} while {case}");
             }
         }

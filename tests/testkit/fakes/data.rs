@@ -12,7 +12,7 @@ use serin::core::rollout::{Command, EventRecord, Phase, Rollout, RolloutId};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, OutboxEntry, OutboxRecord, OutboxState, Outgoing, StoreError,
+    Commit, Delivery, InboxEntry, OutboxEntry, OutboxRecord, OutboxState, Outgoing, StoreError, StoredRollout,
 };
 
 /// Snapshots of the evidence that are kept of a rollout.
@@ -45,6 +45,10 @@ pub struct Data {
     pub(super) pending_commands: BTreeMap<RolloutId, BTreeSet<u64>>,
     notice_keys: BTreeSet<(String, String)>,
     pub(super) pending_notices: BTreeMap<String, BTreeSet<i64>>,
+    /// Rises with every write that somebody is told of.
+    pub position: u64,
+    /// By target: the position of what it was last told.
+    pub told: BTreeMap<String, u64>,
     /// Which rollout's line has which position, from 1; removed ones leave no gap in the keys.
     pub log: BTreeMap<u64, (RolloutId, u64)>,
     next_position: u64,
@@ -106,6 +110,18 @@ impl Data {
     /// One rollout.
     pub fn rollout(&self, id: &RolloutId) -> Result<&RolloutData, StoreError> {
         self.rollouts.get(id).ok_or_else(|| StoreError::NotFound(format!("rollout {id}")))
+    }
+
+    /// Tells the target's engine that there is something to look at.
+    pub(super) fn tell(&mut self, target: &str) {
+        self.position += 1;
+        self.told.insert(target.to_owned(), self.position);
+    }
+
+    /// What was told after a position.
+    pub(super) fn news(&self, after: u64) -> (u64, Vec<String>) {
+        let told = self.told.iter().filter(|(_, position)| **position > after);
+        (self.position, told.map(|(name, _)| name.clone()).collect())
     }
 
     pub(super) fn target(&self, name: &str) -> Result<&Target, StoreError> {
@@ -306,6 +322,27 @@ impl Data {
         Ok(())
     }
 
+    /// Everything of a rollout that the engine needs to go on.
+    pub(super) fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
+        let data = self.rollout(id)?;
+        let snapshot = data.snapshots.last_key_value().map(|(seq, state)| (*seq, state.clone()));
+        let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+        let later = data.observations.range(after.saturating_add(1)..);
+        Ok(StoredRollout {
+            rollout: data.rollout.clone(),
+            cursors: data.cursors.clone(),
+            snapshot,
+            observations: later.map(|(_, (tick, _))| tick.clone()).collect(),
+        })
+    }
+
+    /// All or nothing.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.check(commit)?;
+        self.apply(commit);
+        Ok(())
+    }
+
     /// Carries out a commit that [`Data::check`] has let pass.
     pub(super) fn apply(&mut self, commit: &Commit) {
         if let Some(target) = &commit.target {
@@ -321,7 +358,7 @@ impl Data {
                 data.observations.insert(tick.seq, (tick.clone(), assessment.clone()));
             }
             if let Some((seq, state)) = &commit.snapshot {
-                data.snapshots.insert(*seq, state.clone());
+                data.snapshots.insert(*seq, JudgeState::clone(state));
                 while data.snapshots.len() > SNAPSHOTS {
                     data.snapshots.pop_first();
                 }

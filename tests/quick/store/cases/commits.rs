@@ -19,13 +19,13 @@ pub async fn a_commit_stores_everything_exactly(store: AnyStore) {
     target.stable_version = Some("v1".into());
     let node = NodeRecord { generation: 2, last_seen: at(2), connected: true, refused: Some("no".into()) };
     target.nodes.insert("edge-1".into(), node);
-    let judge = JudgeState::new(&made.policy);
+    let judge = judged(1).0;
     let commit = Commit {
         target: Some(target.clone()),
         rollout: Some(in_step(&made, 1)),
         cursors: BTreeMap::from([("errors".into(), cursor(0.1)), ("latency".into(), cursor(f64::MAX))]),
         observation: Some((tick(1), assessment(1))),
-        snapshot: Some((1, judge.clone())),
+        snapshot: Some((1, Arc::new(judge.clone()))),
         events: vec![event(2), event(3)],
         outbox: vec![Outgoing::at_once("log", notice("r1", 2)), Outgoing::at_once("hook", notice("r1", 2))],
         commands: vec![("k1".into(), Err("not now".into()))],
@@ -104,7 +104,7 @@ pub async fn a_refused_commit_leaves_nothing_behind(store: AnyStore) {
         rollout: Some(in_step(&made, 1)),
         cursors: BTreeMap::from([("errors".into(), cursor(1.0))]),
         observation: Some((tick(1), assessment(1))),
-        snapshot: Some((1, JudgeState::new(&made.policy))),
+        snapshot: Some((1, Arc::new(judged(1).0))),
         events: vec![event(2)],
         outbox: vec![Outgoing::at_once("log", notice("r1", 2))],
         commands: vec![("k1".into(), Ok(()))],
@@ -142,7 +142,7 @@ pub async fn what_belongs_to_a_rollout_needs_it(store: AnyStore) {
         Commit { events: vec![event(1)], ..none.clone() },
         Commit { cursors: BTreeMap::from([("errors".into(), cursor(1.0))]), ..none.clone() },
         Commit { observation: Some((tick(1), assessment(1))), ..none.clone() },
-        Commit { snapshot: Some((1, JudgeState::new(&policy()))), ..none.clone() },
+        Commit { snapshot: Some((1, Arc::new(JudgeState::new(&policy())))), ..none.clone() },
     ] {
         not_found(store.commit(&commit).await, "the rollout that");
     }
@@ -171,7 +171,7 @@ pub async fn a_load_has_the_newest_snapshot_and_what_follows(store: AnyStore) {
         let commit = Commit {
             rollout: Some(in_step(&store.rollout(&made.id).await.unwrap(), seq)),
             observation: Some((tick(seq), assessment(seq))),
-            snapshot,
+            snapshot: snapshot.map(|(seq, judge)| (seq, Arc::new(judge))),
             ..Commit::default()
         };
         store.commit(&commit).await.unwrap();

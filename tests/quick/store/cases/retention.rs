@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serin::core::judge::JudgeState;
 use serin::ports::{Commit, Delivery, Outgoing, Retention, RolloutFilter};
 
 use super::super::samples::*;
@@ -19,7 +18,7 @@ async fn full(store: &AnyStore, name: &str, target: &str, seconds: i64) {
         rollout: Some(in_step(&made, 1)),
         cursors: BTreeMap::from([("errors".into(), cursor(1.0))]),
         observation: Some((tick(1), assessment(1))),
-        snapshot: Some((1, JudgeState::new(&made.policy))),
+        snapshot: Some((1, Arc::new(judged(1).0))),
         events: vec![event(2)],
         outbox: vec![Outgoing::at_once("log", notice(name, 2))],
         ..Commit::default()
@@ -64,7 +63,7 @@ pub async fn retention_never_touches_what_is_active_or_held(store: AnyStore) {
     let commit = Commit {
         rollout: Some(in_step(&active, 1)),
         observation: Some((tick(1), assessment(1))),
-        snapshot: Some((1, JudgeState::new(&active.policy))),
+        snapshot: Some((1, Arc::new(judged(1).0))),
         ..Commit::default()
     };
     store.commit(&commit).await.unwrap();
@@ -107,7 +106,7 @@ pub async fn retention_is_bounded(store: AnyStore) {
     let left = async || {
         let filter = RolloutFilter { limit: 9, ..RolloutFilter::default() };
         let left = store.rollouts(&filter).await.unwrap();
-        left.into_iter().map(|rollout| rollout.id.0).collect::<Vec<_>>().join(" ")
+        left.into_iter().map(|rollout| rollout.id.0.clone()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(store.prune(retention, at(9_999), 2).await.unwrap(), 2);
     assert_eq!(left().await, "r4 r3 r2", "those that ended first go first");

@@ -198,9 +198,9 @@ pub async fn rollouts_are_filtered_by_policy_and_time(store: AnyStore) {
     for (index, name) in ["r1", "r2", "r3"].into_iter().enumerate() {
         owned(&store, name).await;
         let mut made = rollout(name, name);
-        made.created_at = at(index as i64 * 100);
+        made.plan_mut().created_at = at(index as i64 * 100);
         if name == "r2" {
-            made.policy.name = "hotfix".to_owned();
+            made.plan_mut().policy.name = "hotfix".to_owned();
         }
         store.create_rollout(made, event(1), None, false).await.unwrap();
     }
@@ -208,7 +208,7 @@ pub async fn rollouts_are_filtered_by_policy_and_time(store: AnyStore) {
     end(&store, "r2", 150).await;
     let ids = async |filter: RolloutFilter| {
         let found = store.rollouts(&RolloutFilter { limit: 9, ..filter }).await.unwrap();
-        found.into_iter().map(|rollout| rollout.id.0).collect::<Vec<_>>().join(" ")
+        found.into_iter().map(|rollout| rollout.id.0.clone()).collect::<Vec<_>>().join(" ")
     };
     let all = RolloutFilter::default;
     assert_eq!(ids(RolloutFilter { policy: Some("hotfix".into()), ..all() }).await, "r2");
