@@ -67,7 +67,7 @@ fn store(criterion: &mut Criterion) {
         bencher.iter(|| runtime.block_on(store.ping()).unwrap());
     });
     criterion.bench_function("store/read_a_rollout", |bencher| {
-        let id = rollout("r1", "checkout").id;
+        let id = rollout("r1", "checkout").id.clone();
         bencher.iter(|| black_box(runtime.block_on(store.rollout(&id)).unwrap()));
     });
 }

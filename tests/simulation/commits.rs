@@ -160,6 +160,11 @@ fn commands(world: &mut World, before: &Before, commit: &Commit) {
 fn notices(world: &mut World, commit: &Commit) {
     for Outgoing { queue: channel, notice, .. } in &commit.outbox {
         let rollout = commit.rollout.as_ref();
+        // What is found at a router is no rollout's.
+        let target = commit.target.as_ref().filter(|target| rollout.is_none() && target.found.is_some());
+        if target.is_some_and(|target| notice.key.starts_with(&format!("{}/found/", target.name))) {
+            continue;
+        }
         let seq = notice.key.rsplit_once('/').and_then(|(id, seq)| {
             let known = rollout.is_some_and(|rollout| rollout.id.0 == id);
             seq.parse::<u64>().ok().filter(|_| known)
