@@ -13,10 +13,12 @@ mod door;
 mod event;
 mod gates;
 mod history;
+mod hold;
 mod hooks;
 mod observed;
 mod obstacles;
 mod preflight;
+mod reason;
 mod restarts;
 mod share;
 mod sight;
@@ -35,10 +37,11 @@ pub use data::{DataState, Missing};
 pub use event::{Command, CommandKind, CommandName, Event, EventName, Force, Giver, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates, running as running_gates};
 pub use history::is_due as history_is_due;
+pub use hold::{Held, Hold};
+pub use reason::{Reason, ReasonCode};
 pub use stable::{Servers, StablePool, Waiting};
 pub use state::{
-    Compared, Ending, Held, Hold, Phase, PhaseName, Plan, Reason, ReasonCode, Rollout, RolloutId,
-    RolloutKind, Stage, State, Timers,
+    Compared, Ending, Phase, PhaseName, Plan, Rollout, RolloutId, RolloutKind, Stage, State, Timers,
 };
 pub use transition::transition;
 pub use verify::Verification;

@@ -22,7 +22,11 @@ pub fn committed(world: &mut World, before: &Before, commit: &Commit) {
     if let (Some(target), Some(now)) = (&before.target, &commit.target) {
         target_moves(world, before, commit, target, now);
         let weights = wanted_weights(world, now, &now.wanted);
-        world.ledger.target(&now.name).committed.insert(now.generation, weights);
+        let ledger = world.ledger.target(&now.name);
+        if now.generation != target.generation {
+            ledger.ahead_since = None;
+        }
+        ledger.committed.insert(now.generation, weights);
     }
     commands(world, before, commit);
     notices(world, commit);

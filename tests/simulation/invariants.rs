@@ -51,6 +51,8 @@ pub struct TargetLedger {
     pub committed: BTreeMap<u64, BTreeMap<String, u16>>,
     /// The newest generation that a router was given and the store has.
     pub handed: u64,
+    /// Since when a way back is in force that the store does not have yet.
+    pub ahead_since: Option<i64>,
     /// The canary was lowered by hand, and Serin has not heard of it yet.
     pub lowered_unheard: bool,
     /// Serin has heard that the canary is as low as this, and no person has spoken since.
@@ -106,6 +108,7 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     // Loading tells a router that keeps its weights by itself, and moves nothing there.
     let moves = how == "apply" || !service.external;
     let broken = world.ledger.store_known_broken;
+    let now = world.now;
     let ledger = world.ledger.target(name);
     ledger.committed.entry(1).or_insert_with(|| default_weights(&spec));
     let newest = ledger.committed.last_key_value().map_or(0, |(generation, _)| *generation);
@@ -113,6 +116,9 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     let stored = ledger.committed.get(&route.generation) == Some(&given);
     let weight = given.get(&canary).copied().unwrap_or(0);
     let what = format!("{how} of {} as generation {} to {name}", route.split, route.generation);
+    if !stored && how == "apply" {
+        ledger.ahead_since.get_or_insert(now);
+    }
     if stored {
         ledger.handed = handed.max(route.generation);
         ledger.lowered_unheard = false;

@@ -298,6 +298,18 @@ impl Run {
             }
             None => world.tell("the process ends"),
         }
+        // A way back that was in force and not stored is lost with its process: the next one knows nothing of it.
+        let ahead: Vec<(String, i64)> = world
+            .ledger
+            .targets
+            .iter_mut()
+            .filter_map(|(name, ledger)| Some((name.clone(), ledger.ahead_since.take()?)))
+            .collect();
+        for (name, since) in ahead {
+            if let Some(service) = world.services.get_mut(&name) {
+                service.changes.retain(|change| *change < since);
+            }
+        }
         world.served.clear();
         world.serving = false;
         world.ledger.store_known_broken = false;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::state::{ReasonCode, State};
+use super::reason::ReasonCode;
+use super::state::State;
 use crate::core::metric::TickObservation;
 use crate::core::policy::Severity;
 use crate::core::target::Weight;

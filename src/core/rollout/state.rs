@@ -11,6 +11,8 @@ use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 
 use super::alerts::Alerts;
 use super::data::DataState;
+use super::hold::{Held, Hold};
+use super::reason::Reason;
 use super::stable::StablePool;
 use super::verify::Verification;
 use crate::core::gate::Gates;
@@ -383,68 +385,6 @@ impl PhaseName {
     }
 }
 
-/// Why a rollout does not advance.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Hold {
-    /// A person paused it.
-    User,
-    /// Somebody changed the weights.
-    Drift,
-    /// There is no data.
-    Blind,
-    /// Outside the deployment window.
-    Window,
-    /// A gate has not said yes.
-    Gate,
-    /// The step has lasted its maximum and the plan says to wait.
-    Plan,
-    /// Both arms are bad.
-    BothBad,
-    /// A guardrail says to hold.
-    Guardrail,
-    /// Nothing may advance.
-    Freeze,
-    /// It is past the point of no return, and would be rolled back if it were not.
-    NoReturn,
-    /// An alert fires that had fired before the canary got traffic.
-    Alert,
-    /// At 100% no request is seen, where the last step had many.
-    NoTraffic,
-    /// The canary does not get the share of the requests that was set.
-    TrafficShare,
-    /// All of the canary's processes were replaced again and again.
-    Restarts,
-    /// Too few servers of stable are up for a rollback.
-    StableSmall,
-}
-
-impl Hold {
-    /// All of them.
-    pub const ALL: &'static [Hold] = <Hold as VariantArray>::VARIANTS;
-
-    /// The stable name, as in the API.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// What is known of a hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// Which.
-    pub hold: Hold,
-    /// Who, where a person did it.
-    pub by: Option<String>,
-    /// Since when.
-    pub at: Timestamp,
-    /// Why.
-    pub why: String,
-}
-
 /// Durations that were measured, never read off a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timers {
@@ -480,77 +420,6 @@ pub struct Timers {
     /// At 100%: since the canary last had a request.
     #[serde(default)]
     pub unrequested: Duration,
-}
-
-/// Why something was decided, in a sentence with its figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// The stable code.
-    pub code: ReasonCode,
-    /// The sentence.
-    pub sentence: String,
-}
-
-impl Reason {
-    /// A reason.
-    pub fn new(code: ReasonCode, sentence: impl Into<String>) -> Reason {
-        Reason { code, sentence: sentence.into() }
-    }
-}
-
-/// Kinds of reasons.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr, VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum ReasonCode {
-    /// The tests found the canary worse.
-    Harm,
-    /// The catastrophe lane found it much worse.
-    Catastrophe,
-    /// A guardrail fired.
-    Guardrail,
-    /// Both arms were healthy before the step and broke after it.
-    BothBroke,
-    /// Both arms are bad, and it is not the canary's doing.
-    BothBad,
-    /// The canary's own data is missing.
-    Silent,
-    /// There is no data.
-    Blind,
-    /// The step's maximum has passed without proof.
-    Undecided,
-    /// The tests found it not worse.
-    NotWorse,
-    /// A person said so.
-    Command,
-    /// A newer rollout takes over.
-    Superseded,
-    /// It could not begin.
-    Preflight,
-    /// The router could not be brought to the split.
-    Router,
-    /// A gate has said no, or not yes in time.
-    Gate,
-    /// An alert of another system says so.
-    Alert,
-    /// The canary gets far more of the requests than was set.
-    TrafficShare,
-    /// The canary goes on restarting.
-    Restarts,
-    /// The router had nowhere to send the requests.
-    Unroutable,
-}
-
-impl ReasonCode {
-    /// All of them.
-    pub const ALL: &'static [ReasonCode] = <ReasonCode as VariantArray>::VARIANTS;
-
-    /// The stable name, as in the API.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// Everything that a transition sees and changes.

@@ -33,6 +33,7 @@ export const HOLDS = [
   "no_traffic",
   "traffic_share",
   "restarts",
+  "stable_small",
 ] as const;
 export type Hold = (typeof HOLDS)[number];
 
