@@ -186,6 +186,10 @@ pub struct Target {
     /// Whether the last look at the router showed the wanted split: what was seen once may have changed.
     #[serde(default)]
     pub certain: bool,
+    /// Whether somebody has raised the canary, and the wanted split was not seen again since: what is measured
+    /// meanwhile is of another split.
+    #[serde(default)]
+    pub raised: bool,
     /// Whether stable and canary have changed pools (an odd number of promotions).
     pub swapped: bool,
     /// What runs as stable, as far as Serin knows.
@@ -360,6 +364,7 @@ impl Target {
             generation: 1,
             seen: None,
             certain: false,
+            raised: false,
             swapped: false,
             stable_version: None,
             active: None,
@@ -454,6 +459,11 @@ impl Target {
         if found == self.wanted {
             self.certain = true;
             let newly = !self.is_seen();
+            if std::mem::take(&mut self.raised)
+                && let Some(seen) = &mut self.seen
+            {
+                seen.at = now;
+            }
             if newly {
                 self.seen = Some(SeenSplit { split: found, generation: self.generation, at: now });
             }
@@ -477,6 +487,7 @@ impl Target {
             return Finding::Pending;
         }
         // What was measured meanwhile straddles two splits.
+        self.raised = true;
         if let Some(seen) = &mut self.seen {
             seen.at = now;
         }

@@ -165,15 +165,14 @@ fn notices(world: &mut World, commit: &Commit) {
     for Outgoing { queue: channel, notice, .. } in &commit.outbox {
         let rollout = commit.rollout.as_ref();
         // What is found at a router is no rollout's.
-        let target = commit.target.as_ref().filter(|target| rollout.is_none() && target.found.is_some());
-        if target.is_some_and(|target| notice.key.starts_with(&format!("{}/found/", target.name))) {
-            continue;
-        }
+        let target = commit.target.as_ref().filter(|_| rollout.is_none());
+        let is_found =
+            target.is_some_and(|target| notice.key.starts_with(&format!("{}/found/", target.name)));
         let seq = notice.key.rsplit_once('/').and_then(|(id, seq)| {
             let known = rollout.is_some_and(|rollout| rollout.id.0 == id);
             seq.parse::<u64>().ok().filter(|_| known)
         });
-        if !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq)) {
+        if !is_found && !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq)) {
             violated(world, format!("the notice {} names no event of its commit", notice.key));
         }
         if notice.sentence.trim().is_empty() {

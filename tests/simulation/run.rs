@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serin::core::found::{Decided, Decision};
 use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout, RolloutId};
 use serin::core::target::{Role, TargetSpec};
 use serin::core::time::Timestamp;
-use serin::ports::{InboxEntry, Store, StoreError};
+use serin::ports::{Commit, InboxEntry, Store, StoreError};
 
 use crate::dice::Dice;
 use crate::drive::{Process, Worked, revision_for_people};
@@ -180,6 +181,7 @@ impl Run {
             && self.store.inspect(|data| {
                 data.rollouts.values().all(|data| data.rollout.phase.is_terminal())
                     && data.targets.values().all(|t| t.active.is_none() && (t.is_seen() || t.generation == 1))
+                    && data.targets.values().all(|target| target.found.is_none())
                     && data.inbox.values().all(|entry| entry.result.is_some())
             })
     }
@@ -449,8 +451,21 @@ impl Run {
         world.settle_proxies();
     }
 
+    /// A person decides about a split that the store knows nothing of.
+    async fn decide_found(&mut self) {
+        let found = self.store.inspect(|data| data.targets.get(TARGET).cloned());
+        let Some(mut target) = found.filter(|target| target.found.is_some()) else { return };
+        if let Some(found) = &mut target.found {
+            found.decided = Some(Decided { decision: Decision::Zero, by: "erin".to_owned() });
+        }
+        self.world.lock().tell("what was found at the router is to be set to 0%");
+        // A conflict is decided again with the next word.
+        let _ = self.store.commit(&Commit { target: Some(target), ..Commit::default() }).await;
+    }
+
     /// A person decides what the evidence has not.
     async fn last_word(&mut self, times: i64) {
+        self.decide_found().await;
         let held: Option<(RolloutId, Vec<Hold>)> = self.store.inspect(|data| {
             let id = data.targets.get(TARGET)?.active.as_ref()?;
             data.rollouts.get(id).map(|d| (d.rollout.id.clone(), d.rollout.holds.iter().copied().collect()))

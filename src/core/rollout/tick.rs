@@ -153,12 +153,12 @@ fn usage(
         // Not `in_force`: while a router does not answer, its proxies go on with the split that they have,
         // and evidence of harm cannot wait for it.
         (Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking, Mode::Act) => match target.seen {
-            Some(seen) if target.is_seen() => seen.at,
+            Some(seen) if target.is_seen() && !target.raised => seen.at,
             _ => return Usage::Settling,
         },
         (Phase::Preparing { step: 1.. }, _) => match target.seen {
-            Some(seen) => seen.at,
-            None => return Usage::Settling,
+            Some(seen) if !target.raised => seen.at,
+            _ => return Usage::Settling,
         },
         _ => return Usage::Outside,
     };

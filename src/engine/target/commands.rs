@@ -30,7 +30,8 @@ impl Actor {
             out.answers.push((key, Answer::Stored(result.clone())));
             return;
         }
-        if self.commands.iter().any(|pending| pending.entry.command.key == key) {
+        let is_on_its_way = self.flight.as_ref().is_some_and(|flight| flight.answers(&key));
+        if is_on_its_way || self.commands.iter().any(|pending| pending.entry.command.key == key) {
             return;
         }
         match &entry.command.kind {

@@ -84,7 +84,7 @@ impl Actor {
     pub(super) fn due_router(&self) -> Duration {
         let observe =
             if self.is_asked(&JobKind::Observe) { Duration::MAX } else { self.steering.next_observe };
-        let drive = if self.wants_drive() && !self.is_asked(&JobKind::Apply) {
+        let drive = if self.wants_drive() && !self.waits_for_look() && !self.is_asked(&JobKind::Apply) {
             self.steering.next_drive
         } else {
             Duration::MAX
@@ -246,6 +246,11 @@ impl Actor {
         self.raises() && (is_paused || self.has_pause_waiting())
     }
 
+    /// Nothing rises while the split is looked at: somebody may have lowered it.
+    fn waits_for_look(&self) -> bool {
+        self.raises() && self.is_asked(&JobKind::Observe)
+    }
+
     fn raises(&self) -> bool {
         let in_force = self.target.seen.map_or(Weight::ZERO, |seen| seen.split.canary);
         self.target.wanted.canary > in_force
@@ -253,7 +258,7 @@ impl Actor {
 
     /// Drives the router to the wanted split.
     pub(super) fn drive(&mut self, now: Now, out: &mut Decision) {
-        if !self.wants_drive() {
+        if !self.wants_drive() || self.waits_for_look() {
             return;
         }
         let is_new = self.target.generation > self.steering.driven;

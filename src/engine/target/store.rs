@@ -443,6 +443,11 @@ impl Actor {
 }
 
 impl Flight {
+    /// Whether it carries a command out, or refuses it.
+    pub(super) fn answers(&self, key: &str) -> bool {
+        self.commands.iter().any(|(known, _)| known == key)
+    }
+
     /// The state of the active rollout when it is stored.
     pub(super) fn next_state(&self) -> Option<&State> {
         match &self.then {
