@@ -1,6 +1,6 @@
 //! The HTTP interface: what people and programs may ask of a running daemon.
 //!
-//! Answers are the types of [`views`], apart from the inner ones, with units in the names of their
+//! Answers are the types of [`contract`](crate::contract), apart from the inner ones, with units in the names of their
 //! fields. Every error is a [`problem::Problem`].
 
 // A problem is made at most once a request, on the way out: its size does not matter.

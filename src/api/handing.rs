@@ -12,7 +12,7 @@ use crate::core::rollout::{Command, RolloutId};
 use crate::engine::Answer;
 use crate::ports::{InboxEntry, StoreError};
 
-/// So long an answer waits for the store, once the command is in force.
+/// So long an answer waits for a store that takes nothing, once the command is in force.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
 /// Between two questions whether another process has taken a command.
 const POLL: Duration = Duration::from_millis(200);
@@ -40,7 +40,10 @@ pub(super) async fn hand_over(api: &Api, rollout: &RolloutId, command: &Command)
                 Answer::Stored(result) => return Ok(Handed::Stored(answered(api, rollout, command, result).await)),
                 Answer::InForce => {
                     is_in_force = true;
-                    late.as_mut().reset(tokio::time::Instant::now() + FOR_THE_STORE.min(api.limits.command_wait));
+                    if api.handle.failing_since().is_some() {
+                        let soon = late.deadline().min(tokio::time::Instant::now() + FOR_THE_STORE);
+                        late.as_mut().reset(soon);
+                    }
                 }
             },
             known = &mut handed, if entry.is_none() => match known {

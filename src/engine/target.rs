@@ -3,6 +3,7 @@
 mod actor;
 mod commands;
 mod gates;
+mod load;
 mod looks;
 mod message;
 mod requests;

@@ -192,9 +192,13 @@ impl GuardrailState {
             return if stands { self.status } else { GuardrailStatus::NoData };
         }
         let long_enough = |arm: &ArmState| arm.breaching.is_some_and(|time| time >= guardrail.hold_for);
+        // Where the canary is read ahead of the baseline, the baseline may be about to show the same: what is
+        // ahead counts only once it is longer than the limit's own time.
+        let ahead = self.ahead.min(guardrail.hold_for);
+        let known = |time: Duration| time.saturating_sub(ahead) >= guardrail.hold_for;
         if self.canary.breaching.is_none() {
             GuardrailStatus::Clear
-        } else if !long_enough(&self.canary) {
+        } else if !self.canary.breaching.is_some_and(known) {
             GuardrailStatus::Breaching
         } else if guardrail.regardless_of_baseline || baseline_breach != Some(true) {
             GuardrailStatus::Fired

@@ -134,7 +134,7 @@ async fn old_rows_are_read_and_converted_by_the_next_commit() {
         assert_eq!(store.observations(&whole.id, 0, 9).await.unwrap(), expected(4));
         assert_eq!(store.observations(&whole.id, 2, 9).await.unwrap(), expected(4)[2..]);
         let filter = RolloutFilter { policy: Some("standard".into()), limit: 9, ..RolloutFilter::default() };
-        assert_eq!(store.rollouts(&filter).await.unwrap(), [now.clone()]);
+        assert_eq!(store.rollouts(&filter).await.unwrap(), std::slice::from_ref(&now));
     }
     let store = SqliteStore::open(&path).await.unwrap();
     let end = Commit { rollout: Some(ended(&now, at(100))), ..Commit::default() };
