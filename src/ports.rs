@@ -426,6 +426,8 @@ pub struct Commit {
     pub events: Vec<EventRecord>,
     /// New outbox entries.
     pub outbox: Vec<Outgoing>,
+    /// Commands that came from memory: the inbox takes them first, unless it has their keys.
+    pub asked: Vec<InboxEntry>,
     /// Commands that were carried out or refused (with the reason).
     pub commands: Vec<(String, Result<(), String>)>,
 }

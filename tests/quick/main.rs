@@ -13,6 +13,7 @@ mod data;
 mod demo;
 mod documents;
 mod doors;
+mod engine;
 mod found;
 mod gates;
 mod held;

@@ -18,7 +18,7 @@ use crate::core::target::{ObservedSplit, Role, Target, TargetSpec};
 use crate::engine::Options;
 use crate::engine::freezes::Freezes;
 use crate::engine::telling::Telling;
-use crate::ports::Route;
+use crate::ports::{InboxEntry, Route};
 
 /// A job that brings no result is given up after so many times the deadline of a call: the target must
 /// never wait for ever for what was lost.
@@ -58,6 +58,8 @@ pub struct Actor {
     pub(super) commands: VecDeque<Pending>,
     /// Keys of commands that were taken from memory, with what became of them.
     pub(super) taken: VecDeque<(String, Result<(), String>)>,
+    /// Commands from memory that are not stored yet: their commits bring them into the inbox.
+    pub(super) unasked: BTreeMap<String, InboxEntry>,
     /// What came while a commit was under way.
     pub(super) arrived: VecDeque<Arrived>,
     /// When a gate is asked next, by name.
@@ -117,6 +119,7 @@ impl Actor {
             retry_at: now.monotonic,
             commands: VecDeque::new(),
             taken: VecDeque::new(),
+            unasked: BTreeMap::new(),
             arrived: VecDeque::new(),
             gates: BTreeMap::new(),
             gates_of: None,

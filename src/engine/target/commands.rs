@@ -143,6 +143,9 @@ impl Actor {
     fn next_of(&mut self, wanted: impl Fn(&Pending) -> bool, now: Now, out: &mut Decision) -> bool {
         let Some(place) = self.commands.iter().position(wanted) else { return false };
         let Some(pending) = self.commands.remove(place) else { return false };
+        if !pending.is_stored {
+            self.unasked.insert(pending.entry.command.key.clone(), pending.entry.clone());
+        }
         let key = pending.entry.command.key.clone();
         if let Some((_, result)) = self.taken.iter().find(|(known, _)| *known == key).cloned() {
             // It was taken from memory, and the inbox got it later.

@@ -111,7 +111,8 @@ impl Actor {
     /// Sends what was decided to the store; a canary that goes down goes down beside it.
     fn decide(&mut self, before: &State, mut outcome: Outcome, with: With, now: Now, out: &mut Decision) {
         self.steering.above(&before.target, &mut outcome.state.target);
-        let commit = self.commit_of(before, &mut outcome, &with, now);
+        let mut commit = self.commit_of(before, &mut outcome, &with, now);
+        self.bring_in(&mut commit);
         let lowers = outcome.state.target.wanted.canary < before.target.wanted.canary;
         let next = Next {
             state: outcome.state,
@@ -136,8 +137,17 @@ impl Actor {
         self.commit(commit, Then::State(Box::new(next)), now, out);
     }
 
+    /// Commands from memory that the inbox may not have come into it with what became of them.
+    fn bring_in(&self, commit: &mut Commit) {
+        let keys = commit.commands.iter().map(|(key, _)| key);
+        commit.asked = keys.filter_map(|key| self.unasked.get(key).cloned()).collect();
+    }
+
     /// Sends a commit on its way.
-    pub(super) fn commit(&mut self, commit: Commit, then: Then, now: Now, out: &mut Decision) {
+    pub(super) fn commit(&mut self, mut commit: Commit, then: Then, now: Now, out: &mut Decision) {
+        if commit.asked.is_empty() {
+            self.bring_in(&mut commit);
+        }
         self.flight = Some(Flight {
             begun: now.monotonic,
             then,
@@ -183,6 +193,7 @@ impl Actor {
     fn is_stored(&mut self, flight: Flight, now: Now, out: &mut Decision) {
         for (key, result) in flight.commands {
             self.remember(&key, &result);
+            self.unasked.remove(&key);
             out.answers.push((key, Answer::Stored(result)));
         }
         match flight.then {

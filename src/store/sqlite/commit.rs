@@ -55,6 +55,9 @@ async fn apply(connection: &mut SqliteConnection, commit: &Commit, mark: Mark) -
     for outgoing in &commit.outbox {
         outbox::add(connection, outgoing).await?;
     }
+    for entry in &commit.asked {
+        inbox::put(connection, &entry.rollout, &entry.command, entry.at).await?;
+    }
     for (key, result) in &commit.commands {
         inbox::settle(connection, key, result).await?;
     }

@@ -280,8 +280,12 @@ impl Data {
         }
         let mut settled = BTreeSet::new();
         for (key, _) in &commit.commands {
-            let entry = self.command(key).ok_or_else(|| StoreError::NotFound(format!("command {key}")))?;
-            if entry.result.is_some() || !settled.insert(key) {
+            let is_asked = commit.asked.iter().any(|entry| entry.command.key == *key);
+            let entry = self.command(key);
+            if entry.is_none() && !is_asked {
+                return Err(StoreError::NotFound(format!("command {key}")));
+            }
+            if entry.is_some_and(|entry| entry.result.is_some()) || !settled.insert(key) {
                 return Err(StoreError::Conflict(format!("command {key}")));
             }
         }
@@ -368,6 +372,11 @@ impl Data {
         }
         for outgoing in &commit.outbox {
             self.notify(outgoing);
+        }
+        for entry in &commit.asked {
+            if self.command(&entry.command.key).is_none() {
+                self.enqueue(&entry.rollout, entry.command.clone(), entry.at);
+            }
         }
         for (key, result) in &commit.commands {
             let Some(number) = self.command_numbers.get(key) else { continue };

@@ -21,6 +21,7 @@ pub async fn a_commit_stores_everything_exactly(store: AnyStore) {
     target.nodes.insert("edge-1".into(), node);
     let judge = judged(1).0;
     let commit = Commit {
+        asked: Vec::new(),
         target: Some(target.clone()),
         rollout: Some(in_step(&made, 1)),
         cursors: BTreeMap::from([("errors".into(), cursor(0.1)), ("latency".into(), cursor(f64::MAX))]),
@@ -100,6 +101,7 @@ pub async fn a_refused_commit_leaves_nothing_behind(store: AnyStore) {
     let made = begun(&store, "r1", "checkout").await;
     store.enqueue(&made.id, command("k1"), at(1)).await.unwrap();
     let whole = Commit {
+        asked: Vec::new(),
         target: Some(store.target("checkout").await.unwrap()),
         rollout: Some(in_step(&made, 1)),
         cursors: BTreeMap::from([("errors".into(), cursor(1.0))]),
