@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serin::clock::SystemClock;
@@ -113,7 +113,7 @@ impl House {
 
     /// How long a command takes until the canary gets no request any more.
     async fn roll_back(&self, number: usize) -> Duration {
-        let (handle, begun) = (self.handle.clone(), Instant::now());
+        let (handle, begun) = (self.handle.clone(), tokio::time::Instant::now());
         let entry = command(&format!("back-{number}"), CommandKind::Rollback);
         tokio::spawn(async move { handle.command(&id(number), entry).await });
         let gone = async || (!self.has_canary(number)).then_some(());
