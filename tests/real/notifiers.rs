@@ -77,7 +77,7 @@ async fn alerts_of_a_real_alertmanager_are_named_and_take_back() {
     // What is neither critical nor a page is named, and holds nothing.
     let named = async || {
         let told = stage.daemon.sentences(&id).await.join("\n");
-        told.contains("alert Queue fires").then_some(())
+        told.contains("alert Queue (warning)").then_some(())
     };
     until("the alert to be named", Duration::from_secs(60), named).await;
     let view = stage.daemon.get(&format!("/api/v1/rollouts/{id}")).await;
