@@ -187,7 +187,7 @@ mod tests {
             ("name: x\n", "name: x\ngates: [{name: a, before: start, aproval: {}}]\n"),
             ("name: x\n", "name: x\nhooks: [{name: a, on: [sometimes], command: {run: [/bin/true]}}]\n"),
             ("name: x\n", "name: x\nbake: {limits: []}\n"),
-            ("name: x\n", "name: x\nanalysis: {traffic_share: {margin: 10%, action: roll_back}}\n"),
+            ("name: x\n", "name: x\nanalysis: {traffic_share: {margin: 10%, action: promote}}\n"),
         ] {
             let text = whole.replacen(from, to, 1);
             assert!(crate::config::parse_policy("x.yaml", text.as_bytes()).is_err(), "{to}");
