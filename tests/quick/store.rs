@@ -48,6 +48,7 @@ contract!(
     a_former_owner_cannot_commit,
     of_two_commits_at_once_one_wins,
     a_refused_commit_leaves_nothing_behind,
+    a_command_from_memory_comes_in_with_its_commit,
     what_belongs_to_a_rollout_needs_it,
     one_rollout_occupies_a_target,
     a_load_has_the_newest_snapshot_and_what_follows,

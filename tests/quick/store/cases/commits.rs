@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Phase, Rollout};
 use serin::core::target::{NodeRecord, SeenSplit, Split, Target, Weight};
-use serin::ports::{Commit, Outgoing};
+use serin::ports::{Commit, InboxEntry, Outgoing};
 
 use super::super::samples::*;
 use super::*;
@@ -214,4 +214,17 @@ pub async fn events_and_observations_come_in_pages(store: AnyStore) {
     assert!(store.events(&made.id, u64::MAX, usize::MAX).await.unwrap().is_empty());
     assert!(store.observations(&made.id, u64::MAX, usize::MAX).await.unwrap().is_empty());
     assert!(store.events(&id("z"), 0, 9).await.unwrap().is_empty());
+}
+
+pub async fn a_command_from_memory_comes_in_with_its_commit(store: AnyStore) {
+    let made = begun(&store, "r1", "checkout").await;
+    let entry = InboxEntry { rollout: made.id.clone(), at: at(1), command: command("k1"), result: None };
+    let done =
+        Commit { asked: vec![entry.clone()], commands: vec![("k1".into(), Ok(()))], ..Commit::default() };
+    store.commit(&done).await.unwrap();
+    let stored = store.command("k1").await.unwrap();
+    assert_eq!(stored, InboxEntry { result: Some(Ok(())), ..entry });
+    // The inbox's own copy comes later: it is the same command.
+    assert_eq!(store.enqueue(&made.id, command("k1"), at(2)).await.unwrap(), stored);
+    assert!(store.pending(std::slice::from_ref(&made.id)).await.unwrap().is_empty());
 }
