@@ -31,6 +31,7 @@ export function holdWords(hold: Hold): string {
     no_traffic: "no traffic at 100%",
     traffic_share: "traffic share",
     restarts: "canary restarts",
+    stable_small: "stable has too few servers",
   };
   // A daemon that is newer than the page may have another one.
   return names[hold] ?? words(hold);
