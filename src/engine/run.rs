@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
@@ -125,7 +125,7 @@ impl Runner {
                     catalogue.mark_unchanged();
                     self.follow();
                 }
-                Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => ended.unwrap_or(Ok(()))?,
+                Some(ended) = self.jobs.join_next(), if !self.jobs.is_empty() => of_job(ended)?,
                 Ok(()) = freezes.changed() => {
                     let now = freezes.borrow_and_update().clone();
                     for name in self.fleet.set_freezes(&now) {
@@ -301,10 +301,21 @@ impl Runner {
             }
         }
         while let Some(ended) = self.jobs.join_next().await {
-            ended.unwrap_or(Ok(()))?;
+            of_job(ended)?;
         }
         Ok(())
     }
+}
+
+/// How a job has ended. One that was cut off is nothing; one that panicked brings nothing, and is given up by its
+/// target in time.
+fn of_job(ended: Result<Result<(), Died>, JoinError>) -> Result<(), Died> {
+    ended.unwrap_or_else(|error| {
+        if error.is_panic() {
+            tracing::error!(%error, "a job has ended unexpectedly");
+        }
+        Ok(())
+    })
 }
 
 /// Hears of changes at a target's router, until it is aborted.
