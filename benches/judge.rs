@@ -12,8 +12,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 
 use kit::{Bench, LE, Metric, Random, errors, latency, log_normal, policy, proportion};
 use serin::core::judge::JudgeState;
+use serin::core::limit::GuardrailLimit;
 use serin::core::metric::{NoData, TickObservation, Usage};
-use serin::core::policy::{GuardrailLimit, Policy, Signal};
+use serin::core::policy::{Policy, Signal};
 
 const TICKS: u64 = 360;
 

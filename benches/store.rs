@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use serin::core::judge::Assessment;
 use serin::core::rollout::Rollout;
-use serin::ports::{Commit, Outgoing, Store};
+use serin::ports::{Commit, Commits, Outgoing, Queries};
 use serin::store::SqliteStore;
 use tokio::runtime::Runtime;
 

@@ -43,11 +43,12 @@ pub use waiting::{Awaited, WaitingFor};
 use self::gates::GatesView;
 use crate::core::judge::History;
 use crate::core::policy::Mode;
+use crate::core::reason::{Reason, ReasonCode};
 use crate::core::rollout::{
-    EventKind, EventRecord, Held, Hold, Phase, PhaseName, Reason, ReasonCode, Rollout,
+    EventKind, EventRecord, Held, Hold, Phase, PhaseName, Rollout, RolloutKind, Stage,
 };
-use crate::core::rollout::{RolloutKind, Stage};
-use crate::core::target::{Split, Target, Weight};
+use crate::core::split::{Split, Weight};
+use crate::core::target::Target;
 use crate::ports::InboxEntry;
 
 /// The names of all phases, as `state` has them.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::core::gate::{Check, GateAnswer, Hook};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::outbound::guard::Guarded;
 use crate::ports::{GateRequest, Gatekeeper, MetricsProvider, NotifyError};
 

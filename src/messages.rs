@@ -12,7 +12,7 @@ pub use sandbox::{MOST_OUTPUT, MOST_TEMPLATE, TemplateProblem};
 
 use std::collections::BTreeMap;
 
-use crate::core::rollout::{Notice, NoticeKind};
+use crate::core::notice::{Notice, NoticeKind};
 
 /// Longest title, in characters.
 const MOST_TITLE: usize = 200;

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-use crate::core::policy::Severity;
-use crate::core::rollout::{IncidentChange, IncidentStep, Notice, NoticeKind};
+use crate::core::incident::{IncidentChange, IncidentStep};
+use crate::core::limit::Severity;
+use crate::core::notice::{Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::ports::{ChannelMemory, Clock, Notifier};

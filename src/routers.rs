@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use crate::core::target::Split;
+use crate::core::split::Split;
 use crate::ports::{Clock, TrafficRouter, Workload};
 
 /// The configuration of a router; its variant names the kind.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serin::core::judge::{History, MetricHistory, Recorded, RecordedWindow};
 use serin::core::metric::{Counts, Window};
-use serin::core::policy::{Metric, MetricSource, Policy, Step};
-use serin::core::target::Weight;
+use serin::core::policy::{Metric, Policy, Step};
+use serin::core::source::MetricSource;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::montecarlo::Ticks;
 use serin::montecarlo::random::Random;

@@ -19,7 +19,8 @@ use crate::contract::problem::PlacedError;
 use crate::contract::{PolicyView, TargetView};
 use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 use crate::core::policy::Policy;
-use crate::core::target::{Target, TargetSpec};
+use crate::core::spec::TargetSpec;
+use crate::core::target::Target;
 use crate::engine::{Catalogue, Declaration, Declared, Fault, Handle, Item, Name, Source};
 use crate::ports::{RolloutFilter, StoreError};
 

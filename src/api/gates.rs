@@ -18,7 +18,8 @@ use super::report::html::{page, safe};
 use super::rollouts::known;
 use crate::contract::gates::{LinkBody, LinkView};
 use crate::core::gate::{Check, Gate};
-use crate::core::rollout::{Command, CommandKind, Force, Giver, Rollout, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::{Command, CommandKind, Force, Giver, Rollout};
 use crate::ports::InboxEntry;
 
 /// Longest life of a link.

@@ -8,7 +8,8 @@ use super::Api;
 use super::problem::Problem;
 use super::rollouts::known;
 use crate::contract::CommandView;
-use crate::core::rollout::{Command, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Command;
 use crate::engine::Answer;
 use crate::ports::{InboxEntry, StoreError};
 

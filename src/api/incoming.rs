@@ -17,8 +17,10 @@ use super::access::{Permission, Principal};
 use super::problem::Problem;
 use crate::contract::gates::{IncomingItem, IncomingView, RefusedAlert};
 use crate::core::alert::{Alert, is_own, names_canary};
-use crate::core::rollout::{AlertDecision, Command, CommandKind, Force, Giver, RolloutId, alert_decision};
-use crate::core::target::{Target, TargetSpec};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::{AlertDecision, Command, CommandKind, Force, Giver, alert_decision};
+use crate::core::spec::TargetSpec;
+use crate::core::target::Target;
 use crate::ports::StoreError;
 use body::Told;
 

@@ -372,7 +372,7 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::rollout::RolloutId;
+    use crate::core::ids::RolloutId;
 
     #[test]
     fn every_store_error_has_its_status() {

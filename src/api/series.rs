@@ -18,7 +18,8 @@ use super::access::{Permission, Principal};
 use super::input::{Name, Params};
 use super::problem::Problem;
 use crate::contract::bodies::{Moment, SeriesForm, SeriesOrRows};
-use crate::core::rollout::{Rollout, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Rollout;
 use crate::ports::{Store, StoreError};
 
 /// Ticks that are read at a time.

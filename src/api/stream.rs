@@ -30,7 +30,8 @@ use super::access::{Permission, Principal, Stay};
 use super::input::{Name, Params};
 use super::problem::{FieldError, Problem};
 use crate::contract::RolloutView;
-use crate::core::rollout::{Rollout, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Rollout;
 use crate::ports::{RolloutFilter, StoreError};
 
 /// Frames that wait for one viewer's connection.

@@ -10,8 +10,9 @@ use crate::core::judge::{Assessment, Decision, History, JudgeState, Stream, Verd
 use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
-use crate::core::policy::{MetricSource, Policy, Signal};
-use crate::core::target::Weight;
+use crate::core::policy::{Policy, Signal};
+use crate::core::source::MetricSource;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 
 /// A window longer than so many intervals is a gap: nobody knows what happened in it.

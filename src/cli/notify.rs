@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Exit, Output, complain, print, print_json, text};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::ports::Notifier;
 
 /// Sends the test messages of a channel in order, and says what came back.

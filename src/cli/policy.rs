@@ -7,7 +7,8 @@ use super::{
 };
 use crate::config::{self, PolicyFile};
 use crate::contract::{PolicyView, StepPlanView};
-use crate::core::policy::{AtMax, GuardrailLimit, LimitOutcome, Mode, Policy, Signal};
+use crate::core::limit::GuardrailLimit;
+use crate::core::policy::{AtMax, LimitOutcome, Mode, Policy, Signal};
 use crate::core::words::seconds;
 
 pub(super) async fn run(command: PolicyCommand, global: &Global) -> Result<Exit, ClientError> {
@@ -218,8 +219,8 @@ fn guardrail_rows(view: &PolicyView) -> Vec<Vec<String>> {
                 Signal::Query { .. } => "query".to_owned(),
             };
             let side = match guardrail.breach {
-                crate::core::policy::Breach::Above => "above",
-                crate::core::policy::Breach::Below => "below",
+                crate::core::limit::Breach::Above => "above",
+                crate::core::limit::Breach::Below => "below",
             };
             let limit = match guardrail.limit {
                 GuardrailLimit::Absolute(limit) => format!("{limit}"),

@@ -17,7 +17,7 @@ use crate::core::judge::History;
 use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, RouteCounts, TickObservation, Usage, ValueObservation, Window,
 };
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 
 /// One tick of one stream.

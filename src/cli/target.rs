@@ -1,9 +1,8 @@
 //! `serin target`.
 
 use super::args::DecideArgs;
-use super::configure;
 use super::text::{clean, table, weight};
-use super::{Client, ClientError, Exit, Global, Output, TargetCommand, print, print_json};
+use super::{Client, ClientError, Exit, Global, Output, TargetCommand, configure, print, print_json};
 use crate::contract::TargetView;
 
 pub(super) async fn run(command: TargetCommand, global: &Global) -> Result<Exit, ClientError> {
@@ -121,7 +120,8 @@ fn show(target: &TargetView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::{NodeRecord, SeenSplit, Split, Target, Weight};
+    use crate::core::split::{Split, Weight};
+    use crate::core::target::{NodeRecord, SeenSplit, Target};
     use crate::core::time::Timestamp;
 
     fn target() -> TargetView {

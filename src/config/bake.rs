@@ -8,7 +8,7 @@ use super::metric::Known;
 use super::templates::MetricKind;
 use super::values;
 use crate::core::policy::{AtMax, Bake, BakeBound, BakeLimit, GuardrailAction, MIN_REQUESTS, Step};
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

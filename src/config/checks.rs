@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use super::decode::{Field, Fields, all, shorten, suggest};
 use super::readers::http_url;
-use super::selectors;
-use super::window;
+use super::{selectors, window};
 use crate::core::gate::{
     AlertsCheck, ApprovalRule, Check, CommandCheck, HealthCheck, SecretName, WebhookCheck, WebhookForm,
 };
-use crate::core::policy::{Breach, GuardrailLimit};
+use crate::core::limit::{Breach, GuardrailLimit};
 use crate::outbound::guard;
 
 const SECOND: Duration = Duration::from_secs(1);

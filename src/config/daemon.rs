@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::core::freeze::Freeze;
+use crate::core::notice::NoticeKind;
 use crate::core::policy::Policy;
-use crate::core::rollout::NoticeKind;
 use crate::core::routing::Routing;
-use crate::core::target::TargetSpec;
+use crate::core::spec::TargetSpec;
 use crate::messages::{KindTemplates, Words};
 use crate::notifiers::NotifierConfig;
 use crate::ports::Retention;

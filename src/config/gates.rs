@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::checks;
 use super::decode::{Field, all, shorten};
-use super::values;
+use super::{checks, values};
 use crate::core::gate::{Before, Gate, GateOutcome};
 use crate::core::policy::Step;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 const MOST_GATES: usize = 50;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::policy::{Breach, Guardrail, GuardrailAction, GuardrailLimit, Severity, Signal};
+use crate::core::limit::{Breach, GuardrailLimit, Severity};
+use crate::core::policy::{Guardrail, GuardrailAction, Signal};
 use crate::core::words;
 
 use super::decode::{Field, Fields, shorten, suggest};

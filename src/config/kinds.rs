@@ -3,7 +3,7 @@
 use super::decode::{Field, Fields};
 use super::selectors::{metric_name, selectors};
 use super::templates::MetricKind;
-use crate::core::policy::{Exposure, MetricSource};
+use crate::core::source::{Exposure, MetricSource};
 
 /// What a kind's floors are where nothing is said: (harm, no harm).
 pub(super) fn floors(kind: Option<MetricKind>) -> (f64, f64) {

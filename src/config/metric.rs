@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::policy::{Direction, Metric, MetricSource};
+use crate::core::policy::{Direction, Metric};
+use crate::core::source::MetricSource;
 
 use super::decode::{Field, Fields, all, shorten, suggest};
 use super::kinds;

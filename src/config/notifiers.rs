@@ -8,7 +8,7 @@ use lettre::message::Mailbox;
 
 use super::decode::{Field, Fields, all, shorten};
 use super::readers::{SECRET, deadline, file_path, headers, http_url, labels, secret};
-use crate::core::rollout::NoticeKind;
+use crate::core::notice::NoticeKind;
 use crate::notifiers::alertmanager::AlertmanagerConfig;
 use crate::notifiers::email::{EmailConfig, MailTls};
 use crate::notifiers::grafana::GrafanaConfig;

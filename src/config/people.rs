@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::decode::{Field, all, suggest};
 use super::readers::http_url;
+use crate::core::notice::NoticeKind;
 use crate::core::policy::{Preflight, Verify};
-use crate::core::rollout::NoticeKind;
 use crate::core::words;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use crate::core::policy::{
     Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, MIN_REQUESTS, Metric, Mode,
     Policy, Preflight, Step, TrafficShare,
 };
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::core::words;
 
 use super::decode::{Field, Fields, all};

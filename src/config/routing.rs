@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::decode::{Field, Fields, all, shorten, suggest};
 use crate::core::access::{LONGEST_PATTERN, MOST_PATTERNS, Scope};
-use crate::core::policy::Severity;
-use crate::core::rollout::NoticeKind;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
 use crate::core::routing::{DailyTime, Destination, QuietHours, Routing, Rule, Zone};
 use crate::messages::{self, KindTemplates};
 

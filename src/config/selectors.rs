@@ -2,7 +2,7 @@
 
 use super::decode::{Field, all, shorten};
 use super::templates::{is_label_name, is_metric_name};
-use crate::core::policy::{MatchOp, Matcher, Selector};
+use crate::core::source::{MatchOp, Matcher, Selector};
 
 /// `http_requests_total`, or `{metric: http_requests_total, match: ...}`.
 pub(super) fn selector(field: &Field<'_>) -> Option<Selector> {

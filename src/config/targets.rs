@@ -8,7 +8,7 @@ use super::problem::{Problems, Report};
 use super::readers::{Named, http_url, labels};
 use super::references::{ProviderKind, References, RouterKind};
 use super::yaml;
-use crate::core::target::{Pool, TargetSpec};
+use crate::core::spec::{Pool, TargetSpec};
 
 /// Stands for the version that a pool runs.
 const VERSION: &str = "{version}";

@@ -9,7 +9,7 @@ mod meshes;
 
 use std::collections::BTreeMap;
 
-use crate::core::policy::{MatchOp, Matcher, MetricSource, Selector};
+use crate::core::source::{MatchOp, Matcher, MetricSource, Selector};
 
 /// What kind of metric a template or selector makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

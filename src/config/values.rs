@@ -1,6 +1,6 @@
 //! Ratios and numbers as people write them.
 
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 /// Reads `5%` or `0.05`. A number without `%` must be below 1: `5` could mean 5% or 500%.
 ///

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::core::policy::{
-    AtMax, Breach, Guardrail, GuardrailAction, GuardrailLimit, LimitOutcome, MetricSource, Policy, Signal,
-};
-use crate::core::target::Weight;
+use crate::core::limit::{Breach, GuardrailLimit};
+use crate::core::policy::{AtMax, Guardrail, GuardrailAction, LimitOutcome, Policy, Signal};
+use crate::core::source::MetricSource;
+use crate::core::split::Weight;
 
 use super::problem::{Mark, Problem, Report};
 use super::values::show_ratio;

@@ -7,8 +7,9 @@ use super::{ReasonView, unit};
 use crate::core::judge::{
     Advice, Assessment, DispersionSource, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
+use crate::core::limit::Severity;
 use crate::core::metric::TickObservation;
-use crate::core::policy::{GuardrailAction, Policy, Severity};
+use crate::core::policy::{GuardrailAction, Policy};
 use crate::core::rollout::Compared;
 
 /// Evidence against its bound. Odds of 4,100 are written `1:4,100`: so unlikely is evidence of this

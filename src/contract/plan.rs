@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{SeenView, SplitView, percent};
+use crate::core::limit::{Breach, GuardrailLimit, Severity};
 use crate::core::policy::{
-    AtMax, Breach, Direction, Guardrail, GuardrailAction, GuardrailLimit, Limit, LimitOutcome, Metric,
-    MetricSource, Mode, Policy, Severity, Signal, Step,
+    AtMax, Direction, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy, Signal, Step,
 };
-use crate::core::target::{Target, TargetSpec};
+use crate::core::source::MetricSource;
+use crate::core::spec::TargetSpec;
+use crate::core::target::Target;
 
 /// A target: what is steered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

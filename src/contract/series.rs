@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::core::policy::{Exposure, MetricSource};
+use crate::core::source::{Exposure, MetricSource};
 
 /// The unit of what an arm shows of such a metric.
 pub(crate) fn unit(source: &MetricSource) -> &'static str {

@@ -146,7 +146,7 @@ pub enum MatchOp {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::policy;
+    use crate::core::{limit, policy, source};
 
     fn is<T: serde::de::DeserializeOwned>(core: &impl serde::Serialize) {
         let text = serde_json::to_string(core).unwrap();
@@ -156,13 +156,15 @@ mod tests {
     /// Would not compile if the core had one that the lists below have not.
     #[allow(dead_code)]
     fn all_are_listed(
-        source: &policy::MetricSource,
-        per: &policy::Exposure,
-        op: policy::MatchOp,
+        source: &source::MetricSource,
+        per: &source::Exposure,
+        op: source::MatchOp,
         signal: &policy::Signal,
-        limit: policy::GuardrailLimit,
+        limit: limit::GuardrailLimit,
     ) {
-        use policy::{Exposure, GuardrailLimit, MatchOp, MetricSource, Signal};
+        use limit::GuardrailLimit;
+        use policy::Signal;
+        use source::{Exposure, MatchOp, MetricSource};
         match source {
             MetricSource::Proportion { total: _, bad: _, process_start: _ }
             | MetricSource::Latency { histogram: _, unit_seconds: _, process_start: _ }
@@ -193,35 +195,35 @@ mod tests {
     #[test]
     fn the_cores_structures_are_as_they_are_described() {
         let ops = [
-            policy::MatchOp::Equal,
-            policy::MatchOp::NotEqual,
-            policy::MatchOp::Matches,
-            policy::MatchOp::NotMatches,
+            source::MatchOp::Equal,
+            source::MatchOp::NotEqual,
+            source::MatchOp::Matches,
+            source::MatchOp::NotMatches,
         ];
-        let matcher = |op| policy::Matcher { label: "a".into(), op, value: "b".into() };
-        let selector = policy::Selector { metric: "m".into(), matchers: ops.map(matcher).to_vec() };
+        let matcher = |op| source::Matcher { label: "a".into(), op, value: "b".into() };
+        let selector = source::Selector { metric: "m".into(), matchers: ops.map(matcher).to_vec() };
         let (some, process_start) = (vec![selector.clone()], Some("start".to_owned()));
-        let rate = |per| policy::MetricSource::Rate {
+        let rate = |per| source::MetricSource::Rate {
             events: some.clone(),
             per,
             process_start: process_start.clone(),
         };
         for source in [
-            policy::MetricSource::Proportion {
+            source::MetricSource::Proportion {
                 total: some.clone(),
                 bad: Vec::new(),
                 process_start: process_start.clone(),
             },
-            policy::MetricSource::Latency {
+            source::MetricSource::Latency {
                 histogram: selector.clone(),
                 unit_seconds: "1".into(),
                 process_start: None,
             },
-            rate(policy::Exposure::Share),
-            rate(policy::Exposure::Instance),
-            rate(policy::Exposure::Counter { selectors: some.clone() }),
-            policy::MetricSource::Mean { query: "q".into() },
-            policy::MetricSource::Saturation { query: "q".into() },
+            rate(source::Exposure::Share),
+            rate(source::Exposure::Instance),
+            rate(source::Exposure::Counter { selectors: some.clone() }),
+            source::MetricSource::Mean { query: "q".into() },
+            source::MetricSource::Saturation { query: "q".into() },
         ] {
             is::<super::MetricSource>(&source);
         }
@@ -234,9 +236,9 @@ mod tests {
             is::<super::Signal>(&signal);
         }
         for limit in [
-            policy::GuardrailLimit::Absolute(1.0),
-            policy::GuardrailLimit::RatioToBaseline(2.0),
-            policy::GuardrailLimit::DifferenceToBaseline(0.1),
+            limit::GuardrailLimit::Absolute(1.0),
+            limit::GuardrailLimit::RatioToBaseline(2.0),
+            limit::GuardrailLimit::DifferenceToBaseline(0.1),
         ] {
             is::<super::GuardrailLimit>(&limit);
         }

@@ -16,7 +16,7 @@ macro_rules! words {
 
         #[cfg(test)]
         mod tests {
-            use crate::core::{judge::*, policy::*, rollout::*};
+            use crate::core::{judge::*, limit::*, policy::*, reason::*, rollout::*};
 
             #[test]
             fn every_word_is_one_of_the_core() {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::arms::arms;
-use super::target::{Pool, Role, Target, TargetSpec};
+use super::spec::{Pool, TargetSpec};
+use super::split::Role;
+use super::target::Target;
 use super::time::Timestamp;
 
 /// What fired within so much time before the canary got traffic is not taken for its doing: alerts come

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{Pool, Role, Target, TargetSpec};
+use super::spec::{Pool, TargetSpec};
+use super::split::Role;
+use super::target::Target;
 
 /// How one arm of a target is found in a provider's data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::Severity;
-use super::rollout::{IncidentStep, Notice, NoticeKind, RolloutId};
-use super::target::{Finding, Incident, IncidentCause, ObservedSplit, Proxies, Split, Target, Weight};
+use super::ids::RolloutId;
+use super::incident::{Incident, IncidentCause, IncidentStep};
+use super::limit::Severity;
+use super::notice::{Notice, NoticeKind};
+use super::split::{Split, Weight};
+use super::target::{Finding, ObservedSplit, Proxies, Target};
 use super::time::Timestamp;
 
 /// A split that the store knows nothing of.

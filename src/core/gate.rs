@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use super::calendar::Calendar;
-use super::policy::{Breach, GuardrailLimit, Matcher};
-use super::target::Weight;
+use super::limit::{Breach, GuardrailLimit};
+use super::source::Matcher;
+use super::split::Weight;
 use super::time::Timestamp;
 
 /// Something that must say yes.

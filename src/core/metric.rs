@@ -11,7 +11,7 @@ use strum::{IntoStaticStr, VariantNames};
 
 pub use notes::{ACTIVE_REQUESTS, ArmNotes, BadSeries, Notes, Processes, Unread};
 
-use super::target::Weight;
+use super::split::Weight;
 use super::time::Timestamp;
 
 /// What one arm showed in one window.

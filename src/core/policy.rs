@@ -1,18 +1,15 @@
 //! Validated policy types. They are made by `config` only; every value here is within its range.
 
-mod selector;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use strum::IntoStaticStr;
-
-pub use selector::{MatchOp, Matcher, Selector};
 
 use super::alert::FiringAlerts;
 use super::gate::{Gate, Hook};
-use super::target::Weight;
+use super::limit::{Breach, GuardrailLimit, Severity};
+use super::source::MetricSource;
+use super::split::Weight;
 
 /// How a release is stepped, judged and stopped. A rollout keeps the policy that it started with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -235,80 +232,6 @@ pub enum Direction {
     HigherIsBetter,
 }
 
-/// The counters behind a metric. Several selectors are summed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum MetricSource {
-    /// Bad requests among all requests.
-    Proportion {
-        /// Counters of all requests.
-        total: Vec<Selector>,
-        /// Counters of the bad ones.
-        bad: Vec<Selector>,
-        /// The gauge that says when a process began, where there is one.
-        process_start: Option<String>,
-    },
-    /// A classic histogram of durations.
-    Latency {
-        /// The base name's selector, without `_bucket`, `_sum` or `_count`.
-        histogram: Selector,
-        /// Seconds per unit of the bucket bounds, as a decimal text: `1` or `0.001`.
-        unit_seconds: String,
-        /// The gauge that says when a process began, where there is one.
-        process_start: Option<String>,
-    },
-    /// Events over time: requests, restarts, panics.
-    Rate {
-        /// Counters of the events.
-        events: Vec<Selector>,
-        /// What their number is measured against.
-        per: Exposure,
-        /// The gauge that says when a process began, where there is one.
-        process_start: Option<String>,
-    },
-    /// The mean of something that is no share: a size, a queue, a duration without a histogram.
-    Mean {
-        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
-        query: String,
-    },
-    /// How full something is: CPU, memory, connections of a pool.
-    Saturation {
-        /// PromQL that gives one number an arm; `$arm` stands for the arm's matchers.
-        query: String,
-    },
-}
-
-/// What the events of a rate are measured against.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Exposure {
-    /// Seconds, times the arm's share of the traffic.
-    Share,
-    /// Seconds of each instance that has the counter.
-    Instance,
-    /// Counts of other counters.
-    Counter {
-        /// Their selectors, summed.
-        selectors: Vec<Selector>,
-    },
-}
-
-impl MetricSource {
-    /// PromQL, where the metric is a gauge.
-    pub fn query(&self) -> Option<&str> {
-        match self {
-            MetricSource::Mean { query } | MetricSource::Saturation { query } => Some(query),
-            _ => None,
-        }
-    }
-
-    /// The stable name of the metric's kind.
-    pub fn kind(&self) -> &'static str {
-        self.into()
-    }
-}
-
 /// A limit that must hold for a time before it fires.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Guardrail {
@@ -364,42 +287,6 @@ pub enum Signal {
         /// The query.
         query: String,
     },
-}
-
-/// What a guardrail compares with.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "value", rename_all = "snake_case")]
-pub enum GuardrailLimit {
-    /// A fixed value in the signal's unit.
-    Absolute(f64),
-    /// A factor of the baseline's value.
-    RatioToBaseline(f64),
-    /// A difference to the baseline's value, in the signal's unit.
-    DifferenceToBaseline(f64),
-}
-
-/// Which side of a limit is the bad one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Breach {
-    /// Values above the limit.
-    Above,
-    /// Values below the limit.
-    Below,
-}
-
-/// How urgent something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// P3.
-    Low,
-    /// P2.
-    Medium,
-    /// P1.
-    High,
-    /// P0: wakes somebody up.
-    Critical,
 }
 
 /// What a fired guardrail does.

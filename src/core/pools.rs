@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::target::{ObservedSplit, Role};
+use super::split::Role;
+use super::target::ObservedSplit;
 
 /// The servers of a role as the router knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl ObservedSplit {
     }
 
     /// A split without anything else.
-    pub fn of(split: Option<super::target::Split>) -> ObservedSplit {
+    pub fn of(split: Option<super::split::Split>) -> ObservedSplit {
         ObservedSplit { split, nodes: BTreeMap::new(), pools: BTreeMap::new(), front: None }
     }
 }
@@ -101,7 +102,7 @@ fn name(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::{Split, Weight};
+    use crate::core::split::{Split, Weight};
 
     fn observed(canary: u16, stable: PoolState, of_canary: PoolState) -> ObservedSplit {
         let pools = BTreeMap::from([(Role::Stable, stable), (Role::Canary, of_canary)]);

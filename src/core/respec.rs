@@ -4,7 +4,7 @@
 //! pools there are and what they are at the router. What only says where things are reached, or who is told, is taken
 //! at once.
 
-use super::target::{Pool, TargetSpec};
+use super::spec::{Pool, TargetSpec};
 
 /// A target's declaration while a rollout has it.
 #[derive(Clone, Debug, PartialEq)]

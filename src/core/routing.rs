@@ -6,8 +6,9 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{ToSpan, Zoned};
 
 use super::access::Scope;
-use super::policy::Severity;
-use super::rollout::{IncidentStep, Notice, NoticeKind};
+use super::incident::IncidentStep;
+use super::limit::Severity;
+use super::notice::{Notice, NoticeKind};
 use super::time::Timestamp;
 
 /// Follows a channel's name in the queue of what is merged.

@@ -1,172 +1,20 @@
 //! The target: what is steered. It outlives rollouts, holds the wanted split with its generation, and
 //! knows what the data plane was last seen to do.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::found::Found;
+use super::ids::RolloutId;
+use super::incident::{Incident, IncidentStep};
 use super::judge::MetricHistory;
-use super::policy::MetricSource;
-pub use super::pools::{FrontState, PoolState};
-use super::rollout::{IncidentChange, IncidentStep, Notice, RolloutId};
+use super::notice::Notice;
+use super::pools::{FrontState, PoolState};
+use super::source::MetricSource;
+use super::split::{Role, Split, Weight};
 use super::time::Timestamp;
-
-/// A share of traffic in 1/10,000.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Weight(pub u16);
-
-impl Weight {
-    /// Nothing.
-    pub const ZERO: Weight = Weight(0);
-    /// Everything.
-    pub const FULL: Weight = Weight(10_000);
-
-    /// As a share in [0, 1].
-    pub fn share(self) -> f64 {
-        f64::from(self.0) / 10_000.0
-    }
-}
-
-impl fmt::Display for Weight {
-    /// As percent: `5%`, `12.5%`, `0.01%`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, rest) = (self.0 / 100, self.0 % 100);
-        match (rest, rest % 10) {
-            (0, _) => write!(f, "{whole}%"),
-            (_, 0) => write!(f, "{whole}.{}%", rest / 10),
-            _ => write!(f, "{whole}.{rest:02}%"),
-        }
-    }
-}
-
-/// Where traffic can go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// The running version.
-    Stable,
-    /// The new version.
-    Canary,
-    /// A fresh copy of the running version, of the canary's size.
-    Baseline,
-}
-
-/// What is measured: the canary against its baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arm {
-    /// The new version.
-    Canary,
-    /// The role `baseline` if there is one, else `stable`.
-    Baseline,
-}
-
-/// The weights of the roles; they sum to 10,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Split {
-    /// Of the running version.
-    pub stable: Weight,
-    /// Of the new version.
-    pub canary: Weight,
-    /// Of the fresh copy of the running version.
-    pub baseline: Weight,
-}
-
-impl Split {
-    /// Everything to the running version.
-    pub const STABLE: Split = Split { stable: Weight::FULL, canary: Weight::ZERO, baseline: Weight::ZERO };
-
-    /// The canary at `weight`; a baseline of the same size where there is one and room for it.
-    pub fn canary(weight: Weight, has_baseline: bool) -> Split {
-        let canary = weight.0.min(10_000);
-        let rest = 10_000 - canary;
-        let baseline = if has_baseline { canary.min(rest / 2) } else { 0 };
-        Split { stable: Weight(rest - baseline), canary: Weight(canary), baseline: Weight(baseline) }
-    }
-
-    /// The weight of what the canary is compared with: the fresh copy where it has traffic, else stable.
-    pub fn compared(&self) -> Weight {
-        if self.baseline > Weight::ZERO { self.baseline } else { self.stable }
-    }
-
-    /// The weight of a role.
-    pub fn weight(&self, role: Role) -> Weight {
-        match role {
-            Role::Stable => self.stable,
-            Role::Canary => self.canary,
-            Role::Baseline => self.baseline,
-        }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "canary {}, stable {}", self.canary, self.stable)?;
-        if self.baseline > Weight::ZERO {
-            write!(f, ", baseline {}", self.baseline)?;
-        }
-        Ok(())
-    }
-}
-
-/// How a target is reached: from the configuration, not stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetSpec {
-    /// Unique name of the service on its router.
-    pub name: String,
-    /// The configured router that steers it.
-    pub router: String,
-    /// The configured provider that measures it.
-    pub provider: String,
-    /// Where the router finds it: Envoy: the prefix of the runtime keys; HAProxy: the backend's name;
-    /// in-process: free.
-    pub route: String,
-    /// Labels that all series of the target have.
-    pub labels: BTreeMap<String, String>,
-    /// The pool that plays `stable` until the first promotion.
-    pub stable: Pool,
-    /// The pool that plays `canary` until the first promotion.
-    pub canary: Pool,
-    /// A third pool for a fresh copy of stable.
-    pub baseline: Option<Pool>,
-    /// What runs as stable before Serin's first promotion.
-    pub stable_version: Option<String>,
-    /// Where it runs, for routing what is told: `production`, `staging`.
-    #[serde(default)]
-    pub environment: Option<String>,
-}
-
-/// A group of instances that run one version.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pool {
-    /// Its name at the router: Envoy: the cluster; HAProxy: the servers, separated by commas.
-    pub backend: String,
-    /// Labels that tell its series from the others'. `{version}` in a value stands for the version
-    /// that the pool runs.
-    pub labels: BTreeMap<String, String>,
-    /// URLs of the metrics pages, for the `scrape` provider.
-    pub endpoints: Vec<String>,
-}
-
-impl TargetSpec {
-    /// The pool that plays `role`. After each promotion stable and canary have changed places.
-    pub fn pool(&self, role: Role, swapped: bool) -> Option<&Pool> {
-        match (role, swapped) {
-            (Role::Stable, false) | (Role::Canary, true) => Some(&self.stable),
-            (Role::Canary, false) | (Role::Stable, true) => Some(&self.canary),
-            (Role::Baseline, _) => self.baseline.as_ref(),
-        }
-    }
-
-    /// The role that is measured as the baseline.
-    pub fn baseline_role(&self) -> Role {
-        if self.baseline.is_some() { Role::Baseline } else { Role::Stable }
-    }
-}
 
 /// The stored state of a target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,58 +64,6 @@ pub struct Target {
     /// What a process found at the router and the store knows nothing of; a person decides.
     #[serde(default)]
     pub found: Option<Found>,
-}
-
-/// An incident that was told to people and is not over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// The same from the first trigger to the resolve.
-    pub key: String,
-    /// When it was opened.
-    pub opened_at: Timestamp,
-    /// The rollout that it is about.
-    pub rollout: RolloutId,
-    /// What it is about; it is over when nothing of it is left.
-    pub causes: BTreeSet<IncidentCause>,
-    /// Who has taken it over.
-    pub acknowledged_by: Option<String>,
-    /// The channels that were told that it was opened: its end goes there.
-    #[serde(default)]
-    pub told: BTreeSet<String>,
-}
-
-impl Incident {
-    /// What happens to it, for a notice.
-    pub fn change(&self, step: IncidentStep) -> IncidentChange {
-        let told = self.told.iter().cloned().collect();
-        IncidentChange { key: self.key.clone(), step, opened_at: self.opened_at, told }
-    }
-}
-
-/// What an incident is about, the gravest last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IncidentCause {
-    /// There is no data.
-    Blind,
-    /// A gate needs a person.
-    Gate,
-    /// A hook has failed, or nobody knows what it did.
-    Hook,
-    /// The split is not confirmed.
-    Unconfirmed,
-    /// The release was taken back, or ought to be.
-    Rollback,
-    /// The router could not be brought to the safe split.
-    Failed,
-    /// After a rollback the service is not as it was before.
-    NotVerified,
-    /// The canary gets far more of the requests than was set.
-    TrafficShare,
-    /// Too few servers of stable are up for a rollback.
-    Stable,
-    /// The router has a split that the store knows nothing of.
-    Found,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::fault::{Behaviour, Fault};
-use crate::core::rollout::{Phase, ReasonCode, Rollout};
+use crate::core::reason::ReasonCode;
+use crate::core::rollout::{Phase, Rollout};
 
 /// Requests per second. With [`BASE`] it gives the tests what they need at each step: see
 /// `policies/demo.yaml`.

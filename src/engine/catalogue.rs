@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::core::policy::Policy;
-use crate::core::target::TargetSpec;
+use crate::core::spec::TargetSpec;
 
 /// Who declares targets and policies; an earlier one goes before a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,8 +9,8 @@ use super::Options;
 use super::freezes::Freezes;
 use super::target::{Actor, Decision, Loaded, Message, Now};
 use super::telling::Telling;
-use crate::core::rollout::RolloutId;
-use crate::core::target::TargetSpec;
+use crate::core::ids::RolloutId;
+use crate::core::spec::TargetSpec;
 use crate::ports::{InboxEntry, Route};
 
 /// What can come to the fleet.

@@ -18,10 +18,13 @@ use super::target::{Answer, Message};
 
 use crate::core::found::{Decided, Decision};
 use crate::core::freeze::Freeze;
+use crate::core::ids::RolloutId;
 use crate::core::judge::METHOD;
 use crate::core::policy::Policy;
-use crate::core::rollout::{Alerts, Command, EventKind, EventRecord, Plan, Rollout, RolloutId, RolloutKind};
-use crate::core::target::{Target, TargetSpec, Weight};
+use crate::core::rollout::{Alerts, Command, EventKind, EventRecord, Plan, Rollout, RolloutKind};
+use crate::core::spec::TargetSpec;
+use crate::core::split::Weight;
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{Clock, Commit, InboxEntry, Store, StoreError};
 use crate::telemetry;

@@ -8,13 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::Options;
 use super::fleet::Fleet;
-use super::loading;
 use super::target::{ApplyError, Job, LookRequest, Looked, Outcome};
+use super::{Options, loading};
 use crate::core::gate::GateAnswer;
 use crate::core::rollout::EventKind;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::ports::{
     Clock, Commit, Died, Failpoints, GateRequest, Gatekeeper, HistoryRequest, MetricsProvider, Route,
     RouterError, Store, StoreError, TrafficRouter, Workload,

@@ -15,7 +15,7 @@ use super::jobs::World;
 use super::show::Shown;
 use super::target::{Decision, Job, JobKind, Loaded, Message, Now, Ticket};
 use crate::core::rollout::PhaseName;
-use crate::core::target::TargetSpec;
+use crate::core::spec::TargetSpec;
 use crate::engine::Handle;
 use crate::ports::{Died, StoreError, TrafficRouter};
 use crate::telemetry;

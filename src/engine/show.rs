@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use super::fleet::Fleet;
 use super::jobs::World;
 use super::target::{Actor, Now};
+use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
 use crate::core::policy::Policy;
-use crate::core::rollout::{Hold, PhaseName, RolloutId};
-use crate::core::target::{Proxies, Weight};
+use crate::core::rollout::{Hold, PhaseName};
+use crate::core::split::Weight;
+use crate::core::target::Proxies;
 use crate::telemetry::{self, Current};
 
 const QUANTILES: [&str; 4] = ["0.5", "0.9", "0.95", "0.99"];

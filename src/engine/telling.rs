@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::outbox::hooks::PREFIX;
 use crate::core::gate::HookPoint;
-use crate::core::rollout::{IncidentChange, Notice, NoticeKind, Rollout};
+use crate::core::incident::IncidentChange;
+use crate::core::notice::{Notice, NoticeKind};
+use crate::core::rollout::Rollout;
 use crate::core::routing::{Route, Routing, channel_of};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;

@@ -13,7 +13,7 @@ use super::values::{values, without};
 use super::webhook::detail;
 use crate::core::counter::quote;
 use crate::core::gate::{AlertsCheck, GateAnswer};
-use crate::core::policy::{MatchOp, Matcher};
+use crate::core::source::{MatchOp, Matcher};
 use crate::outbound::guard::Guarded;
 use crate::ports::{GateRequest, MetricsProvider};
 

@@ -9,7 +9,7 @@ use super::template::render;
 use super::text::weight;
 use super::webhook::{CLOUD_EVENT, detail, signed};
 use crate::core::gate::{Hook, HookAction};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::outbound::guard::Guarded;
 use crate::ports::NotifyError;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::values::{values, without};
 use crate::core::gate::GateAnswer;
-use crate::core::policy::{Breach, GuardrailLimit};
+use crate::core::limit::{Breach, GuardrailLimit};
 use crate::ports::{GateRequest, MetricsProvider};
 
 /// The query is looked at so often within the time, as far as that is between 1 s and a minute.

@@ -3,9 +3,11 @@
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Value, json};
 
-use crate::core::policy::Severity;
-use crate::core::rollout::{Figure, IncidentChange, IncidentStep, Notice, NoticeKind, ReasonCode};
-use crate::core::target::Weight;
+use crate::core::incident::{IncidentChange, IncidentStep};
+use crate::core::limit::Severity;
+use crate::core::notice::{Figure, Notice, NoticeKind};
+use crate::core::reason::ReasonCode;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 
 /// Longer texts are refused, in bytes.

@@ -1,6 +1,6 @@
 //! Small texts: placeholders, and what is shown of what came back.
 
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::ports::GateRequest;
 
 /// What may stand in place of `{name}`.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::call::{Answer, Call, MAX_BYTES, call, secret};
 use super::text::head;
 use crate::core::gate::{GateAnswer, Occasion, WebhookCheck, WebhookForm};
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::outbound::guard::Guarded;
 use crate::outbound::sign::{hexadecimal, signature};
 use crate::ports::GateRequest;

@@ -1,6 +1,6 @@
 //! The texts where nobody wrote others.
 
-use crate::core::rollout::NoticeKind;
+use crate::core::notice::NoticeKind;
 
 /// What every text ends with: reason, figures, links.
 macro_rules! with_rest {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Links;
-use crate::core::policy::Severity;
-use crate::core::rollout::{Figure, IncidentChange, IncidentStep, Notice, NoticeKind, ReasonCode};
-use crate::core::target::Weight;
+use crate::core::incident::{IncidentChange, IncidentStep};
+use crate::core::limit::Severity;
+use crate::core::notice::{Figure, Notice, NoticeKind};
+use crate::core::reason::ReasonCode;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 use crate::core::words;
 

@@ -17,8 +17,9 @@ use super::run::{Runs, each};
 use super::summary::{Share, Times};
 use super::traffic::{Bursts, Shape, Traffic, Truth};
 use super::walk::{Cause, Left, Looks, Walk};
-use crate::core::policy::{Metric, MetricSource, Policy, Step};
-use crate::core::target::Weight;
+use crate::core::policy::{Metric, Policy, Step};
+use crate::core::source::MetricSource;
+use crate::core::split::Weight;
 
 /// The regressions whose times are told: so many times the errors, or the latency.
 pub const FACTORS: [f64; 3] = [1.5, 2.0, 5.0];

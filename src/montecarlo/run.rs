@@ -7,7 +7,7 @@ use super::random::Random;
 use super::traffic::Traffic;
 use super::walk::{Cause, Left, Looks, Walk};
 use crate::core::policy::Policy;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 /// How a rollout ended. Seconds are from the canary's first request to the end of the last window.
 #[derive(Clone, Copy, Debug, PartialEq)]

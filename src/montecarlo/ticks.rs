@@ -7,8 +7,9 @@ use super::traffic::{Flow, Load, Span, Traffic};
 use crate::core::metric::{
     Counts, MetricObservation, NoData, TickObservation, Usage, ValueObservation, Window,
 };
-use crate::core::policy::{Direction, Metric, MetricSource, Policy, Signal};
-use crate::core::target::Weight;
+use crate::core::policy::{Direction, Metric, Policy, Signal};
+use crate::core::source::MetricSource;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 
 /// Any time will do: nothing depends on it.

@@ -8,7 +8,7 @@ use super::traffic::Traffic;
 use crate::core::judge::{Advice, Decision, Stream};
 use crate::core::metric::TickObservation;
 use crate::core::policy::Policy;
-use crate::core::rollout::ReasonCode;
+use crate::core::reason::ReasonCode;
 
 /// What took a canary back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

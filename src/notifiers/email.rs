@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{Kept, NotifierBuildError, http, mail_text, secret, text};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::outbound::redact::Secrets;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::{Kept, NotifierBuildError, secret, text};
-use crate::core::rollout::{IncidentStep, Notice, NoticeKind};
+use crate::core::incident::IncidentStep;
+use crate::core::notice::{Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::outbound::headers;

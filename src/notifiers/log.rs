@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::ports::{Notifier, NotifyError};
 
 /// Writes notices to the log.

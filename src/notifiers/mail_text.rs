@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text;
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::messages::Words;
 
 const MOST_TEXT: usize = 100_000;

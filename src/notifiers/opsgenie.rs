@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::{NotifierBuildError, secret, text};
-use crate::core::policy::Severity;
-use crate::core::rollout::{IncidentStep, Notice};
+use crate::core::incident::IncidentStep;
+use crate::core::limit::Severity;
+use crate::core::notice::Notice;
 use crate::messages::Words;
 use crate::outbound::headers;
 use crate::ports::{Notifier, NotifyError};

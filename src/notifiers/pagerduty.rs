@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::{NotifierBuildError, secret, text};
-use crate::core::policy::Severity;
-use crate::core::rollout::{IncidentChange, IncidentStep, Notice, NoticeKind};
+use crate::core::incident::{IncidentChange, IncidentStep};
+use crate::core::limit::Severity;
+use crate::core::notice::{Notice, NoticeKind};
 use crate::messages::Words;
 use crate::ports::{Notifier, NotifyError};
 use crate::secrets::SecretSource;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::http::{Answer, Http};
 use super::slack_text::{blocks, fallback, fits_section};
 use super::{Kept, NotifierBuildError, secret, secret_url, text};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::messages::Words;
 use crate::outbound::headers;
 use crate::ports::{Digest, Notifier, NotifyError};

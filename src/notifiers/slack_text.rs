@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::text;
-use crate::core::policy::Severity;
-use crate::core::rollout::Notice;
+use crate::core::limit::Severity;
+use crate::core::notice::Notice;
 use crate::messages::Words;
 
 /// The service's limits, in characters.

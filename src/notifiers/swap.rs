@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::ports::{Digest, Notifier, NotifyError};
 
 /// Stands for a channel under its name. What is under way when it is replaced ends with the one before.

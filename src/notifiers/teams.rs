@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::{NotifierBuildError, secret_url, text};
-use crate::core::policy::Severity;
-use crate::core::rollout::Notice;
+use crate::core::limit::Severity;
+use crate::core::notice::Notice;
 use crate::messages::Words;
 use crate::ports::{Digest, Notifier, NotifyError};
 use crate::secrets::SecretSource;

@@ -2,8 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::core::policy::Severity;
-use crate::core::rollout::{Figure, Notice};
+use crate::core::limit::Severity;
+use crate::core::notice::{Figure, Notice};
 use crate::outbound::sign::hexadecimal;
 
 /// The head of a text, at most `most` characters, with a mark where something is cut off.

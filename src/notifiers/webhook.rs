@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::http::Http;
 use super::{Address, NotifierBuildError, secret};
-use crate::core::rollout::Notice;
+use crate::core::notice::Notice;
 use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::outbound::{headers, sign};

@@ -10,7 +10,8 @@ use serin::cli::{self, Checked, Output};
 use serin::clock::SystemClock;
 use serin::config::{Config, load_config};
 use serin::core::metric::NoData;
-use serin::core::target::{Role, Split, TargetSpec};
+use serin::core::spec::TargetSpec;
+use serin::core::split::{Role, Split};
 use serin::notifiers::{NotifierConfig, Surroundings};
 use serin::outbound::client::Builder;
 use serin::ports::{ArmSelector, Clock, NoMemory, Route, ValueRequest};
@@ -135,7 +136,7 @@ async fn pages(config: &Config, provider: &str) -> Result<String, String> {
     }
 }
 
-fn pools(target: &TargetSpec) -> impl Iterator<Item = (Role, &serin::core::target::Pool)> {
+fn pools(target: &TargetSpec) -> impl Iterator<Item = (Role, &serin::core::spec::Pool)> {
     let roles = [Role::Stable, Role::Canary, Role::Baseline];
     roles.into_iter().filter_map(move |role| Some((role, target.pool(role, false)?)))
 }

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serin::api;
 use serin::cli::{self, ClientCommand, DemoArgs, DemoScenario, Global, Output, RolloutCommand};
 use serin::clock::SystemClock;
-use serin::core::rollout::RolloutId;
+use serin::core::ids::RolloutId;
 use serin::demo::{self, Scenario, Surroundings};
-use serin::telemetry;
+use serin::{api, telemetry};
 
 /// Plays the demo. Exit codes: 0 everything went as the scenario says, 1 it did not, 3 it could not be
 /// played to its end.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::counter::{Counted, Part, Sample, Scrapes, Series, SeriesId};
 use crate::core::metric::{BadSeries, Counts, NoData, Processes, Unread};
-use crate::core::policy::{Exposure, MetricSource, Selector};
+use crate::core::source::{Exposure, MetricSource, Selector};
 
 /// Exposures are counted in millionths.
 const MILLION: u64 = 1_000_000;

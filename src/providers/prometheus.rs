@@ -20,13 +20,12 @@ use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, timeout_at};
 
-use super::ProviderBuildError;
 use super::look::{Look, Origin, process_start, selectors};
-use super::pair;
+use super::{ProviderBuildError, pair};
 use crate::core::counter::{KEEP, SeriesId, past};
 use crate::core::judge::{Recorded, RecordedWindow};
 use crate::core::metric::{Cursor, NoData, Reading, ValueObservation};
-use crate::core::policy::Selector;
+use crate::core::source::Selector;
 use crate::core::time::Timestamp;
 use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, ValueRequest};
 use crate::secrets::SecretSource;

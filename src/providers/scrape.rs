@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream;
+use futures::{StreamExt, stream};
 use regex::{Regex, RegexBuilder};
 use reqwest::header::ACCEPT;
 use tokio::time::{Instant, timeout_at};
@@ -25,7 +24,7 @@ use super::look::{Look, Origin, process_start, selectors};
 use super::{ProviderBuildError, no_data, pair};
 use crate::core::counter::{Sample, SeriesId};
 use crate::core::metric::{NoData, Unread, ValueObservation};
-use crate::core::policy::{MatchOp, Matcher};
+use crate::core::source::{MatchOp, Matcher};
 use crate::outbound::answer::whole;
 use crate::outbound::client::Builder;
 use crate::outbound::redact;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use crate::core::target::{ObservedSplit, Role, Split};
+use crate::core::split::{Role, Split};
+use crate::core::target::ObservedSplit;
 use crate::ports::{Route, RouterError, TrafficRouter};
 
 /// Splits traffic by the number that the sender gives with each request. Share it by `Arc`.
@@ -122,7 +123,7 @@ impl TrafficRouter for InProcessRouter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::Weight;
+    use crate::core::split::Weight;
 
     #[test]
     fn every_random_number_has_a_role_and_the_shares_are_exact() {

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, JudgeState};
 use crate::core::metric::TickObservation;
-use crate::core::rollout::{Plan, Rollout, RolloutId};
+use crate::core::rollout::{Plan, Rollout};
 use crate::ports::StoreError;
 
 /// Rollouts whose last assessment is kept.

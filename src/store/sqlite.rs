@@ -33,14 +33,16 @@ use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 use crate::core::alert::{Alert, AlertRecord};
 use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 use crate::core::freeze::Freeze;
+use crate::core::ids::RolloutId;
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;
-use crate::core::rollout::{Command, EventRecord, Rollout, RolloutId};
+use crate::core::rollout::{Command, EventRecord, Rollout};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{
-    ChannelMemory, Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter,
-    OutboxGroup, OutboxRecord, Position, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Accounts, ChannelMemory, Commit, Commits, Declarations, Delivery, InboxEntry, Loaded, Outbox,
+    OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord, Position, Queries, Retention,
+    RolloutFilter, Signals, StoreError, StoredRollout,
 };
 use crate::store::replay::Replays;
 
@@ -123,7 +125,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Commits for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         work!(self, write, heartbeat::beat())
     }
@@ -150,14 +152,6 @@ impl Store for SqliteStore {
         let by = (self.database.number, self.replays.as_ref());
         let made = work!(self, write, rollouts::create(rollout, &first, key, supersede, by));
         self.tell(made)
-    }
-
-    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
-        work!(self, read, rollouts::get(&self.replays, id))
-    }
-
-    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
-        work!(self, read, rollouts::list(&self.replays, filter))
     }
 
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
@@ -217,6 +211,21 @@ impl Store for SqliteStore {
         work!(self, read, commit::load_target(&self.replays, name))
     }
 
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        work!(self, write, prune::prune(retention, now, limit))
+    }
+}
+
+#[async_trait]
+impl Queries for SqliteStore {
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        work!(self, read, rollouts::get(&self.replays, id))
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        work!(self, read, rollouts::list(&self.replays, filter))
+    }
+
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
         work!(self, read, history::events(id, after, limit))
     }
@@ -241,7 +250,10 @@ impl Store for SqliteStore {
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
         work!(self, read, history::observations(&self.replays, id, after, limit))
     }
+}
 
+#[async_trait]
+impl Outbox for SqliteStore {
     async fn outbox_due(
         &self,
         now: Timestamp,
@@ -293,7 +305,10 @@ impl Store for SqliteStore {
     async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
         work!(self, read, outbox::counts(now))
     }
+}
 
+#[async_trait]
+impl Accounts for SqliteStore {
     async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
         work!(self, write, access::create_token(token))
     }
@@ -310,15 +325,17 @@ impl Store for SqliteStore {
         work!(self, write, access::revoke_token(name, at))
     }
 
-    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
-        let put = work!(self, write, freezes::put(freeze, self.database.number));
-        self.tell(put)
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        work!(self, write, access::add_audit(record))
     }
 
-    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
-        work!(self, read, freezes::list(open, limit))
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        work!(self, read, access::audit(before, limit))
     }
+}
 
+#[async_trait]
+impl Declarations for SqliteStore {
     async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
         work!(self, write, declarations::put(declaration))
     }
@@ -330,13 +347,17 @@ impl Store for SqliteStore {
     async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
         work!(self, read, declarations::list())
     }
+}
 
-    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
-        work!(self, write, access::add_audit(record))
+#[async_trait]
+impl Signals for SqliteStore {
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        let put = work!(self, write, freezes::put(freeze, self.database.number));
+        self.tell(put)
     }
 
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
-        work!(self, read, access::audit(before, limit))
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
+        work!(self, read, freezes::list(open, limit))
     }
 
     async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
@@ -345,10 +366,6 @@ impl Store for SqliteStore {
 
     async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
         work!(self, read, alerts::list(target))
-    }
-
-    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        work!(self, write, prune::prune(retention, now, limit))
     }
 }
 

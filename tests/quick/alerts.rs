@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use serin::core::alert::{Alert, AlertRecord, AlertWish, FiringAlerts, is_own, names_canary};
+use serin::core::incident::{IncidentCause, IncidentStep};
 use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, NoData, Usage};
+use serin::core::notice::NoticeKind;
 use serin::core::policy::Policy;
+use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{
-    Action, Alerts, Command, CommandKind, Event, Hold, IncidentStep, NoticeKind, Outcome, Phase, Reason,
-    ReasonCode, Stage, State, Tick, transition,
+    Action, Alerts, Command, CommandKind, Event, Hold, Outcome, Phase, Stage, State, Tick, transition,
 };
-use serin::core::target::{IncidentCause, SeenSplit, Split, Weight};
+use serin::core::split::{Split, Weight};
+use serin::core::target::SeenSplit;
 use serin::core::time::Timestamp;
 
 use crate::testkit::builders::{T0, at, command, percent, policy, rollout, target, target_spec};

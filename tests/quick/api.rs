@@ -34,12 +34,13 @@ use axum::response::Response;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use serin::api::{Limits, router_with};
+use serin::core::ids::RolloutId;
 use serin::core::metric::{Counts, MetricObservation, NoData, TickObservation, Usage};
 use serin::core::policy::Policy;
-use serin::core::rollout::{EventKind, EventRecord, Phase, Rollout, RolloutId};
-use serin::core::target::Weight;
+use serin::core::rollout::{EventKind, EventRecord, Phase, Rollout};
+use serin::core::split::Weight;
 use serin::engine::Handle;
-use serin::ports::{Commit, Store};
+use serin::ports::{Commit, Commits, Queries};
 use tower::ServiceExt;
 
 use crate::testkit::fakes::MemoryStore;

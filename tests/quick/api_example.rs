@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serin::core::ids::RolloutId;
 use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, METHOD, MetricAssessment, Verdict,
 };
+use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::policy::*;
-use serin::core::rollout::{Phase, Plan, Rollout, RolloutId, RolloutKind, Stage, Timers};
-use serin::core::target::{NodeRecord, Pool, SeenSplit, Split, Target, TargetSpec, Weight};
+use serin::core::rollout::{Phase, Plan, Rollout, RolloutKind, Stage, Timers};
+use serin::core::source::{MetricSource, Selector};
+use serin::core::spec::{Pool, TargetSpec};
+use serin::core::split::{Split, Weight};
+use serin::core::target::{NodeRecord, SeenSplit, Target};
 use serin::core::time::Timestamp;
 use serin::ports::Clock;
 

@@ -7,9 +7,12 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use serin::core::ids::RolloutId;
 use serin::core::metric::TickObservation;
-use serin::core::rollout::{EventKind, EventRecord, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId};
-use serin::core::target::{Target, Weight};
+use serin::core::reason::{Reason, ReasonCode};
+use serin::core::rollout::{EventKind, EventRecord, Hold, Phase, Rollout};
+use serin::core::split::Weight;
+use serin::core::target::Target;
 
 use super::example::{NOW, assessment, rollout, steered};
 use super::{World, world};

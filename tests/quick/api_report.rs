@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use serin::api::Limits;
-use serin::core::rollout::{Compared, EventKind, EventRecord, Phase, Reason, ReasonCode, Rollout};
-use serin::core::target::Weight;
+use serin::core::reason::{Reason, ReasonCode};
+use serin::core::rollout::{Compared, EventKind, EventRecord, Phase, Rollout};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 
 use super::example::{NOW, assessment, policy, rollout, seconds};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 use serin::core::metric::{Counts, MetricObservation, TickObservation, Usage};
-use serin::core::target::Weight;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, Store};
+use serin::ports::{Commit, Commits};
 use serin::store::SqliteStore;
 use tokio::time::Instant;
 

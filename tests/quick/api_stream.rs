@@ -7,8 +7,9 @@ use axum::http::{Request, header};
 use futures::StreamExt;
 use serde_json::Value;
 use serin::api::Limits;
-use serin::core::rollout::{EventKind, EventRecord, RolloutId};
-use serin::ports::{Commit, Store};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::{EventKind, EventRecord};
+use serin::ports::{Commit, Commits, Queries};
 
 use super::example::{NOW, rollout_of};
 use super::{Answer, World, world, world_with};

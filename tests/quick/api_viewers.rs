@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serin::ports::Store;
+use serin::ports::Outbox;
 
 use crate::testkit::fakes::notifiers::unreachable;
 use crate::testkit::viewers::{House, rest};

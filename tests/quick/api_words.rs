@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use serin::cli::render::render;
 use serin::contract::{Awaited, RolloutView, WaitingFor};
+use serin::core::ids::RolloutId;
 use serin::core::judge::{GuardrailStatus, MetricAssessment, Verdict};
 use serin::core::policy::Mode;
-use serin::core::rollout::{Compared, Ending, Hold, Phase, Reason, ReasonCode, Rollout, RolloutId, Stage};
-use serin::core::target::{Split, Target, Weight};
+use serin::core::reason::{Reason, ReasonCode};
+use serin::core::rollout::{Compared, Ending, Hold, Phase, Rollout, Stage};
+use serin::core::split::{Split, Weight};
+use serin::core::target::Target;
 
 use super::example::{NOW, rollout, seconds, steered, target};
 

@@ -5,8 +5,11 @@ use std::fmt::Write;
 use std::{env, fs};
 
 use serde::Serialize;
+use serin::core::incident::IncidentStep;
 use serin::core::metric::NoData;
-use serin::core::rollout::{CommandName, EventKind, Hold, IncidentStep, NoticeKind, PhaseName, ReasonCode};
+use serin::core::notice::NoticeKind;
+use serin::core::reason::ReasonCode;
+use serin::core::rollout::{CommandName, EventKind, Hold, PhaseName};
 use serin::telemetry;
 
 use crate::testkit::dashboards::folder;

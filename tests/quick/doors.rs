@@ -3,14 +3,16 @@
 
 use serin::core::gate::{Before, Gate, GateAnswer, GateOutcome, Occasion};
 use serin::core::judge::{Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment};
-use serin::core::policy::{AtMax, GuardrailAction, Policy, Severity};
+use serin::core::limit::Severity;
+use serin::core::notice::NoticeKind;
+use serin::core::policy::{AtMax, GuardrailAction, Policy};
 use serin::core::rollout::{
-    Command, CommandKind, Event, EventKind, Force, Giver, Hold, NoticeKind, Phase, PhaseName, Rollout,
-    due_gates,
+    Command, CommandKind, Event, EventKind, Force, Giver, Hold, Phase, PhaseName, Rollout, due_gates,
 };
-use serin::core::target::{ObservedSplit, Split, Weight};
+use serin::core::split::{Split, Weight};
+use serin::core::target::ObservedSplit;
 
-use super::held::{Told, approval, detail, gate, program, quiet, with, yes};
+use super::held::told::{Told, approval, detail, gate, program, quiet, with, yes};
 use crate::testkit::builders::{at, percent, policy, secs};
 
 const BOTH: Force = Force { overrides: true, even_if_worse: true };

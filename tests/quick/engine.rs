@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serin::clock::SystemClock;
+use serin::core::ids::RolloutId;
 use serin::core::metric::ValueObservation;
-use serin::core::rollout::{CommandKind, Hold, Phase, RolloutId, Stage};
+use serin::core::rollout::{CommandKind, Hold, Phase, Stage};
 use serin::core::routing::Routing;
-use serin::core::target::{Role, SeenSplit, Split};
+use serin::core::split::{Role, Split};
+use serin::core::target::SeenSplit;
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::messages::Words;
 use serin::ports::{
-    Clock, CountsAnswer, CountsRequest, MetricsProvider, NoFailpoints, NoGatekeeper, Store, TrafficRouter,
+    Clock, Commits, CountsAnswer, CountsRequest, MetricsProvider, NoFailpoints, NoGatekeeper, TrafficRouter,
     ValueRequest,
 };
 use serin::routers::StaticPools;

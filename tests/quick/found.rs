@@ -1,8 +1,10 @@
 //! What a process finds at a router that its store knows nothing of.
 
 use serin::core::found::{Decided, Decision, Idle, idle};
-use serin::core::rollout::{IncidentStep, NoticeKind};
-use serin::core::target::{Finding, IncidentCause, ObservedSplit, SeenSplit, Split, Target, Weight};
+use serin::core::incident::{IncidentCause, IncidentStep};
+use serin::core::notice::NoticeKind;
+use serin::core::split::{Split, Weight};
+use serin::core::target::{Finding, ObservedSplit, SeenSplit, Target};
 
 use crate::testkit::builders::{T0, at, target};
 

@@ -164,19 +164,13 @@ fn every_room_stands_in_the_table() {
     }
 }
 
-/// Files that are longer than they may be; whoever changes one next splits it.
-const TOO_LONG: &[&str] =
-    &["src/ports.rs", "tests/quick/held.rs", "tests/quick/transition.rs", "tests/testkit/fakes.rs"];
-
 #[test]
 fn files_are_short_and_modules_have_one_style() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for file in ["src", "tests"].iter().flat_map(|folder| rust_files(&root.join(folder))) {
         let name = file.strip_prefix(root).expect("inside the repository").display().to_string();
         let lines = fs::read_to_string(&file).expect("readable source").lines().count();
-        let is_listed = TOO_LONG.contains(&name.as_str());
-        assert!(lines <= 500 || is_listed, "{name} has {lines} lines, and 500 are the most");
-        assert!(lines > 500 || !is_listed, "{name} is short enough now: take it off the list");
+        assert!(lines <= 500, "{name} has {lines} lines, and 500 are the most");
         let is_old = name.starts_with("src/") && name.ends_with("/mod.rs");
         assert!(!is_old, "{name}: a module is `foo.rs` beside `foo/`");
     }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::gate::{CommandCheck, GateAnswer, Hook, HookAction, HookPoint};
-use serin::core::rollout::{CommandKind, IncidentChange, IncidentStep, Notice, NoticeKind, Rollout};
+use serin::core::incident::{IncidentChange, IncidentStep};
+use serin::core::notice::{Notice, NoticeKind};
+use serin::core::rollout::{CommandKind, Rollout};
 use serin::core::routing::Routing;
 use serin::core::time::Timestamp;
 use serin::engine::{BATCH, DEADLINE, DIGEST_NOTICES, Engine, Handle, Options, Parts};
 use serin::messages::Words;
 use serin::ports::{
-    Clock, Commit, Digest, GateRequest, Gatekeeper, NoFailpoints, NoGatekeeper, Notifier, NotifyError,
-    OutboxFilter, OutboxRecord, OutboxState, Outgoing, Store,
+    Clock, Commit, Commits, Digest, GateRequest, Gatekeeper, NoFailpoints, NoGatekeeper, Notifier,
+    NotifyError, Outbox, OutboxFilter, OutboxRecord, OutboxState, Outgoing,
 };
 use serin::routers::StaticPools;
 use tokio_util::sync::CancellationToken;

@@ -8,11 +8,10 @@ mod soup;
 use std::time::Duration;
 
 use serin::config::{Problems, parse_policy, templates};
-use serin::core::policy::{
-    AtMax, Breach, Direction, GuardrailAction, GuardrailLimit, LimitOutcome, MatchOp, MetricSource, Mode,
-    Policy, Severity, Signal,
-};
-use serin::core::target::Weight;
+use serin::core::limit::{Breach, GuardrailLimit, Severity};
+use serin::core::policy::{AtMax, Direction, GuardrailAction, LimitOutcome, Mode, Policy, Signal};
+use serin::core::source::{MatchOp, MetricSource};
+use serin::core::split::Weight;
 
 const SMALL: &str = "\
 name: small

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serin::core::incident::{IncidentCause, IncidentStep};
 use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, NoData, Usage, Window};
+use serin::core::notice::Notice;
+use serin::core::pools::{FrontState, PoolState};
+use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
-    Action, CommandKind, Event, EventKind, Hold, IncidentStep, Notice, Phase, ReasonCode, Stage, State, Tick,
-    transition,
+    Action, CommandKind, Event, EventKind, Hold, Phase, Stage, State, Tick, transition,
 };
-use serin::core::target::{
-    FrontState, IncidentCause, ObservedSplit, PoolState, Role, SeenSplit, Split, Weight,
-};
+use serin::core::split::{Role, Split, Weight};
+use serin::core::target::{ObservedSplit, SeenSplit};
 
 use crate::testkit::builders::{T0, at, command, policy, proportion, rollout, secs, target};
 
@@ -268,7 +270,7 @@ fn series_that_are_absent_hold_a_rollback_and_series_that_are_still_do_not() {
         assert!(!told.is_rolling_back(), "{why:?}: {:?}", told.log);
         let gate = serin::core::rollout::Event::Command(command(
             "k",
-            CommandKind::Supersede { by: serin::core::rollout::RolloutId("r2".to_owned()) },
+            CommandKind::Supersede { by: serin::core::ids::RolloutId("r2".to_owned()) },
         ));
         told.take(gate);
         assert_eq!((told.waits(), told.is_rolling_back()), (waits, !waits), "{why:?}: {:?}", told.log);
@@ -292,7 +294,7 @@ fn a_persons_rollback_goes_whole_and_says_first_what_was_done() {
 fn a_person_who_resumes_drops_what_waited() {
     let mut told = Told::analysing();
     told.stable(4, 4).stable(0, 4);
-    let superseded = CommandKind::Supersede { by: serin::core::rollout::RolloutId("r2".to_owned()) };
+    let superseded = CommandKind::Supersede { by: serin::core::ids::RolloutId("r2".to_owned()) };
     told.take(Event::Command(command("k", superseded)));
     assert!(told.waits());
     told.take(Event::Command(command("k2", CommandKind::Resume))).stable(4, 4);

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serin::core::arms::ArmSelector;
 use serin::core::metric::{Counts, MetricCursor, NoData, Reading};
-use serin::core::policy::{MatchOp, Matcher, MetricSource, Selector};
+use serin::core::source::{MatchOp, Matcher, MetricSource, Selector};
 use serin::core::time::Timestamp;
 use serin::ports::{CountsRequest, Required};
 use serin::providers::prometheus::PrometheusConfig;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serin::core::target::{Pool, Role, Split, Weight};
+use serin::core::spec::Pool;
+use serin::core::split::{Role, Split, Weight};
 use serin::core::time::Timestamp;
 use serin::ports::{Clock, Route, TrafficRouter};
 use serin::routers::in_process::InProcessRouter;

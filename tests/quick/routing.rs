@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use serin::config::{Config, Problems, parse_config};
-use serin::core::policy::Severity;
-use serin::core::rollout::{IncidentChange, IncidentStep, Notice, NoticeKind};
+use serin::core::incident::{IncidentChange, IncidentStep};
+use serin::core::limit::Severity;
+use serin::core::notice::{Notice, NoticeKind};
 use serin::core::time::Timestamp;
 use serin::messages::sample;
 

@@ -8,7 +8,6 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use serin::ports::Store;
 use serin::store::SqliteStore;
 
 use crate::testkit::fakes::MemoryStore;
@@ -88,10 +87,10 @@ contract!(
 
 /// The memory store's own switches.
 mod memory {
-    use serin::ports::{Commit, StoreError};
+    use serin::ports::{Commit, Commits, Queries, StoreError};
 
+    use super::MemoryStore;
     use super::samples::{at, command, event, rollout};
-    use super::{MemoryStore, Store};
 
     #[tokio::test]
     async fn a_broken_one_refuses_everything_and_keeps_what_it_has() {
@@ -137,12 +136,12 @@ mod memory {
 mod channel_memory {
     use std::time::Duration;
 
-    use serin::ports::{ChannelMemory, Retention};
+    use serin::ports::{ChannelMemory, Commits, Queries, Retention};
 
     use super::samples::at;
-    use super::{MemoryStore, SqliteStore, Store};
+    use super::{MemoryStore, SqliteStore};
 
-    async fn keeps_and_forgets(store: impl Store + ChannelMemory) {
+    async fn keeps_and_forgets(store: impl Commits + Queries + ChannelMemory) {
         let recall = async |channel: &str, key: &str| store.recall(channel, key).await.unwrap();
         assert_eq!(recall("chat", "thread/r1").await, None);
         store.remember("chat", "thread/r1", "first", at(100)).await.unwrap();

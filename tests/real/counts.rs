@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serin::core::ids::RolloutId;
 use serin::core::metric::{Counts, Usage};
-use serin::core::rollout::RolloutId;
 use serin::demo::load::{Load, LoadOptions};
 use serin::demo::service::Service;
-use serin::ports::Store;
+use serin::ports::Queries;
 use serin::store::SqliteStore;
 
 use crate::providers::service::raw;

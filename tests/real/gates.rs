@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serin::core::gate::{AlertsCheck, Before, Check, Gate, GateAnswer, GateOutcome, Occasion};
-use serin::core::policy::{Breach, GuardrailLimit, MatchOp, Matcher};
-use serin::core::rollout::RolloutId;
-use serin::core::target::Weight;
+use serin::core::ids::RolloutId;
+use serin::core::limit::{Breach, GuardrailLimit};
+use serin::core::source::{MatchOp, Matcher};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::gates::Gates;
 use serin::ports::{ArmSelector, GateRequest, Gatekeeper};

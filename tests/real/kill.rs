@@ -6,11 +6,12 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use serin::core::ids::RolloutId;
 use serin::core::judge::JudgeState;
 use serin::core::metric::Usage;
-use serin::core::rollout::{EventKind, Rollout, RolloutId};
+use serin::core::rollout::{EventKind, Rollout};
 use serin::demo::fault::Fault;
-use serin::ports::Store;
+use serin::ports::Queries;
 use serin::store::SqliteStore;
 
 use crate::testkit::stage::{Plan, Stage};

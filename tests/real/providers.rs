@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serin::core::arms::ArmSelector;
 use serin::core::metric::{Counts, MetricCursor, NoData};
-use serin::core::policy::{MatchOp, Matcher, MetricSource, Selector};
+use serin::core::source::{MatchOp, Matcher, MetricSource, Selector};
 use serin::ports::{CountsAnswer, CountsRequest, MetricsProvider, ValueRequest};
 use serin::providers::prometheus::PrometheusConfig;
 use serin::providers::scrape::ScrapeConfig;

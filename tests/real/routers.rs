@@ -7,7 +7,7 @@ mod parts;
 mod rigs;
 
 use async_trait::async_trait;
-use serin::core::target::{Role, Split};
+use serin::core::split::{Role, Split};
 use serin::ports::TrafficRouter;
 
 use self::parts::{assert_share, canary, drive, route, seen};

@@ -7,8 +7,10 @@ use serin::core::arms::arms;
 use serin::core::judge::{Advice, Assessment, JudgeState, Verdict};
 use serin::core::metric::{MetricObservation, TickObservation, Usage};
 use serin::core::policy::{AtMax, Mode};
-use serin::core::rollout::{CommandKind, EventKind, Hold, Phase, ReasonCode, Rollout};
-use serin::core::target::{Role, Split, Target, Weight};
+use serin::core::reason::ReasonCode;
+use serin::core::rollout::{CommandKind, EventKind, Hold, Phase, Rollout};
+use serin::core::split::{Role, Split, Weight};
+use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{Commit, Outgoing};
 

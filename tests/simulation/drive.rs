@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serin::core::rollout::{Phase, Rollout, RolloutId};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::{Phase, Rollout};
 use serin::core::routing::Routing;
-use serin::core::target::TargetSpec;
+use serin::core::spec::TargetSpec;
 use serin::engine::{
     Engine, Fleet, Handle, Inbound, Job, Message, Now, Options, Outbox, Outcome, Parts, Ticket,
     World as EngineWorld,

@@ -1,8 +1,8 @@
 //! The other ports over the true world: a channel to people, and the workload.
 
 use async_trait::async_trait;
-use serin::core::rollout::Notice;
-use serin::core::target::Split;
+use serin::core::notice::Notice;
+use serin::core::split::Split;
 use serin::ports::{Notifier, NotifyError, Workload};
 
 use crate::invariants;

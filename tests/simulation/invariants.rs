@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serin::core::ids::RolloutId;
 use serin::core::judge::JudgeState;
-use serin::core::rollout::{Notice, Rollout, RolloutId};
+use serin::core::notice::Notice;
+use serin::core::rollout::Rollout;
 use serin::core::routing::PAGE;
-use serin::core::target::{ObservedSplit, Role, Split, Target};
+use serin::core::split::{Role, Split};
+use serin::core::target::{ObservedSplit, Target};
 use serin::core::time::Timestamp;
 use serin::ports::{InboxEntry, Route};
 

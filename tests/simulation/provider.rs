@@ -9,7 +9,7 @@ use serin::core::metric::{
     ArmNotes, Counts, Cursor, InstanceCursor, MetricCursor, MetricObservation, NoData, Notes, Processes,
     Reading, SeriesCursor, Usage, ValueObservation, Window,
 };
-use serin::core::policy::MetricSource;
+use serin::core::source::MetricSource;
 use serin::core::time::Timestamp;
 use serin::ports::{CountsAnswer, CountsRequest, MetricsProvider, Required, ValueRequest};
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serin::core::found::{Decided, Decision};
-use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout, RolloutId};
-use serin::core::target::{Role, TargetSpec};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout};
+use serin::core::spec::TargetSpec;
+use serin::core::split::Role;
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, InboxEntry, Store, StoreError};
+use serin::ports::{Commit, Commits, InboxEntry, Outbox, StoreError};
 
 use crate::dice::Dice;
 use crate::drive::{Process, Worked, revision_for_people};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serin::core::policy::{
-    AtMax, GuardrailAction, GuardrailLimit, LimitOutcome, Metric, Policy, Signal, Step,
-};
+use serin::core::limit::GuardrailLimit;
+use serin::core::policy::{AtMax, GuardrailAction, LimitOutcome, Metric, Policy, Signal, Step};
 use serin::core::rollout::CommandKind;
 
 use crate::dice::Dice;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use serin::core::rollout::{Phase, ReasonCode};
+use serin::core::reason::ReasonCode;
+use serin::core::rollout::Phase;
 
 use crate::run::{Report, run};
 use crate::scenario::Scenario;

@@ -8,14 +8,16 @@ use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord};
 use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
+use serin::core::ids::RolloutId;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
-use serin::core::rollout::{Command, EventRecord, Rollout, RolloutId};
+use serin::core::rollout::{Command, EventRecord, Rollout};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord,
-    Position, Retention, RolloutFilter, Store, StoreError, StoredRollout,
+    Accounts, Commit, Commits, Declarations, Delivery, InboxEntry, Loaded, Outbox, OutboxCounts, OutboxEntry,
+    OutboxFilter, OutboxGroup, OutboxRecord, Position, Queries, Retention, RolloutFilter, Signals,
+    StoreError, StoredRollout,
 };
 
 use crate::invariants::{self, Before};
@@ -86,7 +88,7 @@ impl WatchedStore {
 }
 
 #[async_trait]
-impl Store for WatchedStore {
+impl Commits for WatchedStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.call("ping", false, self.inner.ping()).await
     }
@@ -111,14 +113,6 @@ impl Store for WatchedStore {
         supersede: bool,
     ) -> Result<Rollout, StoreError> {
         self.call("create_rollout", true, self.inner.create_rollout(rollout, first, key, supersede)).await
-    }
-
-    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
-        self.call("rollout", false, self.inner.rollout(id)).await
-    }
-
-    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
-        self.call("rollouts", false, self.inner.rollouts(filter)).await
     }
 
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError> {
@@ -176,6 +170,21 @@ impl Store for WatchedStore {
         self.call("load_target", false, self.inner.load_target(name)).await
     }
 
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.call("prune", true, self.inner.prune(retention, now, limit)).await
+    }
+}
+
+#[async_trait]
+impl Queries for WatchedStore {
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        self.call("rollout", false, self.inner.rollout(id)).await
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        self.call("rollouts", false, self.inner.rollouts(filter)).await
+    }
+
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
         self.call("events", false, self.inner.events(id, after, limit)).await
     }
@@ -200,15 +209,10 @@ impl Store for WatchedStore {
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
         self.call("observations", false, self.inner.observations(id, after, limit)).await
     }
+}
 
-    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
-        self.call("receive_alerts", true, self.inner.receive_alerts(target, alerts)).await
-    }
-
-    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
-        self.call("alerts", false, self.inner.alerts(target)).await
-    }
-
+#[async_trait]
+impl Outbox for WatchedStore {
     async fn outbox_due(
         &self,
         now: Timestamp,
@@ -257,7 +261,10 @@ impl Store for WatchedStore {
     async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
         self.call("outbox_counts", false, self.inner.outbox_counts(now)).await
     }
+}
 
+#[async_trait]
+impl Accounts for WatchedStore {
     async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
         self.call("create_token", true, self.inner.create_token(token)).await
     }
@@ -274,14 +281,17 @@ impl Store for WatchedStore {
         self.call("revoke_token", true, self.inner.revoke_token(name, at)).await
     }
 
-    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
-        self.call("put_freeze", true, self.inner.put_freeze(freeze)).await
+    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
+        self.call("add_audit", true, self.inner.add_audit(record)).await
     }
 
-    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
-        self.call("freezes", false, self.inner.freezes(open, limit)).await
+    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.call("audit", false, self.inner.audit(before, limit)).await
     }
+}
 
+#[async_trait]
+impl Declarations for WatchedStore {
     async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
         self.call("put_declaration", true, self.inner.put_declaration(declaration)).await
     }
@@ -293,16 +303,23 @@ impl Store for WatchedStore {
     async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
         self.call("declarations", false, self.inner.declarations()).await
     }
+}
 
-    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
-        self.call("add_audit", true, self.inner.add_audit(record)).await
+#[async_trait]
+impl Signals for WatchedStore {
+    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
+        self.call("receive_alerts", true, self.inner.receive_alerts(target, alerts)).await
     }
 
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
-        self.call("audit", false, self.inner.audit(before, limit)).await
+    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
+        self.call("alerts", false, self.inner.alerts(target)).await
     }
 
-    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        self.call("prune", true, self.inner.prune(retention, now, limit)).await
+    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
+        self.call("put_freeze", true, self.inner.put_freeze(freeze)).await
+    }
+
+    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
+        self.call("freezes", false, self.inner.freezes(open, limit)).await
     }
 }

@@ -1,7 +1,10 @@
 //! Runs in which one truth is given and one outcome is right, over many seeds.
 
-use serin::core::policy::{AtMax, Policy, Preflight, Severity};
-use serin::core::rollout::{CommandKind, EventKind, NoticeKind, Phase, ReasonCode};
+use serin::core::limit::Severity;
+use serin::core::notice::NoticeKind;
+use serin::core::policy::{AtMax, Policy, Preflight};
+use serin::core::reason::ReasonCode;
+use serin::core::rollout::{CommandKind, EventKind, Phase};
 
 use crate::run::Report;
 use crate::scenario::{Scenario, calm};

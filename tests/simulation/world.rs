@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use serin::core::target::{Pool, Role, Split, TargetSpec};
+use serin::core::spec::{Pool, TargetSpec};
+use serin::core::split::{Role, Split};
 use serin::core::time::Timestamp;
 
 use crate::dice::Dice;

@@ -4,19 +4,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serin::core::ids::RolloutId;
 use serin::core::judge::METHOD;
+use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
+use serin::core::notice::{Notice, NoticeKind};
 use serin::core::policy::{
-    Analysis, AtMax, Bake, Breach, Direction, Guardrail, GuardrailAction, GuardrailLimit, Limit,
-    LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
+    Analysis, AtMax, Bake, Direction, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy,
+    Signal, Step,
 };
 use serin::core::rollout::{
-    Command, CommandKind, EventKind, EventRecord, Force, Giver, Notice, NoticeKind, Plan, Rollout, RolloutId,
-    RolloutKind,
+    Command, CommandKind, EventKind, EventRecord, Force, Giver, Plan, Rollout, RolloutKind,
 };
-use serin::core::target::{Pool, Target, TargetSpec, Weight};
+use serin::core::source::{MatchOp, Matcher, MetricSource, Selector};
+use serin::core::spec::{Pool, TargetSpec};
+use serin::core::split::Weight;
+use serin::core::target::Target;
 use serin::core::time::Timestamp;
 
 /// When the tests' time begins.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serin::clock::SystemClock;
-use serin::core::policy::Severity;
-use serin::core::rollout::{Figure, IncidentChange, IncidentStep, Notice, NoticeKind, ReasonCode};
-use serin::core::target::Weight;
+use serin::core::incident::{IncidentChange, IncidentStep};
+use serin::core::limit::Severity;
+use serin::core::notice::{Figure, Notice, NoticeKind};
+use serin::core::reason::ReasonCode;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::messages::Words;
 use serin::notifiers::Surroundings;

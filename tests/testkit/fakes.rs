@@ -1,8 +1,11 @@
 //! The store in memory: the same semantics as a real one, cheap enough for thousands of simulated
 //! rollouts. It outlives the engine that uses it, as a database outlives a killed process.
 
+mod accounts;
 pub mod data;
 pub mod notifiers;
+mod outbox;
+mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,20 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serin::core::access::{AuditRecord, TokenHash, TokenRecord};
-use serin::core::alert::{Alert, AlertRecord};
-use serin::core::declaration::{DeclarationKind, StoredDeclaration};
-use serin::core::freeze::Freeze;
+use serin::core::ids::RolloutId;
 use serin::core::judge::Assessment;
 use serin::core::metric::TickObservation;
-use serin::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Rollout, RolloutId};
-use serin::core::routing::lane_of;
+use serin::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Rollout};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    ChannelMemory, Commit, Delivery, InboxEntry, Loaded, OutboxCounts, OutboxEntry, OutboxFilter,
-    OutboxGroup, OutboxRecord, OutboxState, Position, Retention, RolloutFilter, Store, StoreError,
-    StoredRollout,
+    ChannelMemory, Commit, Commits, InboxEntry, Loaded, Position, Queries, Retention, RolloutFilter,
+    StoreError, StoredRollout,
 };
 use tokio::sync::watch;
 
@@ -145,7 +143,7 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Commits for MemoryStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.read(|_| Ok(())).await
     }
@@ -226,33 +224,6 @@ impl Store for MemoryStore {
             data.insert(rollout.clone(), first, key);
             data.tell(&rollout.target);
             Ok(rollout)
-        })
-        .await
-    }
-
-    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
-        self.read(|data| Ok(data.rollout(id)?.rollout.clone())).await
-    }
-
-    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
-        self.read(|data| {
-            let newest_first = data.rollouts.values().rev().map(|data| &data.rollout);
-            Ok(newest_first
-                .filter(|rollout| filter.target.as_ref().is_none_or(|target| rollout.target == *target))
-                .filter(|rollout| {
-                    filter.targets.as_ref().is_none_or(|targets| targets.contains(&rollout.target))
-                })
-                .filter(|rollout| filter.phase.as_ref().is_none_or(|phase| rollout.phase.name() == phase))
-                .filter(|rollout| filter.active.is_none_or(|active| rollout.phase.is_terminal() != active))
-                .filter(|rollout| filter.policy.as_ref().is_none_or(|name| rollout.policy.name == *name))
-                .filter(|rollout| {
-                    filter.since.is_none_or(|since| rollout.ended_at.is_none_or(|at| at >= since))
-                })
-                .filter(|rollout| filter.until.is_none_or(|until| rollout.created_at <= until))
-                .filter(|rollout| filter.before.as_ref().is_none_or(|before| rollout.id < *before))
-                .take(filter.limit)
-                .cloned()
-                .collect())
         })
         .await
     }
@@ -349,6 +320,60 @@ impl Store for MemoryStore {
         .await
     }
 
+    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.write(|data| {
+            data.audit.retain(|_, record| record.at >= now.minus(retention.rollouts));
+            data.channel_memory.retain(|_, (_, at)| *at >= now.minus(retention.rollouts));
+            let mut removable = data.ended_before(now.minus(retention.rollouts));
+            removable.retain(|id| !data.has_pending_notice(id));
+            removable.truncate(limit);
+            removable.iter().for_each(|id| data.remove(id));
+            let mut slimmable = data.ended_before(now.minus(retention.observations));
+            slimmable.retain(|id| data.rollouts.get(id).is_some_and(|data| !data.slim));
+            slimmable.truncate(limit - removable.len());
+            for id in &slimmable {
+                if let Some(data) = data.rollouts.get_mut(id) {
+                    data.observations.clear();
+                    data.snapshots.clear();
+                    data.cursors.clear();
+                    data.slim = true;
+                }
+            }
+            Ok((removable.len() + slimmable.len()) as u64)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Queries for MemoryStore {
+    async fn rollout(&self, id: &RolloutId) -> Result<Rollout, StoreError> {
+        self.read(|data| Ok(data.rollout(id)?.rollout.clone())).await
+    }
+
+    async fn rollouts(&self, filter: &RolloutFilter) -> Result<Vec<Rollout>, StoreError> {
+        self.read(|data| {
+            let newest_first = data.rollouts.values().rev().map(|data| &data.rollout);
+            Ok(newest_first
+                .filter(|rollout| filter.target.as_ref().is_none_or(|target| rollout.target == *target))
+                .filter(|rollout| {
+                    filter.targets.as_ref().is_none_or(|targets| targets.contains(&rollout.target))
+                })
+                .filter(|rollout| filter.phase.as_ref().is_none_or(|phase| rollout.phase.name() == phase))
+                .filter(|rollout| filter.active.is_none_or(|active| rollout.phase.is_terminal() != active))
+                .filter(|rollout| filter.policy.as_ref().is_none_or(|name| rollout.policy.name == *name))
+                .filter(|rollout| {
+                    filter.since.is_none_or(|since| rollout.ended_at.is_none_or(|at| at >= since))
+                })
+                .filter(|rollout| filter.until.is_none_or(|until| rollout.created_at <= until))
+                .filter(|rollout| filter.before.as_ref().is_none_or(|before| rollout.id < *before))
+                .take(filter.limit)
+                .cloned()
+                .collect())
+        })
+        .await
+    }
+
     async fn events(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
         self.shared.asked_for_events.fetch_add(1, Ordering::SeqCst);
         self.read(|data| {
@@ -387,268 +412,6 @@ impl Store for MemoryStore {
         self.read(|data| {
             let Some(data) = data.rollouts.get(id) else { return Ok(Vec::new()) };
             Ok(after_key(&data.observations, after).take(limit).cloned().collect())
-        })
-        .await
-    }
-
-    async fn receive_alerts(&self, target: &str, alerts: &[Alert]) -> Result<(), StoreError> {
-        self.write(|data| {
-            for alert in alerts {
-                data.receive_alert(target, alert);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn alerts(&self, target: &str) -> Result<Vec<AlertRecord>, StoreError> {
-        self.read(|data| Ok(data.alerts_of(target))).await
-    }
-
-    async fn outbox_due(
-        &self,
-        now: Timestamp,
-        limit: usize,
-        without: &[String],
-    ) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.read(|data| {
-            let due = |(_, ids): (&String, &BTreeSet<i64>)| {
-                ids.iter()
-                    .take(limit)
-                    .filter_map(|id| data.outbox.get(id))
-                    .map(|data| data.entry.clone())
-                    .take_while(|entry| entry.due <= now)
-                    .collect::<Vec<_>>()
-            };
-            let queues = data.pending_notices.iter();
-            let queues = queues.filter(|(queue, _)| !without.iter().any(|busy| busy == lane_of(queue)));
-            let entries: Vec<_> = queues.flat_map(due).collect();
-            self.handed_out(entries.len());
-            Ok(entries)
-        })
-        .await
-    }
-
-    async fn outbox_group(
-        &self,
-        queue: &str,
-        due: Timestamp,
-        limit: usize,
-    ) -> Result<OutboxGroup, StoreError> {
-        self.read(|data| {
-            let ids = data.pending_notices.get(queue).into_iter().flatten();
-            let all: Vec<&OutboxEntry> = ids
-                .filter_map(|id| data.outbox.get(id))
-                .map(|data| &data.entry)
-                .filter(|entry| entry.due == due)
-                .collect();
-            self.handed_out(all.len().min(limit));
-            Ok(OutboxGroup {
-                first: all.first().map_or(0, |entry| entry.id),
-                count: all.len() as u64,
-                newest: all[all.len().saturating_sub(limit)..].iter().map(|entry| (*entry).clone()).collect(),
-            })
-        })
-        .await
-    }
-
-    async fn outbox_settle(&self, id: i64, delivery: &Delivery) -> Result<(), StoreError> {
-        self.write(|data| {
-            if !data.outbox.contains_key(&id) {
-                return Err(StoreError::NotFound(format!("outbox entry {id}")));
-            }
-            data.settle(id, delivery);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn outbox_settle_group(
-        &self,
-        queue: &str,
-        due: Timestamp,
-        last: i64,
-        delivery: &Delivery,
-    ) -> Result<(), StoreError> {
-        self.write(|data| {
-            let ids: Vec<i64> = data.pending_notices.get(queue).into_iter().flatten().copied().collect();
-            for id in ids.into_iter().filter(|id| *id <= last) {
-                if data.outbox.get(&id).is_some_and(|data| data.entry.due == due) {
-                    data.settle(id, delivery);
-                }
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn outbox_begin(&self, id: i64) -> Result<(), StoreError> {
-        self.write(|data| data.change_state(id, OutboxState::Pending, OutboxState::Running).map(|_| ())).await
-    }
-
-    async fn outbox_list(&self, filter: OutboxFilter) -> Result<Vec<OutboxRecord>, StoreError> {
-        self.read(|data| {
-            let after = data.outbox.range(filter.after.map_or(0, |after| after + 1)..);
-            let found = after.filter(|(_, data)| data.state == filter.state).take(filter.limit);
-            Ok(found.map(|(_, data)| data.record()).collect())
-        })
-        .await
-    }
-
-    async fn outbox_requeue(&self, id: i64, now: Timestamp) -> Result<OutboxRecord, StoreError> {
-        self.write(|data| {
-            let entry = data.change_state(id, OutboxState::Dead, OutboxState::Pending)?;
-            entry.entry.attempts = 0;
-            (entry.entry.due, entry.entry.since) = (Timestamp(0), now);
-            Ok(entry.record())
-        })
-        .await
-    }
-
-    async fn outbox_counts(&self, now: Timestamp) -> Result<OutboxCounts, StoreError> {
-        self.read(|data| {
-            let mut counts = OutboxCounts::default();
-            for data in data.outbox.values() {
-                let waits = data.entry.due > now && data.entry.attempts == 0;
-                match data.state {
-                    OutboxState::Done => {}
-                    OutboxState::Dead => counts.dead += 1,
-                    OutboxState::Running => counts.pending += 1,
-                    OutboxState::Pending if waits => counts.waiting += 1,
-                    OutboxState::Pending => {
-                        counts.pending += 1;
-                        let since = data.entry.since;
-                        counts.oldest = Some(counts.oldest.map_or(since, |oldest| oldest.min(since)));
-                    }
-                }
-            }
-            Ok(counts)
-        })
-        .await
-    }
-
-    async fn create_token(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.write(|data| {
-            let same = |other: &TokenRecord| {
-                other.hash == token.hash || (other.name == token.name && other.revoked_at.is_none())
-            };
-            if data.tokens.iter().any(same) {
-                return Err(StoreError::Conflict(format!("token {}", token.name)));
-            }
-            data.tokens.push(token.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.read(|data| {
-            let mut tokens = data.tokens.clone();
-            tokens.sort_by(|a, b| a.name.cmp(&b.name));
-            Ok(tokens)
-        })
-        .await
-    }
-
-    async fn token(&self, hash: &TokenHash) -> Result<TokenRecord, StoreError> {
-        self.shared.asked_for_tokens.fetch_add(1, Ordering::SeqCst);
-        self.read(|data| {
-            let token = data.tokens.iter().find(|token| token.hash == *hash).cloned();
-            token.ok_or_else(|| StoreError::NotFound("this token".to_owned()))
-        })
-        .await
-    }
-
-    async fn revoke_token(&self, name: &str, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        self.write(|data| {
-            let token = data.tokens.iter_mut().find(|token| token.name == name && token.revoked_at.is_none());
-            let token = token.ok_or_else(|| StoreError::NotFound(format!("token {name}")))?;
-            token.revoked_at = Some(at);
-            Ok(token.clone())
-        })
-        .await
-    }
-
-    async fn put_freeze(&self, freeze: &Freeze) -> Result<(), StoreError> {
-        self.write(|data| {
-            data.freezes.insert(freeze.id.clone(), freeze.clone());
-            for target in data.targets.keys().cloned().collect::<Vec<_>>() {
-                data.tell(&target);
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn freezes(&self, open: bool, limit: usize) -> Result<Vec<Freeze>, StoreError> {
-        self.read(|data| {
-            let mut found: Vec<Freeze> =
-                data.freezes.values().filter(|freeze| !open || freeze.ended.is_none()).cloned().collect();
-            found.sort_by_key(|freeze| std::cmp::Reverse(freeze.from));
-            found.truncate(limit);
-            Ok(found)
-        })
-        .await
-    }
-
-    async fn put_declaration(&self, declaration: &StoredDeclaration) -> Result<(), StoreError> {
-        self.write(|data| {
-            let key = (declaration.kind, declaration.name.clone());
-            data.declarations.insert(key, declaration.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn delete_declaration(&self, kind: DeclarationKind, name: &str) -> Result<(), StoreError> {
-        self.write(|data| {
-            let gone = data.declarations.remove(&(kind, name.to_owned()));
-            gone.map(|_| ()).ok_or_else(|| StoreError::NotFound(format!("the declaration of {name}")))
-        })
-        .await
-    }
-
-    async fn declarations(&self) -> Result<Vec<StoredDeclaration>, StoreError> {
-        self.read(|data| Ok(data.declarations.values().cloned().collect())).await
-    }
-
-    async fn add_audit(&self, record: &AuditRecord) -> Result<(), StoreError> {
-        self.write(|data| {
-            let number = data.audit.last_key_value().map_or(1, |(number, _)| number + 1);
-            data.audit.insert(number, record.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn audit(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
-        self.read(|data| {
-            let lines = data.audit.range(..before.unwrap_or(u64::MAX)).rev().take(limit);
-            Ok(lines.map(|(number, record)| (*number, record.clone())).collect())
-        })
-        .await
-    }
-
-    async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        self.write(|data| {
-            data.audit.retain(|_, record| record.at >= now.minus(retention.rollouts));
-            data.channel_memory.retain(|_, (_, at)| *at >= now.minus(retention.rollouts));
-            let mut removable = data.ended_before(now.minus(retention.rollouts));
-            removable.retain(|id| !data.has_pending_notice(id));
-            removable.truncate(limit);
-            removable.iter().for_each(|id| data.remove(id));
-            let mut slimmable = data.ended_before(now.minus(retention.observations));
-            slimmable.retain(|id| data.rollouts.get(id).is_some_and(|data| !data.slim));
-            slimmable.truncate(limit - removable.len());
-            for id in &slimmable {
-                if let Some(data) = data.rollouts.get_mut(id) {
-                    data.observations.clear();
-                    data.snapshots.clear();
-                    data.cursors.clear();
-                    data.slim = true;
-                }
-            }
-            Ok((removable.len() + slimmable.len()) as u64)
         })
         .await
     }

@@ -4,9 +4,9 @@ use super::trace::{Point, Sums, Tally, Trace, add};
 use crate::contract::{
     ArmSeries, LatencyView, MetricSeries, QuantileView, RatioSeries, SeriesRow, SeriesView, unit, wilson,
 };
+use crate::core::ids::RolloutId;
 use crate::core::policy::{Mode, Policy};
-use crate::core::rollout::RolloutId;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 use crate::stats::histogram;
 

@@ -8,7 +8,7 @@ use crate::core::judge::{Assessment, MetricAssessment};
 use crate::core::metric::{Counts, MetricObservation, Reading, TickObservation};
 use crate::core::policy::Policy;
 use crate::core::rollout::{EventKind, EventRecord};
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 
 /// Points of one rollout; with more, neighbours are merged. A day at ten seconds has 8,640.

@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use super::frames;
 use crate::api::overview::Sparks;
 use crate::contract::RolloutView;
-use crate::core::rollout::{Rollout, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Rollout;
 use crate::engine::Handle;
 use crate::ports::{RolloutFilter, StoreError};
 

@@ -1,7 +1,7 @@
 //! Templates for meshes and ingresses, by the names of their documented metrics.
 
 use super::{MetricKind, Parameter, ParameterKind, Template, series};
-use crate::core::policy::{MatchOp, MetricSource};
+use crate::core::source::{MatchOp, MetricSource};
 
 /// gRPC statuses that are the server's: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
 /// DATA_LOSS.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::history::DispersionSource;
-use crate::core::policy::{GuardrailAction, Severity};
-use crate::core::rollout::Reason;
+use crate::core::limit::Severity;
+use crate::core::policy::GuardrailAction;
+use crate::core::reason::Reason;
 
 /// What the judge says about one tick. Logarithms are natural.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

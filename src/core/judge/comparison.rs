@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::policy::{Direction, Metric, MetricSource};
+use crate::core::policy::{Direction, Metric};
+use crate::core::source::MetricSource;
 use crate::stats::gate::{Found, Gate};
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};

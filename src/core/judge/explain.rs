@@ -6,10 +6,10 @@ use super::assessment::{GuardrailAssessment, GuardrailStatus, MetricAssessment};
 use super::comparison::{Comparison, MILLION, Tally};
 use super::evidence::MetricEvidence;
 use super::gauge::GaugeMargins;
+use crate::core::limit::{Breach, GuardrailLimit};
 use crate::core::metric::{MetricObservation, Usage};
-use crate::core::policy::{
-    Breach, Direction, Exposure, Guardrail, GuardrailLimit, Metric, MetricSource, Signal,
-};
+use crate::core::policy::{Direction, Guardrail, Metric, Signal};
+use crate::core::source::{Exposure, MetricSource};
 use crate::core::words::{count, interval, latency, odds, percent, points, significant, time, times};
 use crate::stats::proportion::Margin;
 use crate::stats::ratio::HIGHEST;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{GuardrailAssessment, GuardrailStatus};
 use super::explain;
 use super::trailing::{Fresh, Trailing};
+use crate::core::limit::{Breach, GuardrailLimit};
 use crate::core::metric::{MetricObservation, NoData, Reading, TickObservation, Usage};
-use crate::core::policy::{Breach, Guardrail, GuardrailLimit, Signal};
+use crate::core::policy::{Guardrail, Signal};
 use crate::core::words::count;
 
 /// The running state of one guardrail.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::Histogram;
 use crate::core::metric::{Counts, Window};
-use crate::core::policy::{Direction, Metric, MetricSource};
+use crate::core::policy::{Direction, Metric};
+use crate::core::source::MetricSource;
 use crate::core::time::Timestamp;
 use crate::stats::dispersion::{Tally, of_pair, over_time};
 use crate::stats::histogram::{Threshold, thresholds, total};

@@ -7,18 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
-use super::carry;
 use super::comparison::Comparison;
 use super::evidence::{Demand, MetricEvidence, Weighed};
-use super::explain;
 use super::guardrail::GuardrailState;
 use super::history::History;
 use super::lane::Lane;
 use super::watch::{LimitWatch, SHARE, ShareWatch};
+use super::{carry, explain};
 use crate::core::metric::{MetricObservation, TickObservation, Usage};
 use crate::core::policy::{AtMax, GuardrailAction, Metric, Policy};
-use crate::core::rollout::{Reason, ReasonCode};
-use crate::core::target::Weight;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::Weight;
 use crate::core::time::Timestamp;
 use crate::stats::combine;
 use crate::stats::special::{ln, ln_add_exp, ln_mean_exp, ln_sum_exp};

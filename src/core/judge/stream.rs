@@ -9,7 +9,7 @@ use super::assessment::{Advice, Assessment};
 use super::state::JudgeState;
 use crate::core::metric::TickObservation;
 use crate::core::policy::{AtMax, Policy};
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 /// What a policy decides at a tick, if nothing but its evidence and its durations matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

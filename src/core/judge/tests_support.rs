@@ -1,6 +1,7 @@
 //! Metrics for the tests within this room.
 
-use crate::core::policy::{Direction, Metric, MetricSource, Selector};
+use crate::core::policy::{Direction, Metric};
+use crate::core::source::{MetricSource, Selector};
 
 fn selector(metric: &str) -> Selector {
     Selector { metric: metric.to_owned(), matchers: Vec::new() }

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout};
+use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout};
 use crate::core::alert::{Alert, AlertRecord, AlertWish, BEFORE, FiringAlerts};
-use crate::core::policy::Severity;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::reason::{Reason, ReasonCode};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
 

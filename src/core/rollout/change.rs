@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use super::door::Passage;
 use super::{
-    Action, Compared, Ending, EventKind, EventRecord, Held, Hold, IncidentChange, IncidentStep, Notice,
-    NoticeKind, Outcome, Phase, Reason, ReasonCode, Stage, State, Timers, data, stable, told,
+    Action, Compared, Ending, EventKind, EventRecord, Held, Hold, Outcome, Phase, Stage, State, Timers, data,
+    stable, told,
 };
+use crate::core::incident::{Incident, IncidentCause, IncidentChange, IncidentStep};
 use crate::core::judge::Assessment;
-use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Incident, IncidentCause, Split, Weight};
+use crate::core::limit::Severity;
+use crate::core::notice::{Notice, NoticeKind};
+use crate::core::policy::Mode;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::{Split, Weight};
 use crate::core::time::Timestamp;
 pub(super) use crate::core::words::duration as time;
 

@@ -11,7 +11,7 @@ use super::change::Change;
 use super::sight::Seen;
 use super::{Hold, Phase, Timers};
 use crate::core::judge::Assessment;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 /// Adds one look to the timers. What a window is credited with is bounded by what the monotonic clock has seen
 /// since the last credit (three intervals at least), so that a wall clock that jumps cannot shorten a step.

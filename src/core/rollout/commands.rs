@@ -2,12 +2,16 @@
 
 use super::change::Change;
 use super::{
-    Command, CommandKind, CommandName, Ending, EventKind, Hold, Illegal, NoticeKind, Phase, PhaseName,
-    Reason, ReasonCode, approvals, door,
+    Command, CommandKind, CommandName, Ending, EventKind, Hold, Illegal, Phase, PhaseName, approvals, door,
 };
 use crate::core::gate::{Insisted, Occasion};
-use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Proxies, Weight};
+use crate::core::ids::RolloutId;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::Mode;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::Weight;
+use crate::core::target::Proxies;
 
 impl CommandName {
     /// Whether a rollout takes the command in that phase. What else it needs is found out when it is taken.
@@ -191,7 +195,7 @@ fn resume(change: &mut Change, by: &str, why: &str) -> Result<(), Illegal> {
 
 /// A newer rollout takes the target: the canary goes to 0 first. A bake blocks no newer release: what
 /// already has all traffic has succeeded.
-fn supersede(change: &mut Change, newer: super::RolloutId, phase: &Phase) -> Result<(), Illegal> {
+fn supersede(change: &mut Change, newer: RolloutId, phase: &Phase) -> Result<(), Illegal> {
     let reason = Reason::new(ReasonCode::Superseded, format!("rollout {newer} takes over."));
     match phase {
         Phase::Scheduled => {

@@ -9,10 +9,14 @@ use super::change::{Change, time};
 use super::restarts::RestartState;
 use super::share::ShareState;
 use super::sight::{Seen, is_missing};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout};
+use super::{Ending, EventKind, Hold, Phase, Rollout};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
 use crate::core::metric::{ArmNotes, BadSeries, Counts, Notes, Reading, TickObservation};
-use crate::core::policy::{LimitOutcome, MetricSource, Severity};
-use crate::core::target::IncidentCause;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::LimitOutcome;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::source::MetricSource;
 use crate::core::words::significant;
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.

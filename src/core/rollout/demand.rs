@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::{Ending, Phase, Reason, ReasonCode, State};
+use super::{Ending, Phase, State};
 use crate::core::policy::Mode;
-use crate::core::target::{ObservedSplit, Role, Weight};
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::{Role, Weight};
+use crate::core::target::ObservedSplit;
 
 /// At least so many in [`WINDOW`], and half of all.
 const LEAST: f64 = 20.0;

@@ -2,9 +2,11 @@
 //! and a passage is made here alone, after freezes, holds, gates and windows were asked.
 
 use super::change::Change;
-use super::{Command, EventKind, Hold, Illegal, NoticeKind, Rollout, gates, obstacles};
+use super::{Command, EventKind, Hold, Illegal, Rollout, gates, obstacles};
 use crate::core::gate::Occasion;
-use crate::core::policy::{Mode, Severity};
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::Mode;
 use crate::core::target::Proxies;
 
 /// The only key to more traffic for the canary, and to the end of the bake.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
-use super::state::RolloutId;
 use crate::core::alert::Alert;
 use crate::core::gate::GateAnswer;
+use crate::core::ids::RolloutId;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::target::ObservedSplit;

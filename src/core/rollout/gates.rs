@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::approvals;
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout};
+use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout, approvals};
 use crate::core::gate::{Before, Check, Gate, GateAnswer, GateOutcome, GateState, GateStatus, Occasion};
-use crate::core::policy::{Policy, Severity};
-use crate::core::target::{IncidentCause, Weight};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::Policy;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::Weight;
 
 /// Faults in a row of a gate that is asked all along, after which its rollout is held.
 const FAULTS: u32 = 3;

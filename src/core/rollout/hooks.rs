@@ -1,9 +1,10 @@
 //! Hooks that have failed: whoever owns the target is told, and pages.
 
 use super::change::Change;
-use super::{Illegal, NoticeKind, Phase};
-use crate::core::policy::Severity;
-use crate::core::target::IncidentCause;
+use super::{Illegal, Phase};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
 
 /// Opens the target's incident, or adds to the one that is open, also for a rollout that has ended: a hook acts
 /// after what it is about. It holds nothing.

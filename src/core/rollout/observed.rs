@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode, Stage};
-use super::{demand, stable};
-use crate::core::policy::{Mode, Severity};
-use crate::core::target::{Finding, IncidentCause, ObservedSplit, Proxies, Weight};
+use super::{Ending, EventKind, Hold, Phase, Stage, demand, stable};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::Mode;
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::Weight;
+use crate::core::target::{Finding, ObservedSplit, Proxies};
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;

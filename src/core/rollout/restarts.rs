@@ -10,9 +10,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
-use super::{Hold, NoticeKind, Phase, Reason, ReasonCode, Rollout};
+use super::{Hold, Phase, Rollout};
+use crate::core::limit::Severity;
 use crate::core::metric::{ArmNotes, Notes, TickObservation, Usage};
-use crate::core::policy::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::reason::{Reason, ReasonCode};
 use crate::core::time::Timestamp;
 use crate::stats::special::{exp, ln, ln_gamma};
 

@@ -9,10 +9,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, ReasonCode};
+use super::{Ending, EventKind, Hold, Phase};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
 use crate::core::metric::{Counts, MetricObservation, Reading, TickObservation, Usage};
-use crate::core::policy::{GuardrailAction, Mode, Severity, TrafficShare};
-use crate::core::target::{IncidentCause, Proxies, Weight};
+use crate::core::notice::NoticeKind;
+use crate::core::policy::{GuardrailAction, Mode, TrafficShare};
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::split::Weight;
+use crate::core::target::Proxies;
 use crate::core::words::{percent, significant};
 use crate::stats::share::ShareTest;
 use crate::stats::special::ln;

@@ -8,10 +8,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, NoticeKind, Phase, Reason, Rollout, State};
+use super::{Ending, EventKind, Hold, Phase, Rollout, State};
+use crate::core::incident::IncidentCause;
+use crate::core::limit::Severity;
 use crate::core::metric::{NoData, TickObservation};
-use crate::core::policy::{Mode, Severity};
-use crate::core::target::{IncidentCause, ObservedSplit, Role, Weight};
+use crate::core::notice::NoticeKind;
+use crate::core::policy::Mode;
+use crate::core::reason::Reason;
+use crate::core::split::{Role, Weight};
+use crate::core::target::ObservedSplit;
 
 const ENOUGH: &str = "enough servers of stable are up again.";
 

@@ -1,7 +1,6 @@
 //! The stored state of a rollout.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +11,17 @@ use strum::{EnumDiscriminants, IntoStaticStr, VariantArray, VariantNames};
 use super::alerts::Alerts;
 use super::data::DataState;
 use super::hold::{Held, Hold};
-use super::reason::Reason;
 use super::stable::StablePool;
 use super::verify::Verification;
 use crate::core::gate::Gates;
+use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, History, JudgeState};
 use crate::core::policy::Policy;
-use crate::core::target::{Target, TargetSpec, Weight};
+use crate::core::reason::Reason;
+use crate::core::spec::TargetSpec;
+use crate::core::split::Weight;
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
-
-/// Names a rollout. Ids sort by the time of creation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RolloutId(pub String);
-
-impl fmt::Display for RolloutId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a rollout is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

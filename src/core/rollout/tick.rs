@@ -8,15 +8,20 @@ use super::change::{Change, time};
 use super::door::{self, in_force, is_free};
 use super::sight::Seen;
 use super::{
-    Action, Ending, Hold, Illegal, NoticeKind, Phase, Reason, ReasonCode, Rollout, Stage, Tick, clocking,
-    data, gates, observed, preflight, restarts, share, stable, verify,
+    Action, Ending, Hold, Illegal, Phase, Rollout, Stage, Tick, clocking, data, gates, observed, preflight,
+    restarts, share, stable, verify,
 };
 use crate::core::gate::Occasion;
 use crate::core::judge::watch::SHARE;
 use crate::core::judge::{Advice, Assessment, GuardrailAssessment, GuardrailStatus};
+use crate::core::limit::Severity;
 use crate::core::metric::{Counts, MetricObservation, Notes, TickObservation, Usage, Window};
-use crate::core::policy::{AtMax, Exposure, GuardrailAction, MetricSource, Mode, Severity, Step};
-use crate::core::target::{Split, Target, Weight};
+use crate::core::notice::NoticeKind;
+use crate::core::policy::{AtMax, GuardrailAction, Mode, Step};
+use crate::core::reason::{Reason, ReasonCode};
+use crate::core::source::{Exposure, MetricSource};
+use crate::core::split::{Split, Weight};
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 
 /// Steps of this minimum and longer tell their progress.

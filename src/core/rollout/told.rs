@@ -1,8 +1,11 @@
 //! What is told: a notice with its figures, from the state that it is about.
 
-use super::{Figure, Notice, NoticeKind, Phase, State};
+use super::{Phase, State};
 use crate::core::judge::{Assessment, MetricAssessment, Verdict};
-use crate::core::policy::{Metric, MetricSource, Severity};
+use crate::core::limit::Severity;
+use crate::core::notice::{Figure, Notice, NoticeKind};
+use crate::core::policy::Metric;
+use crate::core::source::MetricSource;
 use crate::core::time::Timestamp;
 use crate::core::words::{latency, percent, significant};
 

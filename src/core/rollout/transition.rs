@@ -8,9 +8,11 @@ use super::{
 };
 use std::time::Duration;
 
-use crate::core::policy::Severity;
-use crate::core::rollout::{EventKind, NoticeKind};
-use crate::core::target::{Proxies, Weight};
+use crate::core::limit::Severity;
+use crate::core::notice::NoticeKind;
+use crate::core::rollout::EventKind;
+use crate::core::split::Weight;
+use crate::core::target::Proxies;
 use crate::core::time::Timestamp;
 
 /// Takes one event. `now` is for records only; measured time is in the events. Who needs the state that was

@@ -6,11 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Change, time};
-use super::{EventKind, NoticeKind, Phase, Reason, Rollout};
+use super::{EventKind, Phase, Rollout};
+use crate::core::incident::IncidentCause;
 use crate::core::judge::{Assessment, MetricAssessment};
+use crate::core::limit::Severity;
 use crate::core::metric::{Counts, Reading, TickObservation};
-use crate::core::policy::{Direction, Metric, Severity, Verify};
-use crate::core::target::IncidentCause;
+use crate::core::notice::NoticeKind;
+use crate::core::policy::{Direction, Metric, Verify};
+use crate::core::reason::Reason;
 use crate::core::words::{latency, percent};
 use crate::stats::histogram::{share_above, total};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::core::target::Pool;
+use crate::core::spec::Pool;
 
 fn spec(name: &str, route: &str) -> Arc<TargetSpec> {
     Arc::new(TargetSpec {

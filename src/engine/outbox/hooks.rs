@@ -6,7 +6,9 @@ use tokio::time::timeout;
 
 use super::Outbox;
 use crate::core::gate::{Hook, HookAction};
-use crate::core::rollout::{Command, CommandKind, Force, Giver, Notice, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::notice::Notice;
+use crate::core::rollout::{Command, CommandKind, Force, Giver};
 use crate::ports::{Delivery, Died, NotifyError, OutboxEntry, OutboxFilter, OutboxState, StoreError};
 
 /// What the names of hooks' queues begin with.

@@ -11,10 +11,13 @@ use super::message::{Active, Decision, Job, JobKind, Loaded, Message, Now, Outco
 use super::router::Steering;
 use super::store::{Flight, Owed};
 use crate::core::gate::GateAnswer;
+use crate::core::ids::RolloutId;
 use crate::core::metric::MetricCursor;
 use crate::core::policy::Mode;
-use crate::core::rollout::{Event, Rollout, RolloutId};
-use crate::core::target::{ObservedSplit, Role, Target, TargetSpec};
+use crate::core::rollout::{Event, Rollout};
+use crate::core::spec::TargetSpec;
+use crate::core::split::Role;
+use crate::core::target::{ObservedSplit, Target};
 use crate::engine::Options;
 use crate::engine::freezes::Freezes;
 use crate::engine::telling::Telling;

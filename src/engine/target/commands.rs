@@ -3,8 +3,10 @@
 use super::actor::Actor;
 use super::message::{Answer, Decision, JobKind, Now};
 use super::store::{Again, Then, With, fresh_judge, same_target};
-use crate::core::rollout::{CommandKind, Event, Rollout, RolloutId, State, transition};
-use crate::core::target::{Split, Target, Weight};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::{CommandKind, Event, Rollout, State, transition};
+use crate::core::split::{Split, Weight};
+use crate::core::target::Target;
 use crate::ports::{Commit, InboxEntry};
 use std::time::Duration;
 

@@ -9,7 +9,8 @@ use super::store::{Again, With};
 use crate::core::arms::arms;
 use crate::core::gate::{Check, GateAnswer, Occasion};
 use crate::core::rollout::{DueGate, Event, Hold, Phase, due_gates, running_gates};
-use crate::core::target::{Proxies, Split, Weight};
+use crate::core::split::{Split, Weight};
+use crate::core::target::Proxies;
 use crate::ports::GateRequest;
 
 /// Between two questions of a check that has no time of its own.

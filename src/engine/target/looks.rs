@@ -9,10 +9,11 @@ use super::actor::{Actor, Arrived};
 use super::message::{Decision, Job, JobKind, Looked, Now};
 use super::requests;
 use super::store::With;
+use crate::core::ids::RolloutId;
 use crate::core::judge::{History, MetricHistory, Recorded};
 use crate::core::metric::{MetricCursor, NoData, Reading};
 use crate::core::policy::Metric;
-use crate::core::rollout::{Event, RolloutId, Tick, history_is_due};
+use crate::core::rollout::{Event, Tick, history_is_due};
 use crate::core::time::Timestamp;
 use crate::telemetry;
 

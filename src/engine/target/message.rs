@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::gate::GateAnswer;
+use crate::core::ids::RolloutId;
 use crate::core::judge::{JudgeState, Recorded};
 use crate::core::metric::{MetricCursor, Reading, ValueObservation};
-use crate::core::rollout::{Event, Rollout, RolloutId};
-use crate::core::target::{ObservedSplit, Split, Target};
+use crate::core::rollout::{Event, Rollout};
+use crate::core::split::Split;
+use crate::core::target::{ObservedSplit, Target};
 use crate::core::time::Timestamp;
 use crate::ports::{
     Commit, CountsAnswer, CountsRequest, GateRequest, HistoryRequest, InboxEntry, Route, RouterError,

@@ -10,7 +10,8 @@ use crate::core::metric::{
 };
 use crate::core::policy::{Metric, Signal};
 use crate::core::rollout::Phase;
-use crate::core::target::{Target, TargetSpec};
+use crate::core::spec::TargetSpec;
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{CountsAnswer, CountsRequest, HistoryRequest, Required, ValueRequest};
 

@@ -8,7 +8,8 @@ use super::store::{Then, same_target, store_failed};
 use crate::core::found::{Idle, idle};
 use crate::core::policy::Mode;
 use crate::core::rollout::{Event, Hold};
-use crate::core::target::{Finding, ObservedSplit, Target, Weight};
+use crate::core::split::Weight;
+use crate::core::target::{Finding, ObservedSplit, Target};
 use crate::ports::{Commit, RouterError};
 use crate::telemetry;
 

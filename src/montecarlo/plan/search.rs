@@ -1,7 +1,8 @@
 //! How large a regression must be to be found.
 
 use super::{FACTORS, Found, MetricPlan, SEEN, Trial};
-use crate::core::policy::{Metric, MetricSource};
+use crate::core::policy::Metric;
+use crate::core::source::MetricSource;
 use crate::montecarlo::traffic::Truth;
 
 /// No regression above this is looked for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub use crate::core::counter::quote;
 use crate::core::metric::NoData;
-use crate::core::policy::{MatchOp, Matcher, Selector};
+use crate::core::source::{MatchOp, Matcher, Selector};
 
 /// `a="b",c="d"`: the labels of an arm and the pinned ones, without braces.
 ///

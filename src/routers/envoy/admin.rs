@@ -11,7 +11,8 @@ use tracing::debug;
 
 use super::super::RouterBuildError;
 use super::super::trail::{READ_EVERY, Trail};
-use crate::core::target::{FrontState, PoolState, Role};
+use crate::core::pools::{FrontState, PoolState};
+use crate::core::split::Role;
 use crate::ports::Route;
 
 /// For each page.

@@ -1,7 +1,8 @@
 //! Envoy's pages as they are read.
 
 use super::*;
-use crate::core::target::{Pool, Split, Weight};
+use crate::core::spec::Pool;
+use crate::core::split::{Split, Weight};
 
 fn route(canary: &str, weight: u16) -> Route {
     let pool = |name: &str| Pool { backend: name.to_owned(), ..Pool::default() };

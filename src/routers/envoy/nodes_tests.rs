@@ -1,5 +1,6 @@
 use super::*;
-use crate::core::target::{Pool, Role, Weight};
+use crate::core::spec::Pool;
+use crate::core::split::{Role, Weight};
 use crate::ports::Route;
 
 const FORGET: Duration = Duration::from_secs(60);

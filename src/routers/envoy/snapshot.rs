@@ -9,7 +9,7 @@ use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 use prost::{Message, Name};
 use sha2::{Digest, Sha256};
 
-use crate::core::target::{Role, Split};
+use crate::core::split::{Role, Split};
 use crate::ports::{Route, RouterError};
 
 /// The type of the only resource that is served.
@@ -120,7 +120,8 @@ fn version(routes: &BTreeMap<String, (u64, Split)>, keys: &BTreeMap<String, (&st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::{Pool, Weight};
+    use crate::core::spec::Pool;
+    use crate::core::split::Weight;
 
     fn route(target: &str, prefix: &str, canary: u16, generation: u64) -> Route {
         let pool = |name: &str| Pool { backend: name.to_owned(), ..Pool::default() };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::trail::Trail;
-use crate::core::target::{FrontState, PoolState, Role};
+use crate::core::pools::{FrontState, PoolState};
+use crate::core::split::Role;
 use crate::ports::{Route, RouterError};
 
 /// The trail's names of the backend's own counters; no server can have such a name.
@@ -179,7 +180,8 @@ fn records(text: &str) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::target::{Pool, Split};
+    use crate::core::spec::Pool;
+    use crate::core::split::Split;
 
     const NAMES: &str = "# pxname,svname,stot,econ,status,throttle,type,req_tot,last_chk,\n";
 

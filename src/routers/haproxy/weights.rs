@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::target::{Role, Split, Weight};
+use crate::core::split::{Role, Split, Weight};
 
 /// The largest weight of a server.
 const MOST: u32 = 256;

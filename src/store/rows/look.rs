@@ -8,7 +8,7 @@ use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, RouteCounts, TickObservation, Usage, ValueObservation, Window,
 };
 use crate::core::rollout::Plan;
-use crate::core::target::Weight;
+use crate::core::split::Weight;
 
 const VERSION: u8 = 1;
 

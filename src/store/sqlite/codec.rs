@@ -7,7 +7,7 @@ use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo};
 use sqlx::{Encode, Sqlite, SqliteConnection, Type};
 
-use crate::core::rollout::RolloutId;
+use crate::core::ids::RolloutId;
 use crate::ports::StoreError;
 
 /// A value as it is written: JSON text that people and SQL can read, or CBOR.

@@ -4,7 +4,8 @@ use sqlx::SqliteConnection;
 
 use super::news::{self, Mark};
 use super::{history, inbox, outbox, rollouts, targets};
-use crate::core::rollout::{Rollout, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Rollout;
 use crate::ports::{Commit, Loaded, StoreError, StoredRollout};
 use crate::store::replay::Replays;
 

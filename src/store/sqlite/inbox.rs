@@ -5,7 +5,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, exists};
 use super::news;
-use crate::core::rollout::{Command, RolloutId};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::Command;
 use crate::core::time::Timestamp;
 use crate::ports::{InboxEntry, StoreError};
 

@@ -3,7 +3,7 @@
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{integer, unsigned};
-use crate::core::rollout::RolloutId;
+use crate::core::ids::RolloutId;
 use crate::ports::{Position, StoreError};
 
 /// By the indexes, whatever SQLite believes of the order in which names are wanted.

@@ -4,8 +4,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, limit, unsigned};
-use crate::core::policy::Severity;
-use crate::core::rollout::{Notice, NoticeKind};
+use crate::core::limit::Severity;
+use crate::core::notice::{Notice, NoticeKind};
 use crate::core::time::Timestamp;
 use crate::ports::{
     Delivery, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord, OutboxState, Outgoing,

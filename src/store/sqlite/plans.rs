@@ -6,8 +6,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::codec::{encode, integer};
 use super::error::taken;
+use crate::core::ids::RolloutId;
 use crate::core::judge::History;
-use crate::core::rollout::{Rollout, RolloutId};
+use crate::core::rollout::Rollout;
 use crate::ports::StoreError;
 use crate::store::rows::moves::Pace;
 

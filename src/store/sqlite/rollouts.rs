@@ -9,9 +9,8 @@ use super::codec::{Body, decode, encode, exists, integer, is_body, limit, unsign
 use super::error::taken;
 use super::plans::{self, Kept};
 use super::{history, inbox, news, targets};
-use crate::core::rollout::{
-    Command, CommandKind, EventRecord, Force, Giver, Phase, Plan, Rollout, RolloutId,
-};
+use crate::core::ids::RolloutId;
+use crate::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Plan, Rollout};
 use crate::ports::{RolloutFilter, StoreError};
 use crate::store::replay::Replays;
 use crate::store::rows::moves::{Pace, Rest};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use super::*;
-use crate::core::policy::Severity;
-use crate::core::rollout::{Notice, NoticeKind};
+use crate::core::limit::Severity;
+use crate::core::notice::{Notice, NoticeKind};
 use crate::ports::{OutboxState, Outgoing};
 
 /// A store that owns the target `checkout`, and its folder.

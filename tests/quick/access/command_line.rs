@@ -1,5 +1,6 @@
 //! `serin token` over a real database.
 
+use serin::ports::Accounts;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -42,7 +43,6 @@ fn err(output: &Output) -> String {
 
 #[tokio::test]
 async fn tokens_are_made_listed_and_revoked_on_the_database() {
-    use serin::ports::Store;
     let serin = Serin::new();
     let made = serin.token(&[
         "create",

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use serin::api::load_declarations;
 use serin::core::access::Role;
 use serin::core::declaration::DeclarationKind;
-use serin::core::rollout::{CommandKind, Phase, RolloutId};
-use serin::core::target::{Target, TargetSpec};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::{CommandKind, Phase};
+use serin::core::spec::TargetSpec;
+use serin::core::target::Target;
 use serin::engine::{Declared, Handle, Instances, Name, Source};
-use serin::ports::Store;
+use serin::ports::{Commits, Declarations};
 
 use super::kit::{Answer, CHECKOUT, Hands, World, world};
 

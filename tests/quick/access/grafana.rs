@@ -5,9 +5,10 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::Value;
 use serin::core::access::Role;
+use serin::core::ids::RolloutId;
 use serin::core::metric::{Counts, MetricObservation, TickObservation, Usage};
-use serin::core::rollout::{EventKind, EventRecord, RolloutId};
-use serin::core::target::Weight;
+use serin::core::rollout::{EventKind, EventRecord};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 
 use super::kit::{Answer, CHECKOUT, World, world};

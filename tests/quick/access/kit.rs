@@ -15,7 +15,7 @@ use serde_json::Value;
 use serin::api::{Access, Limits, router_for};
 use serin::config::{Authentication, OidcConfig};
 use serin::core::access::{Role, TokenRecord};
-use serin::core::rollout::RolloutId;
+use serin::core::ids::RolloutId;
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::engine::Handle;

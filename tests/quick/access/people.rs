@@ -13,9 +13,11 @@ use serin::core::access::Role;
 use serin::core::alert::{Alert, AlertWish};
 use serin::core::freeze::Freeze;
 use serin::core::gate::{ApprovalRule, Before, Check, Gate, GateOutcome, GateState, GateStatus};
-use serin::core::rollout::{CommandKind, Giver, NoticeKind, RolloutId};
+use serin::core::ids::RolloutId;
+use serin::core::notice::NoticeKind;
+use serin::core::rollout::{CommandKind, Giver};
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, Delivery, InboxEntry, Outgoing, Store};
+use serin::ports::{Commit, Commits, Delivery, InboxEntry, Outbox, Outgoing, Signals};
 
 use super::kit::{Answer, CHECKOUT, World, by_tokens, world_with};
 

@@ -7,7 +7,7 @@ use axum::http::{Request, header};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use serin::core::access::Role;
-use serin::core::rollout::RolloutId;
+use serin::core::ids::RolloutId;
 use tower::ServiceExt;
 
 use super::kit::{CHECKOUT, World, asking, world};

@@ -1,7 +1,7 @@
 //! The canary's share of the requests, over a trailing time.
 
+use serin::core::incident::IncidentCause;
 use serin::core::policy::{GuardrailAction, TrafficShare};
-use serin::core::target::IncidentCause;
 
 use super::*;
 

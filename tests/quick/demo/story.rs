@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serin::clock::SystemClock;
 use serin::config::parse_policy;
-use serin::core::rollout::{Ending, EventKind, EventRecord, Phase, Reason, ReasonCode, Rollout};
-use serin::core::target::Weight;
+use serin::core::reason::{Reason, ReasonCode};
+use serin::core::rollout::{Ending, EventKind, EventRecord, Phase, Rollout};
+use serin::core::split::Weight;
 use serin::demo::run::{POLICY, policy};
 use serin::demo::scenario::{Expected, check};
 use serin::demo::summary::{ReleaseReport, Served};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serin::core::calendar::{Calendar, WeeklyWindow};
 use serin::core::gate::{AlertsCheck, Check, HealthCheck};
+use serin::core::limit::{Breach, GuardrailLimit};
 use serin::core::metric::NoData;
-use serin::core::policy::{Breach, GuardrailLimit, MatchOp, Matcher};
+use serin::core::source::{MatchOp, Matcher};
 
 use super::kit::{Receiver, ask, ask_values, rude, said};
 

@@ -79,7 +79,7 @@ gates:
     assert_eq!(policy.metrics[0].tolerance, 0.2);
     let guardrails: Vec<&str> = policy.guardrails.iter().map(|guardrail| &*guardrail.name).collect();
     assert_eq!(guardrails, ["high"]);
-    assert_eq!(policy.guardrails[0].limit, serin::core::policy::GuardrailLimit::Absolute(0.02));
+    assert_eq!(policy.guardrails[0].limit, serin::core::limit::GuardrailLimit::Absolute(0.02));
     assert_eq!(policy.gates[0].check.kind(), "window");
 }
 

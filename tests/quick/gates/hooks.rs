@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serin::core::gate::{CommandCheck, Hook, HookAction, HookPoint, SecretName};
-use serin::core::policy::Severity;
-use serin::core::rollout::{Notice, NoticeKind};
-use serin::core::target::Weight;
+use serin::core::limit::Severity;
+use serin::core::notice::{Notice, NoticeKind};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::gates::Gates;
 use serin::ports::{Gatekeeper, NotifyError};

@@ -12,9 +12,9 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serin::core::gate::{Before, Check, Gate, GateAnswer, GateOutcome, Occasion, WebhookCheck, WebhookForm};
+use serin::core::ids::RolloutId;
 use serin::core::metric::{NoData, Reading, ValueObservation};
-use serin::core::rollout::RolloutId;
-use serin::core::target::Weight;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::gates::Gates;
 use serin::ports::{

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serin::config::parse_policy;
 use serin::core::calendar::WeeklyWindow;
 use serin::core::gate::{Before, Check, GateOutcome, HookAction, HookPoint, SecretName, WebhookForm};
-use serin::core::policy::{Breach, GuardrailLimit, Policy};
-use serin::core::target::Weight;
+use serin::core::limit::{Breach, GuardrailLimit};
+use serin::core::policy::Policy;
+use serin::core::split::Weight;
 
 /// The lines that are added begin in line 9.
 const SMALL: &str = "\

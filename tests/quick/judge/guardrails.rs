@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serin::core::judge::{Advice, GuardrailStatus, Verdict};
+use serin::core::limit::{Breach, GuardrailLimit};
 use serin::core::metric::{Counts, NoData, Reading, Usage};
-use serin::core::policy::{Breach, Guardrail, GuardrailAction, GuardrailLimit, Policy, Signal};
-use serin::core::rollout::ReasonCode;
+use serin::core::policy::{Guardrail, GuardrailAction, Policy, Signal};
+use serin::core::reason::ReasonCode;
 
 use super::kit::{Bench, SECOND, errors, guardrail, latency, policy, proportion};
 

@@ -4,9 +4,8 @@ use serin::core::judge::{
     Advice, BoundHistory, DispersionSource, GuardrailStatus, History, JudgeState, MetricHistory, Verdict,
 };
 use serin::core::metric::{Counts, Reading, Usage};
-use serin::core::policy::{
-    BakeBound, BakeLimit, Direction, Exposure, GuardrailAction, MetricSource, Policy, TrafficShare,
-};
+use serin::core::policy::{BakeBound, BakeLimit, Direction, GuardrailAction, Policy, TrafficShare};
+use serin::core::source::{Exposure, MetricSource};
 use serin::core::time::Timestamp;
 use serin::stats::histogram::Threshold;
 

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use serin::core::judge::{Assessment, JudgeState};
+use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
 };
 pub use serin::core::policy::Metric;
 use serin::core::policy::{
-    Analysis, AtMax, Bake, Breach, Direction, Guardrail, GuardrailAction, GuardrailLimit, Limit,
-    LimitOutcome, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
+    Analysis, AtMax, Bake, Direction, Guardrail, GuardrailAction, Limit, LimitOutcome, Mode, Policy, Signal,
+    Step,
 };
-use serin::core::target::Weight;
+use serin::core::source::{MetricSource, Selector};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 
 pub const SECOND: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use serin::core::judge::{Advice, Verdict};
 use serin::core::metric::{Counts, NoData, Reading, Usage};
-use serin::core::rollout::ReasonCode;
+use serin::core::reason::ReasonCode;
 
 use super::kit::{Bench, LE, Random, latency, log_normal, policy};
 

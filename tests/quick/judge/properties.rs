@@ -4,8 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use serin::core::judge::{Assessment, JudgeState};
+use serin::core::limit::GuardrailLimit;
 use serin::core::metric::{Counts, NoData, Reading, TickObservation, Usage};
-use serin::core::policy::{Direction, GuardrailLimit, Policy, Signal};
+use serin::core::policy::{Direction, Policy, Signal};
 
 use super::kit::{Bench, Metric, errors, guardrail, latency, policy};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serin::core::judge::{Advice, Assessment, Verdict};
 use serin::core::metric::{NoData, Usage};
 use serin::core::policy::Direction;
-use serin::core::rollout::ReasonCode;
+use serin::core::reason::ReasonCode;
 
 use super::kit::{Bench, SECOND, errors, latency, policy, proportion};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serin::core::rollout::{IncidentStep, NoticeKind};
+use serin::core::incident::IncidentStep;
+use serin::core::notice::NoticeKind;
 use serin::notifiers::NotifierConfig;
 use serin::notifiers::webhook::WebhookForm;
 

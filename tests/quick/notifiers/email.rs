@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serin::core::rollout::NoticeKind;
+use serin::core::notice::NoticeKind;
 use serin::notifiers::NotifierConfig;
 use serin::notifiers::email::{EmailConfig, MailTls};
 

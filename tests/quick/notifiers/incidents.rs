@@ -1,6 +1,7 @@
 //! Channels that keep incidents.
 
-use serin::core::rollout::{IncidentStep, Notice, NoticeKind};
+use serin::core::incident::IncidentStep;
+use serin::core::notice::{Notice, NoticeKind};
 
 use super::{Open, cases, channel, channel_with};
 use crate::testkit::channels::{DEADLINE, full_notice, incident};
@@ -109,7 +110,7 @@ async fn an_alert_keeps_its_labels_from_its_beginning_to_its_end() {
     channel_with(&config, &memory).deliver(&opening).await.unwrap();
     // After a restart, by a notice of another kind and severity.
     let mut end = incident(9, NoticeKind::Verified, IncidentStep::Resolve);
-    end.severity = serin::core::policy::Severity::Low;
+    end.severity = serin::core::limit::Severity::Low;
     channel_with(&config, &memory).deliver(&end).await.unwrap();
     let alerts: Vec<_> = at.desk.got().into_iter().map(|got| got.body[0].clone()).collect();
     assert_eq!(at.desk.got()[0].path, "/api/v2/alerts");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serin::core::rollout::NoticeKind;
+use serin::core::notice::NoticeKind;
 
 use super::{cases, channel, channel_with};
 use crate::testkit::channels::{DEADLINE, full_notice};

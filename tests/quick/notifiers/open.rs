@@ -1,7 +1,8 @@
 //! Webhooks, Grafana and status pages, at a receiver that takes everything.
 
 use hmac::{Hmac, KeyInit, Mac};
-use serin::core::rollout::{IncidentStep, NoticeKind};
+use serin::core::incident::IncidentStep;
+use serin::core::notice::NoticeKind;
 use serin::notifiers::webhook::WebhookForm;
 
 use super::{Open, cases, channel, channel_with};

@@ -1,6 +1,7 @@
 //! Metrics that are no share and no histogram, and what is said of 100%.
 
-use serin::core::policy::{Direction, Exposure, GuardrailAction, MetricSource};
+use serin::core::policy::{Direction, GuardrailAction};
+use serin::core::source::{Exposure, MetricSource};
 
 use super::{SMALL, read, told, with};
 

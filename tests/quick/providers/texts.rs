@@ -1,7 +1,7 @@
 //! PromQL text, and the text of metrics pages.
 
 use proptest::prelude::*;
-use serin::core::policy::{MatchOp, Matcher, Selector};
+use serin::core::source::{MatchOp, Matcher, Selector};
 use serin::providers::prometheus::query;
 use serin::providers::scrape::page::{PageSample, parse};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use serin::core::target::Split;
+use serin::core::split::Split;
 use serin::ports::{RouterError, TrafficRouter};
 use serin::routers::RouterConfig;
 use serin::routers::haproxy::{HaproxyConfig, KeptSessions};

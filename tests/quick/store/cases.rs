@@ -20,7 +20,8 @@ pub use rollouts::*;
 
 use std::sync::Arc;
 
-use serin::core::rollout::{Rollout, RolloutId};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::Rollout;
 use serin::core::target::Target;
 use serin::ports::{Commit, OutboxEntry, Outgoing, Store, StoreError};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serin::core::rollout::Rollout;
-use serin::ports::{Commit, Retention, RolloutFilter, Store};
+use serin::ports::{Commit, Commits, Queries, Retention, RolloutFilter};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};

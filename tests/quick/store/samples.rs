@@ -3,22 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serin::core::ids::RolloutId;
 use serin::core::judge::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, JudgeState, METHOD, MetricAssessment, Verdict,
 };
+use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::metric::{
     Counts, Cursor, InstanceCursor, MetricCursor, MetricObservation, NoData, SeriesCursor, TickObservation,
     Usage, ValueObservation, Window,
 };
+use serin::core::notice::{Notice, NoticeKind};
 use serin::core::policy::{
-    Analysis, AtMax, Bake, Breach, Direction, Guardrail, GuardrailAction, GuardrailLimit, Limit,
-    LimitOutcome, MatchOp, Matcher, Metric, MetricSource, Mode, Policy, Selector, Severity, Signal, Step,
+    Analysis, AtMax, Bake, Direction, Guardrail, GuardrailAction, Limit, LimitOutcome, Metric, Mode, Policy,
+    Signal, Step,
 };
+use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{
-    Command, CommandKind, Compared, EventKind, EventRecord, Force, Giver, Hold, Notice, NoticeKind, Phase,
-    Plan, Reason, ReasonCode, Rollout, RolloutId, RolloutKind, Stage, Timers,
+    Command, CommandKind, Compared, EventKind, EventRecord, Force, Giver, Hold, Phase, Plan, Rollout,
+    RolloutKind, Stage, Timers,
 };
-use serin::core::target::Weight;
+use serin::core::source::{MatchOp, Matcher, MetricSource, Selector};
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 
 /// A moment `seconds` after the samples' time began.

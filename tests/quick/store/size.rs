@@ -9,10 +9,10 @@ use serin::core::metric::{
     Window,
 };
 use serin::core::rollout::{Phase, Rollout, Stage};
-use serin::core::target::Weight;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::engine::Options;
-use serin::ports::{Commit, Store};
+use serin::ports::{Commit, Commits, Queries};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};

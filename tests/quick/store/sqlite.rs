@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serin::core::rollout::{Rollout, RolloutId};
+use serin::core::ids::RolloutId;
+use serin::core::rollout::Rollout;
 use serin::core::target::Target;
-use serin::ports::{Commit, OutboxFilter, OutboxState, Outgoing, Position, Store, StoreError};
+use serin::ports::{
+    Commit, Commits, Outbox, OutboxFilter, OutboxState, Outgoing, Position, Queries, StoreError,
+};
 use serin::store::SqliteStore;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};

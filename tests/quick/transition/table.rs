@@ -6,14 +6,17 @@ use std::time::Duration;
 use serin::core::gate::{
     ApprovalRule, Before, Check, CommandCheck, Gate, GateAnswer, GateOutcome, GateState, GateStatus,
 };
+use serin::core::ids::RolloutId;
+use serin::core::incident::{Incident, IncidentCause};
 use serin::core::judge::JudgeState;
 use serin::core::metric::NoData;
 use serin::core::policy::Verify;
+use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{
-    CommandKind, CommandName, Ending, Event, EventName, Phase, PhaseName, Reason, ReasonCode, RolloutId,
-    Stage, State, transition,
+    CommandKind, CommandName, Ending, Event, EventName, Phase, PhaseName, Stage, State, transition,
 };
-use serin::core::target::{Incident, IncidentCause, ObservedSplit, SeenSplit, Split};
+use serin::core::split::Split;
+use serin::core::target::{ObservedSplit, SeenSplit};
 
 use super::{name, no_data};
 use crate::testkit::builders::{T0, at, command, percent, policy, rollout, secs, target};

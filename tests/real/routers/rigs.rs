@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serin::core::target::{Split, Weight};
+use serin::core::split::{Split, Weight};
 use serin::ports::{Route, TrafficRouter};
 use serin::routers::envoy::{EnvoyConfig, EnvoyRouter};
 use serin::routers::haproxy::{HaproxyConfig, KeptSessions};

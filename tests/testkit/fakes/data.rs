@@ -6,9 +6,10 @@ use serin::core::access::{AuditRecord, TokenRecord};
 use serin::core::alert::{Alert, AlertRecord, MOST_REMEMBERED};
 use serin::core::declaration::{DeclarationKind, StoredDeclaration};
 use serin::core::freeze::Freeze;
+use serin::core::ids::RolloutId;
 use serin::core::judge::{Assessment, JudgeState};
 use serin::core::metric::{MetricCursor, TickObservation};
-use serin::core::rollout::{Command, EventRecord, Phase, Rollout, RolloutId};
+use serin::core::rollout::{Command, EventRecord, Phase, Rollout};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{

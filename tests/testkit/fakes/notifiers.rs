@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serin::core::rollout::Notice;
+use serin::core::notice::Notice;
 use serin::ports::{Notifier, NotifyError};
 
 /// Never answers.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serin::core::judge::JudgeState;
 use serin::core::rollout::{Phase, Rollout};
-use serin::core::target::{NodeRecord, SeenSplit, Split, Target, Weight};
+use serin::core::split::{Split, Weight};
+use serin::core::target::{NodeRecord, SeenSplit, Target};
 use serin::ports::{Commit, InboxEntry, Outgoing};
 
 use super::super::samples::*;

@@ -8,7 +8,7 @@ use serin::core::metric::{
     SeriesCursor, TickObservation, Usage, ValueObservation, Window,
 };
 use serin::core::rollout::Rollout;
-use serin::core::target::Weight;
+use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::ports::Commit;
 
