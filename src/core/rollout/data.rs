@@ -9,7 +9,7 @@ use super::change::{Change, time};
 use super::restarts::RestartState;
 use super::share::ShareState;
 use super::sight::{Seen, is_missing};
-use super::{Ending, EventKind, Hold, Phase, Rollout};
+use super::{Ending, EventKind, Hold, Phase, PhaseName, Rollout};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
 use crate::core::metric::{ArmNotes, BadSeries, Counts, Notes, Reading, TickObservation};
@@ -156,8 +156,13 @@ fn longest_request(reading: &Reading<Counts>) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// A numerator without series is 0 where its selectors have matched something before; told once.
+/// A numerator without series is 0 where its selectors have matched something before; told once, while there is
+/// something to decide.
 fn tell_zeros(change: &mut Change, notes: &BTreeMap<String, Notes>) {
+    let phase = PhaseName::from(&change.state.rollout.phase);
+    if phase.is_way_back() || phase.is_terminal() {
+        return;
+    }
     for (metric, one) in notes {
         for (arm, of) in ARMS {
             let absent = of(one).bad == Some(BadSeries::Absent);
