@@ -9,9 +9,10 @@
 
 pub mod decode;
 pub mod query;
+mod starts;
 mod transport;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,11 +26,11 @@ use super::{ProviderBuildError, pair};
 use crate::core::counter::{KEEP, SeriesId, past};
 use crate::core::judge::{Recorded, RecordedWindow};
 use crate::core::metric::{Cursor, NoData, Reading, ValueObservation};
-use crate::core::source::Selector;
 use crate::core::time::Timestamp;
 use crate::ports::{ArmSelector, CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, ValueRequest};
 use crate::secrets::SecretSource;
 use decode::RawSeries;
+use starts::Counters;
 use transport::Transport;
 
 /// Samples from further back are not read: after so long an outage of Serin, restarts of a process
@@ -41,8 +42,6 @@ const MIN_MARGIN: Duration = Duration::from_secs(10);
 const LEARN: Duration = Duration::from_secs(300);
 /// Answers with more samples are refused.
 const MAX_SAMPLES: usize = 1_000_000;
-/// Above so many instances, starts of processes are asked for by job alone.
-const MAX_NAMED_INSTANCES: usize = 100;
 
 const _: () = assert!(MAX_RANGE.as_secs() < KEEP.as_secs());
 
@@ -102,14 +101,20 @@ struct Span {
 #[async_trait]
 impl MetricsProvider for Prometheus {
     async fn counts(&self, requests: &[CountsRequest]) -> Vec<CountsAnswer> {
-        let deadline = Instant::now() + self.deadline;
-        join_all(requests.iter().map(|request| async move {
-            match timeout_at(deadline, self.count(request)).await {
-                Ok(answer) => answer,
-                Err(_) => pair::fault(request, &NoData::Timeout),
-            }
-        }))
-        .await
+        let begun = Instant::now();
+        let counted = join_all(requests.iter().map(|request| async move {
+            // A query that hangs must leave the others their time for the starts of processes.
+            let counted = timeout_at(begun + self.deadline * 3 / 4, self.count(request)).await;
+            counted.unwrap_or(Err(NoData::Timeout))
+        }));
+        let mut counted = counted.await;
+        let mut all: Vec<_> = counted.iter_mut().flatten().flatten().collect();
+        if timeout_at(begun + self.deadline, self.find_starts(&mut all)).await.is_err() {
+            all.iter_mut()
+                .filter(|one| one.gauge.is_some())
+                .for_each(|one| one.fault = Some(NoData::Timeout));
+        }
+        requests.iter().zip(counted).map(|(request, counted)| answer(request, counted)).collect()
     }
 
     async fn history(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
@@ -135,78 +140,40 @@ impl MetricsProvider for Prometheus {
 }
 
 impl Prometheus {
-    async fn count(&self, request: &CountsRequest) -> CountsAnswer {
+    /// The counters of both arms.
+    async fn count<'r>(&self, request: &'r CountsRequest) -> Result<[Counters<'r>; 2], NoData> {
         let cursor = request.cursor.as_ref();
         let canary = span(request, cursor.map(|cursor| [&cursor.canary, &cursor.baseline]));
         let baseline = span(request, cursor.map(|cursor| [&cursor.baseline, &cursor.canary]));
-        let looks = tokio::try_join!(
+        let (canary, baseline) = tokio::try_join!(
             self.look(request, &request.canary, canary),
             self.look(request, &request.baseline, baseline)
-        );
-        match looks {
-            Ok((canary, baseline)) => pair::answer(request, &Ok(canary), &Ok(baseline)),
-            Err(reason) => pair::fault(request, &reason),
-        }
+        )?;
+        Ok([canary, baseline])
     }
 
-    async fn look(&self, request: &CountsRequest, arm: &ArmSelector, span: Span) -> Result<Look, NoData> {
+    async fn look<'r>(
+        &self,
+        request: &'r CountsRequest,
+        arm: &'r ArmSelector,
+        span: Span,
+    ) -> Result<Counters<'r>, NoData> {
         let selectors = selectors(&request.source);
         let mut queries = Vec::new();
         for (_, selector) in &selectors {
             queries.push(query::raw_samples(selector, &arm.labels, &self.pin, span.range)?);
         }
         let answers = try_join_all(queries.iter().map(|query| self.matrix(query, span.at))).await?;
-        let mut look = Look::new(request.by_route.as_deref());
-        let mut targets = Targets::default();
+        let look = Look::new(request.by_route.as_deref());
+        let mut counters = Counters::new(look, process_start(&request.source), &arm.labels, span);
         for ((used, _), series) in selectors.iter().zip(answers) {
             for one in series {
-                targets.note(&one);
+                counters.note(&one);
+                let look = &mut counters.look;
                 look.add(*used, Origin::Database, &one.name, &one.labels, one.samples, self.max_series)?;
             }
         }
-        // The gauge is read after the counters: a scrape that is stored between the two calls would
-        // otherwise give counters whose process's start is not known, and a new process's first
-        // requests would be taken for its base.
-        if let Some(gauge) = process_start(&request.source) {
-            let selector = Selector { metric: gauge.to_owned(), matchers: Vec::new() };
-            let of_arm = query::raw_samples(&selector, &arm.labels, &self.pin, span.range)?;
-            note_starts(&mut look, self.matrix(&of_arm, span.at).await?);
-            self.find_starts(gauge, &mut look, targets, span).await?;
-        }
-        Ok(look)
-    }
-
-    /// Where the gauge does not carry the arm's labels (they are the service's own, not the scrape
-    /// configuration's), it is found by its instance.
-    async fn find_starts(
-        &self,
-        gauge: &str,
-        look: &mut Look,
-        targets: Targets,
-        span: Span,
-    ) -> Result<(), NoData> {
-        let missing = look.instances_without_start();
-        let (mut instances, mut jobs) = (BTreeSet::new(), BTreeSet::new());
-        for (instance, (address, job)) in targets.0 {
-            if missing.contains(instance.as_str()) {
-                instances.insert(address);
-                jobs.extend(job);
-            }
-        }
-        if instances.is_empty() {
-            return Ok(());
-        }
-        if instances.len() > MAX_NAMED_INSTANCES {
-            instances.clear();
-        }
-        let query = query::gauge_of_instances(gauge, &instances, &jobs, &self.pin, span.range)?;
-        let series = self.matrix(&query, span.at).await?;
-        let known: BTreeSet<String> = missing.into_iter().map(str::to_owned).collect();
-        let ours = |one: &RawSeries| {
-            SeriesId::instance_of(&one.labels).is_some_and(|instance| known.contains(&instance))
-        };
-        note_starts(look, series.into_iter().filter(ours).collect());
-        Ok(())
+        Ok(counters)
     }
 
     /// Raw samples of the baseline's past, cut into windows by instance. They are bounded as all answers
@@ -249,27 +216,11 @@ impl Prometheus {
     }
 }
 
-/// Address and job of each instance, by the instance's key.
-#[derive(Default)]
-struct Targets(BTreeMap<String, (String, Option<String>)>);
-
-impl Targets {
-    fn note(&mut self, series: &RawSeries) {
-        if let (Some(instance), Some(address)) =
-            (SeriesId::instance_of(&series.labels), series.labels.get("instance"))
-        {
-            self.0.insert(instance, (address.clone(), series.labels.get("job").cloned()));
-        }
-    }
-}
-
-fn note_starts(look: &mut Look, series: Vec<RawSeries>) {
-    for one in series {
-        if let Some(instance) = SeriesId::instance_of(&one.labels) {
-            for sample in one.samples {
-                look.scrapes.note_start(&instance, sample.at, sample.value);
-            }
-        }
+fn answer(request: &CountsRequest, counted: Result<[Counters<'_>; 2], NoData>) -> CountsAnswer {
+    match counted {
+        Ok([Counters { fault: Some(reason), .. }, _] | [_, Counters { fault: Some(reason), .. }])
+        | Err(reason) => pair::fault(request, &reason),
+        Ok([canary, baseline]) => pair::answer(request, &Ok(canary.look), &Ok(baseline.look)),
     }
 }
 

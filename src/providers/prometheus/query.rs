@@ -37,27 +37,27 @@ pub fn raw_samples(
     Ok(format!("{{{matchers}}}[{}ms]", range.as_millis().max(1)))
 }
 
-/// The raw samples of the gauge `metric` of these instances (values of the labels `instance` and `job`;
-/// an empty set stands for any).
+/// The raw samples of the gauge `metric` whose labels have one of these values each.
 ///
 /// # Errors
 /// [`NoData::Refused`] if a label's name is not one.
-pub fn gauge_of_instances(
+pub fn gauge_where(
     metric: &str,
-    instances: &BTreeSet<String>,
-    jobs: &BTreeSet<String>,
+    labels: &BTreeMap<String, BTreeSet<String>>,
     pin: &BTreeMap<String, String>,
     range: Duration,
 ) -> Result<String, NoData> {
-    let any_of = |label: &str, values: &BTreeSet<String>| Matcher {
-        label: label.to_owned(),
-        op: MatchOp::Matches,
-        value: values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|"),
+    let any_of = |(label, values): (&String, &BTreeSet<String>)| {
+        let (op, value) = match values.first() {
+            Some(only) if values.len() == 1 => (MatchOp::Equal, only.clone()),
+            _ => (
+                MatchOp::Matches,
+                values.iter().map(|value| regex::escape(value)).collect::<Vec<_>>().join("|"),
+            ),
+        };
+        Matcher { label: label.clone(), op, value }
     };
-    let sets = [("instance", instances), ("job", jobs)];
-    let matchers =
-        sets.into_iter().filter(|(_, set)| !set.is_empty()).map(|(label, set)| any_of(label, set)).collect();
-    let selector = Selector { metric: metric.to_owned(), matchers };
+    let selector = Selector { metric: metric.to_owned(), matchers: labels.iter().map(any_of).collect() };
     raw_samples(&selector, &BTreeMap::new(), pin, range)
 }
 

@@ -1,6 +1,6 @@
 //! Both arms of a metric: what is fresh, what is consumed, which window it covers.
 
-use serin::core::metric::{RouteCounts, Window};
+use serin::core::metric::{Cursor, RouteCounts, Window};
 use serin::ports::{CountsAnswer, MetricsProvider};
 use std::sync::Arc;
 
@@ -254,6 +254,38 @@ async fn starts_are_found_by_instance_where_the_gauge_has_no_version() {
     add(&looks, "new", 2.0, 30.0, 0.0);
     let answer = looks.look(3.0).await.observation;
     assert_eq!((answer.canary, answer.baseline), (counted(30, 0), counted(1200, 0)));
+}
+
+/// Two services whose processes began a second ago, and one whose gauge has no version.
+#[tokio::test]
+async fn starts_are_asked_for_once_for_all_that_a_call_is_about() {
+    let looks = Looks::of(proportion()).await;
+    let mut requests = Vec::new();
+    for (old, new, has_labels) in [("a1", "a2", true), ("b1", "b2", true), ("c1", "c2", false)] {
+        for (version, started) in [(old, -500.0), (new, 0.5)] {
+            let labels = format!("version={version},instance=i-{version},job=j");
+            looks.add(&format!("requests_total {labels}"), 1.0, 100.0);
+            let of_gauge = if has_labels { labels } else { format!("instance=i-{version},job=j") };
+            looks.add(&format!("process_start_time_seconds {of_gauge}"), 1.0, at(started).seconds());
+        }
+        let cursor = || Cursor { until: at(0.0), ..Cursor::default() };
+        let cursor = Some(MetricCursor { canary: cursor(), baseline: cursor() });
+        for _ in 0..2 {
+            let request = request(proportion(), cursor.clone(), at(2.0));
+            requests.push(CountsRequest { canary: arm(new), baseline: arm(old), ..request });
+        }
+    }
+    let answers = looks.provider.counts(&requests).await;
+    for (request, answer) in requests.iter().zip(&answers) {
+        let found = &answer.observation.canary;
+        assert_eq!(*found, counted(100, 0), "{:?} began after the rollout: {answer:?}", request.canary);
+    }
+    let queries = looks.database.queries.lock().unwrap().clone();
+    let of_gauge: Vec<_> = queries.iter().filter(|query| query.contains("process_start")).collect();
+    // By the arms' labels, and by the instances where the gauge has no version.
+    assert_eq!(of_gauge.len(), 2, "{of_gauge:#?}");
+    assert!(of_gauge[0].contains(r#"version=~"a1|a2|b1|b2|c1|c2""#), "{of_gauge:#?}");
+    assert!(of_gauge[1].contains(r#"instance=~"i\\-c1|i\\-c2",job="j""#), "{of_gauge:#?}");
 }
 
 #[tokio::test]

@@ -139,6 +139,8 @@ async fn answer(
 #[derive(Clone, Default)]
 pub struct Database {
     series: Arc<Mutex<BTreeMap<Labels, Samples>>>,
+    /// What it was asked.
+    pub queries: Arc<Mutex<Vec<String>>>,
 }
 
 type Labels = BTreeMap<String, String>;
@@ -164,6 +166,7 @@ impl Database {
 
     fn answer(&self, call: &Call) -> Reply {
         let at = (call.form["time"].parse::<f64>().unwrap() * 1000.0).round() as i64;
+        self.queries.lock().unwrap().push(call.form["query"].clone());
         let query = Regex::new(r"^\{(.*)\}\[(\d+)ms\]$").unwrap();
         let parts = query.captures(&call.form["query"]).expect("a range selector");
         let range: i64 = parts[2].parse().unwrap();

@@ -67,9 +67,9 @@ fn matchers_arm_and_pinned_labels_are_all_there() {
 #[test]
 fn instances_are_found_by_escaped_expressions() {
     let set = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let text =
-        query::gauge_of_instances("start", &set(&["10.0.0.1:80", "b|c"]), &set(&["j"]), &labels(&[]), SECOND);
-    assert_eq!(text.unwrap(), r#"{__name__="start",instance=~"10\\.0\\.0\\.1:80|b\\|c",job=~"j"}[1000ms]"#);
+    let wanted = [("instance".to_owned(), set(&["10.0.0.1:80", "b|c"])), ("job".to_owned(), set(&["j"]))];
+    let text = query::gauge_where("start", &wanted.into(), &labels(&[]), SECOND);
+    assert_eq!(text.unwrap(), r#"{__name__="start",instance=~"10\\.0\\.0\\.1:80|b\\|c",job="j"}[1000ms]"#);
 }
 
 #[test]
