@@ -203,6 +203,13 @@ fn violations_are_found() {
         ("ports.rs", "use super::engine::Handle;", "engine"),
         ("config/daemon.rs", "use crate::ports::{Retention, Store};", "ports::Store"),
         ("stats/ratio.rs", "use std::sync::{OnceLock, Mutex};", "std::sync::Mutex"),
+        ("engine/run.rs", "use crate::core::rollout::{Rollout, transition};", "core::rollout::transition"),
+        (
+            "api/judge.rs",
+            "fn f() { crate::core::rollout::transition(s, e, n); }",
+            "core::rollout::transition",
+        ),
+        ("montecarlo/run.rs", "use crate::core::rollout::*;", "core::rollout::*"),
     ];
     for (file, text, names) in cases {
         let found = violations(Path::new(file), text);
@@ -226,6 +233,7 @@ fn what_is_allowed_is_left_alone() {
         ("api/mod.rs", "use crate::engine::{Handle, StartError}; use crate::ports::Store;"),
         ("demo/mod.rs", "use crate::engine::Engine; use crate::providers::scrape::ScrapeConfig;"),
         ("main.rs", "use serin::api; use serin::stats;"),
+        ("engine/target/store.rs", "use crate::core::rollout::{Rollout, transition};"),
         ("stats/ratio.rs", "use std::sync::OnceLock;"),
         ("config/daemon.rs", "use crate::ports::Retention;"),
         ("lib.rs", "pub mod api; pub use crate::core::policy::Policy;"),
@@ -258,6 +266,10 @@ fn violations(file: &Path, text: &str) -> Vec<String> {
                 && !HANDLE.contains(&segment(2))
             {
                 say(*line, &format!("engine::{}", segment(2)), format!("`{room}` sees the handle only"));
+            } else if other == "core" && room != "core" && decides(path) && !file.starts_with("engine/target")
+            {
+                let rule = "only a target's actor decides: what it decides is what is stored and simulated";
+                say(*line, &path[1..].join("::"), rule.to_owned());
             } else if other == "ports" && room == "config" && !PLAIN_PORTS.contains(&segment(2)) {
                 let rule = format!("`config` sees only {PLAIN_PORTS:?} of the ports");
                 say(*line, &format!("ports::{}", segment(2)), rule);
@@ -278,6 +290,12 @@ fn violations(file: &Path, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a path brings the transition along.
+fn decides(path: &[String]) -> bool {
+    let rest: Vec<&str> = path.iter().skip(2).map(String::as_str).collect();
+    matches!(rest[..], ["rollout", "transition" | "*", ..])
 }
 
 /// The first segment of a file's path in `src`, without `.rs`.
