@@ -6,6 +6,8 @@
 //! store is back (invariant 14).
 
 mod catalogue;
+mod collector;
+mod committer;
 mod fleet;
 mod freezes;
 mod handle;
@@ -13,7 +15,9 @@ mod jobs;
 mod keeping;
 mod loading;
 mod mailbox;
+mod news;
 mod outbox;
+mod pools;
 mod reload;
 mod run;
 mod show;
@@ -29,6 +33,7 @@ pub use fleet::{Fleet, Inbound};
 pub use freezes::Freezes;
 pub use handle::{Handle, StartError, StartRequest};
 pub use jobs::World;
+pub use news::News;
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 pub use reload::{Configuration, Instances, LastReload, ReloadError, ReloadRequest, Reloaded, RestartNeeded};
 pub use target::{
@@ -42,7 +47,9 @@ use crate::messages::Words;
 use crate::ports::{
     Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, StoreError, TrafficRouter, Workload,
 };
-use jobs::Pools;
+use collector::Collector;
+use committer::Committer;
+use pools::Pools;
 
 /// Places where the process may die, in the order in which a decision passes them.
 pub const FAILPOINTS: &[&str] = &[
@@ -127,6 +134,8 @@ pub struct Engine {
     pub world: Arc<World>,
     /// What is told.
     pub outbox: Arc<Outbox>,
+    /// What the store has for the targets.
+    pub news: News,
     handle: Handle,
     channels: Vec<String>,
 }
@@ -143,18 +152,24 @@ impl Engine {
         let store = handle.store().clone();
         let specs = handle.targets();
         let names: Vec<String> = specs.keys().cloned().collect();
+        let mut news = News::default();
+        // What is there is loaded; what comes from here on is new.
+        news.next(store.as_ref(), Duration::ZERO).await?;
         let now = Now { wall: handle.clock().wall(), monotonic: handle.clock().monotonic() };
         let mut fleet = Fleet::new(outbox.telling().clone(), handle.freezes(), parts.options);
         for target in store.own_targets(&names).await? {
             let Some(spec) = specs.get(&target.name).cloned() else { continue };
-            let loaded = loading::load_of(store.as_ref(), target, None).await?;
+            let loaded = loading::load(store.as_ref(), &target.name, None, &[]).await?;
             fleet.add(spec, loaded, now);
         }
-        let pools = Pools::new(parts.providers.keys(), parts.routers.keys(), parts.options.concurrency);
+        let pools = Pools::new(parts.routers.keys(), parts.options.concurrency);
+        let source = |provider| Collector::new(provider, handle.clock().clone(), parts.options.concurrency);
+        let sources = parts.providers.into_iter().map(|(name, provider)| (name, source(provider))).collect();
         let world = World {
+            committer: Committer::new(store.clone()),
             store,
             clock: handle.clock().clone(),
-            providers: parts.providers,
+            sources,
             routers: parts.routers,
             workload: parts.workload,
             gatekeeper: parts.gatekeeper,
@@ -165,7 +180,7 @@ impl Engine {
         world.hand_over(&fleet).await;
         handle.set_loaded();
         let channels = parts.notifiers.into_keys().collect();
-        Ok(Engine { fleet, world: Arc::new(world), outbox, handle, channels })
+        Ok(Engine { fleet, world: Arc::new(world), outbox, news, handle, channels })
     }
 
     /// What API, CLI and demo may ask of it.

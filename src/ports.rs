@@ -28,7 +28,9 @@ pub use outbox::{
 pub use queries::{Queries, RolloutFilter};
 pub use routers::{Route, RouterError, TrafficRouter};
 pub use signals::Signals;
-pub use store::{Commit, Commits, InboxEntry, Loaded, Position, Retention, StoreError, StoredRollout};
+pub use store::{
+    Commit, Commits, InboxEntry, LATELY, Loaded, Position, Retention, StoreError, StoredRollout,
+};
 pub use workloads::Workload;
 
 /// The whole database: what each of its users asks for, in one.

@@ -20,8 +20,6 @@ pub enum Inbound {
     To(String, Message),
     /// A command that was handed over in memory, to whatever target its rollout is on.
     Command(Box<InboxEntry>),
-    /// The store has something new of a rollout.
-    NewsOf(RolloutId),
 }
 
 /// All targets of this process.
@@ -92,10 +90,6 @@ impl Fleet {
             Inbound::Command(entry) => {
                 let Some(name) = self.target_of(&entry.rollout) else { return Vec::new() };
                 self.tell(name, Message::Command(entry), now).into_iter().collect()
-            }
-            Inbound::NewsOf(rollout) => {
-                let Some(name) = self.target_of(&rollout) else { return Vec::new() };
-                self.tell(name, Message::News, now).into_iter().collect()
             }
         }
     }

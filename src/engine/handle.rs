@@ -377,7 +377,6 @@ impl Handle {
         let key = request.idempotency_key.as_deref();
         let rollout = self.inner.store.create_rollout(rollout, first, key, request.supersede).await?;
         self.changed(&rollout.id);
-        self.inner.mailbox.send(Inbound::To(rollout.target.clone(), Message::News));
         Ok(rollout)
     }
 
@@ -401,12 +400,11 @@ impl Handle {
         if is_urgent {
             self.inner.mailbox.send(Inbound::Command(Box::new(entry)));
         }
-        let entry = match known {
-            Some(stored) => stored?,
-            None => stored.await?,
-        };
-        self.inner.mailbox.send(Inbound::NewsOf(rollout.clone()));
-        Ok(entry)
+        // The store tells the target that it has it.
+        match known {
+            Some(stored) => stored,
+            None => stored.await,
+        }
     }
 
     /// What becomes of a command, from now on: that it is in force, and that it is stored.

@@ -1,84 +1,43 @@
-//! Carries out what targets ask of the world. Each configured instance has a bounded pool, so that one that
-//! hangs takes no other with it; a router's has places which only a canary at 0 may take.
+//! Carries out what targets ask of the world, each call within its deadline and its instance's places.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::collector::Collector;
+use super::committer::Committer;
 use super::fleet::Fleet;
+use super::pools::Pools;
 use super::target::{ApplyError, Job, LookRequest, Looked, Outcome};
 use super::{Options, loading};
 use crate::core::gate::GateAnswer;
+use crate::core::judge::Recorded;
+use crate::core::metric::Reading;
 use crate::core::rollout::EventKind;
 use crate::core::split::Weight;
 use crate::ports::{
-    Clock, Commit, Died, Failpoints, GateRequest, Gatekeeper, HistoryRequest, MetricsProvider, Route,
-    RouterError, Store, StoreError, TrafficRouter, Workload,
+    Clock, Commit, Died, Failpoints, GateRequest, Gatekeeper, HistoryRequest, Route, RouterError, Store,
+    StoreError, TrafficRouter, Workload,
 };
 use crate::telemetry;
 
 /// Longest time that a check may take, whatever it says itself.
 const LONGEST: Duration = Duration::from_secs(7 * 3600);
-/// Places of a router's pool that only a canary at 0 may take.
-const RESERVE: usize = 4;
 
 /// Everything that jobs are carried out with.
 pub struct World {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) providers: BTreeMap<String, Arc<dyn MetricsProvider>>,
+    pub(super) committer: Committer,
+    pub(super) sources: BTreeMap<String, Arc<Collector>>,
     pub(super) routers: BTreeMap<String, Arc<dyn TrafficRouter>>,
     pub(super) workload: Arc<dyn Workload>,
     pub(super) gatekeeper: Arc<dyn Gatekeeper>,
     pub(super) failpoints: Arc<dyn Failpoints>,
     pub(super) options: Options,
     pub(super) pools: Pools,
-}
-
-/// How many calls each instance gets at a time.
-pub(super) struct Pools {
-    sources: BTreeMap<String, Semaphore>,
-    routers: BTreeMap<String, Semaphore>,
-    /// For weight 0 alone.
-    reserves: BTreeMap<String, Semaphore>,
-}
-
-impl Pools {
-    pub fn new<'n>(
-        sources: impl Iterator<Item = &'n String>,
-        routers: impl Iterator<Item = &'n String> + Clone,
-        places: usize,
-    ) -> Pools {
-        let pool = |names: &mut dyn Iterator<Item = &'n String>, places: usize| {
-            names.map(|name| (name.clone(), Semaphore::new(places))).collect::<BTreeMap<_, _>>()
-        };
-        Pools {
-            sources: pool(&mut { sources }, places),
-            routers: pool(&mut { routers.clone() }, places),
-            reserves: pool(&mut { routers }, RESERVE),
-        }
-    }
-
-    async fn source(&self, name: &str) -> Option<SemaphorePermit<'_>> {
-        self.sources.get(name)?.acquire().await.ok()
-    }
-
-    /// A place for a call to a router; one that takes a canary to 0 finds one sooner.
-    async fn router(&self, name: &str, is_back: bool) -> Option<SemaphorePermit<'_>> {
-        let pool = self.routers.get(name)?;
-        if !is_back {
-            return pool.acquire().await.ok();
-        }
-        let reserve = self.reserves.get(name)?;
-        tokio::select! {
-            biased;
-            permit = pool.acquire() => permit.ok(),
-            permit = reserve.acquire() => permit.ok(),
-        }
-    }
 }
 
 impl World {
@@ -99,9 +58,8 @@ impl World {
 
     /// Takes ownership of a target, and reads what the store holds of it.
     pub(super) async fn own(&self, name: &str) -> Result<super::target::Loaded, StoreError> {
-        let target = self.store.own_targets(&[name.to_owned()]).await?.pop();
-        let target = target.ok_or_else(|| StoreError::NotFound(format!("target {name}")))?;
-        loading::load_of(self.store.as_ref(), target, None).await
+        self.store.own_targets(&[name.to_owned()]).await?;
+        loading::load(self.store.as_ref(), name, None, &[]).await
     }
 
     /// Carries out a job of a target. A fault is an outcome.
@@ -111,7 +69,7 @@ impl World {
     pub async fn perform(&self, target: &str, job: Job) -> Result<Outcome, Died> {
         Ok(match job {
             Job::Load { known, keys } => Outcome::Loaded(self.load(target, known, &keys).await),
-            Job::Commit(commit) => Outcome::Stored(self.commit(&commit).await?),
+            Job::Commit(commit) => Outcome::Stored(self.commit(*commit).await?),
             Job::Look(request) => Outcome::Looked(self.look(*request).await),
             Job::Past { source, requests } => Outcome::Past(self.past(&source, &requests).await),
             Job::Observe { router, route } => Outcome::Observed(self.observe(&router, &route).await),
@@ -143,40 +101,26 @@ impl World {
         loaded.await.unwrap_or_else(|_| Err(too_late())).map(Box::new)
     }
 
-    async fn commit(&self, commit: &Commit) -> Result<Result<(), StoreError>, Died> {
+    async fn commit(&self, commit: Commit) -> Result<Result<(), StoreError>, Died> {
         self.failpoints.pass("before_commit")?;
-        let stored = timeout(self.options.call_deadline, self.store.commit(commit)).await;
+        let name = name_of(&commit);
+        let stored = timeout(self.options.call_deadline, self.committer.commit(commit)).await;
         let stored = stored.unwrap_or_else(|_| Err(too_late()));
         if stored.is_ok() {
-            self.failpoints.pass(name_of(commit))?;
+            self.failpoints.pass(name)?;
         }
         Ok(stored)
     }
 
     async fn look(&self, request: LookRequest) -> Option<Looked> {
-        let provider = self.providers.get(&request.source)?;
-        let both = async {
-            let _place = self.pools.source(&request.source).await;
-            let counts = provider.counts(&request.counts).await;
-            let values =
-                if request.values.is_empty() { Vec::new() } else { provider.values(&request.values).await };
-            Looked { counts, values }
-        };
+        let source = self.sources.get(&request.source)?;
         // Every provider keeps its own deadline; this one is for those that do not.
-        timeout(self.options.call_deadline * 2, both).await.ok()
+        timeout(self.options.call_deadline * 2, source.look(request)).await.ok().flatten()
     }
 
-    async fn past(
-        &self,
-        source: &str,
-        requests: &[HistoryRequest],
-    ) -> Vec<crate::core::metric::Reading<crate::core::judge::Recorded>> {
-        let Some(provider) = self.providers.get(source) else { return Vec::new() };
-        let asked = async {
-            let _place = self.pools.source(source).await;
-            provider.history(requests).await
-        };
-        timeout(self.options.call_deadline * 2, asked).await.unwrap_or_default()
+    async fn past(&self, source: &str, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
+        let Some(source) = self.sources.get(source) else { return Vec::new() };
+        timeout(self.options.call_deadline * 2, source.past(requests)).await.unwrap_or_default()
     }
 
     async fn observe(
@@ -227,7 +171,11 @@ impl World {
 
     async fn ask_gate(&self, request: &GateRequest) -> Result<GateAnswer, Died> {
         self.failpoints.pass("gate_begun")?;
-        let answer = timeout(LONGEST, self.gatekeeper.ask(request)).await;
+        let answer = timeout(LONGEST, async {
+            let _place = self.pools.gate(&request.policy, &request.gate.name).await;
+            self.gatekeeper.ask(request).await
+        })
+        .await;
         Ok(answer.unwrap_or_else(|_| match request.gate.check.is_once() {
             true => GateAnswer::Lost("it gave no answer in time, and what it did is not known.".to_owned()),
             false => GateAnswer::Fault("no answer in time".to_owned()),

@@ -33,6 +33,11 @@ impl Mailbox {
         }
     }
 
+    /// Hands something over, and waits for a place. What comes after the end of the loop is not wanted any more.
+    pub async fn put(&self, inbound: Inbound) {
+        let _ = self.sender.send(inbound).await;
+    }
+
     /// The other end, once.
     pub fn receiver(&self) -> Option<mpsc::Receiver<Inbound>> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()

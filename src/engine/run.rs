@@ -1,5 +1,5 @@
-//! The running loop: one loop for all targets, a task for each job, one that looks for news in the store, one
-//! for the outbox.
+//! The running loop: one loop for all targets, a task for each job, one that hears of what is new in the store,
+//! one for the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use super::fleet::{Fleet, Inbound};
 use super::jobs::World;
+use super::news;
 use super::show::Shown;
 use super::target::{Decision, Job, JobKind, Loaded, Message, Now, Ticket};
 use crate::core::rollout::PhaseName;
@@ -20,7 +21,7 @@ use crate::engine::Handle;
 use crate::ports::{Died, StoreError, TrafficRouter};
 use crate::telemetry;
 
-/// How often the store is asked for what other processes have put there.
+/// How often what is declared is compared with what is there, and the phases are counted.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How often ended rollouts are pruned.
 const PRUNE: Duration = Duration::from_secs(600);
@@ -36,7 +37,7 @@ impl Engine {
         self.handle.load_freezes().await;
         let (results, inbox) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        tasks.spawn(refresh(self.handle.clone(), shutdown.clone()));
+        tasks.spawn(news::listen(self.news, self.handle.clone(), shutdown.clone()));
         tasks.spawn(prune(self.handle.clone(), self.world.options.retention, shutdown.clone()));
         tasks.spawn(self.outbox.run(shutdown.clone()));
         let runner = Runner {
@@ -191,12 +192,12 @@ impl Runner {
             if let Some(hearing) = self.hearing.remove(&name) {
                 hearing.abort();
             }
-            self.running.retain(|(target, _), job| {
-                let stays = *target != name;
-                if !stays {
+            self.running.retain(|(target, ticket), job| {
+                // Others' commits may be in the same transaction.
+                if *target == name && ticket.kind != JobKind::Commit {
                     job.abort();
                 }
-                stays
+                *target != name
             });
         }
     }
@@ -227,7 +228,8 @@ impl Runner {
             Ok(())
         });
         self.listen(&name);
-        self.tell(name, Message::Due);
+        // What came after it was read was told to nobody.
+        self.tell(name, Message::News);
     }
 
     /// Hears of changes at a target's router.
@@ -331,41 +333,6 @@ async fn hear(
         }
         // What changes many times in a row is looked at once.
         tokio::task::yield_now().await;
-    }
-}
-
-/// Finds out what other processes have stored: new rollouts, commands, freezes, or another owner.
-async fn refresh(handle: Handle, shutdown: CancellationToken) -> Result<(), Died> {
-    let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
-    loop {
-        let next = handle.clock().monotonic() + REFRESH;
-        tokio::select! {
-            biased;
-            () = shutdown.cancelled() => return Ok(()),
-            () = handle.clock().sleep_until(next) => {}
-        }
-        handle.load_freezes().await;
-        let targets = match handle.store().targets().await {
-            Ok(targets) => targets,
-            Err(error) => {
-                handle.set_storing(false);
-                super::target::store_failed("all", &error);
-                continue;
-            }
-        };
-        if !handle.is_ready() && handle.store().ping().await.is_ok() {
-            handle.set_storing(true);
-        }
-        let active: Vec<_> = targets.iter().filter_map(|target| target.active.clone()).collect();
-        let pending = handle.store().pending(&active).await.unwrap_or_default();
-        let commanded: BTreeSet<_> = pending.into_iter().map(|entry| entry.rollout).collect();
-        for target in targets {
-            let is_commanded = target.active.as_ref().is_some_and(|active| commanded.contains(active));
-            let was = revisions.insert(target.name.clone(), target.revision);
-            if is_commanded || was != Some(target.revision) {
-                handle.mailbox().send(Inbound::To(target.name, Message::News));
-            }
-        }
     }
 }
 

@@ -26,7 +26,7 @@ impl Shown {
     /// Counters of everything that is configured are there from the start.
     pub fn new(fleet: &Fleet, world: &World, channels: &[String]) -> Shown {
         fleet.actors().for_each(|actor| telemetry::begin_target(actor.name()));
-        world.providers.keys().for_each(|name| telemetry::begin_provider(name));
+        world.sources.keys().for_each(|name| telemetry::begin_provider(name));
         world.routers.keys().for_each(|name| telemetry::begin_router(name));
         channels.iter().for_each(|name| telemetry::begin_channel(name));
         Shown { rollouts: BTreeMap::new() }

@@ -97,14 +97,21 @@ impl StoredRollout {
 pub struct Loaded {
     /// The target.
     pub target: Target,
-    /// The rollout that has it.
-    pub rollout: Option<StoredRollout>,
-    /// Commands for its rollouts that are not taken yet, oldest first: of the active one, of those that wait,
-    /// and of those that have just ended.
+    /// The rollout that has it. The outer `None`: not read, as the target is at the revision that is known.
+    pub rollout: Option<Option<StoredRollout>>,
+    /// Commands for its rollouts that are not taken yet, oldest first.
     pub inbox: Vec<InboxEntry>,
     /// The rollouts that wait for it, oldest first.
     pub scheduled: Vec<Rollout>,
+    /// The [`LATELY`] rollouts that ended last, and those that have ended and are named in the inbox.
+    pub ended: Vec<Rollout>,
+    /// What became of the commands whose keys were asked for, where that is stored.
+    pub done: Vec<(String, Result<(), String>)>,
 }
+
+/// So many ended rollouts of a target are loaded with it: a command that came just before the end is refused, and
+/// not left without an answer.
+pub const LATELY: usize = 3;
 
 /// How far somebody has read what is new. It rises with everything that is stored; 0 is before everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,8 +164,15 @@ pub trait Commits: Send + Sync {
         key: Option<&str>,
         supersede: bool,
     ) -> Result<Rollout, StoreError>;
-    /// Everything of a target that its engine needs to go on, in one reading.
-    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError>;
+    /// Everything of a target that its engine needs to go on, in one reading. Its rollout is read only if the
+    /// target is not at the revision `known`; `keys` are of commands of which it is not known whether they are
+    /// stored.
+    async fn load_target(
+        &self,
+        name: &str,
+        known: Option<u64>,
+        keys: &[String],
+    ) -> Result<Loaded, StoreError>;
     /// Everything of a rollout that the engine needs to go on.
     async fn load(&self, id: &RolloutId) -> Result<StoredRollout, StoreError>;
     /// Scheduled rollouts of a target, oldest first.

@@ -192,23 +192,28 @@ impl Commits for SqliteStore {
 
     async fn news(&self, after: Position, patience: Duration) -> Result<(Position, Vec<String>), StoreError> {
         let mut told = self.told.subscribe();
-        let mut patience = std::pin::pin!(tokio::time::sleep(patience));
+        let mut end = std::pin::pin!(tokio::time::sleep(patience));
         let mut is_over = false;
         loop {
             let (position, names) = self.news_after(after).await?;
-            if !names.is_empty() || is_over {
+            if !names.is_empty() || is_over || patience.is_zero() {
                 return Ok((position, names));
             }
             tokio::select! {
                 // The sender is here and lives as long as this future.
                 _ = told.changed() => {}
-                () = &mut patience => is_over = true,
+                () = &mut end => is_over = true,
             }
         }
     }
 
-    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
-        work!(self, read, commit::load_target(&self.replays, name))
+    async fn load_target(
+        &self,
+        name: &str,
+        known: Option<u64>,
+        keys: &[String],
+    ) -> Result<Loaded, StoreError> {
+        work!(self, read, commit::load_target(&self.replays, name, known, keys))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {

@@ -5,6 +5,7 @@ mod access;
 mod alerts;
 mod api;
 mod away;
+mod committing;
 mod config;
 mod core_words;
 mod counts;

@@ -81,6 +81,7 @@ contract!(
     who_waits_for_news_is_woken,
     many_commits_are_each_all_or_nothing,
     a_target_is_loaded_whole,
+    a_rollout_that_ended_long_ago_is_loaded_with_its_command,
     observations_come_back_exactly,
     cursors_come_back_exactly,
 );

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serin::core::ids::RolloutId;
-use serin::core::rollout::{Phase, Rollout};
+use serin::core::rollout::Rollout;
 use serin::core::routing::Routing;
 use serin::core::spec::TargetSpec;
 use serin::engine::{
-    Engine, Fleet, Handle, Inbound, Job, Message, Now, Options, Outbox, Outcome, Parts, Ticket,
+    Engine, Fleet, Handle, Inbound, Job, Message, News, Now, Options, Outbox, Outcome, Parts, Ticket,
     World as EngineWorld,
 };
 use serin::messages::Words;
@@ -34,7 +33,8 @@ pub struct Process {
     fleet: Fleet,
     engine: Arc<EngineWorld>,
     outbox: Arc<Outbox>,
-    store: MemoryStore,
+    news: News,
+    handle: Handle,
     world: Shared,
     errands: Vec<Errand>,
     dice: Dice,
@@ -113,9 +113,11 @@ impl Process {
         };
         let engine = life.run(Engine::load(parts)).await?.ok()?;
         let dice = Dice::new(world.lock().dice.next());
-        let (fleet, outbox) = (engine.fleet, engine.outbox);
-        let (store, world, engine) = (store.clone(), world.clone(), engine.world);
-        Some(Process { fleet, engine, outbox, store, world, errands: Vec::new(), dice, is_rough, life })
+        let handle = engine.handle().clone();
+        let (fleet, outbox, news) = (engine.fleet, engine.outbox, engine.news);
+        let (world, engine) = (world.clone(), engine.world);
+        let errands = Vec::new();
+        Some(Process { fleet, engine, outbox, news, handle, world, errands, dice, is_rough, life })
     }
 
     /// All work that is due.
@@ -127,7 +129,7 @@ impl Process {
     }
 
     async fn try_work(&mut self) -> Option<()> {
-        self.hear();
+        self.hear().await?;
         let mut last = Vec::new();
         for round in 0..MOST_AT_ONCE {
             let now = self.now();
@@ -162,25 +164,19 @@ impl Process {
         self.tell(Inbound::Command(Box::new(entry)));
     }
 
-    /// What the store has for the targets, as production hears of it.
-    fn hear(&mut self) {
-        let known: Vec<(String, u64)> =
-            self.fleet.actors().map(|actor| (actor.name().to_owned(), actor.target().revision)).collect();
-        for (name, revision) in known {
-            let has_news = self.store.inspect(|data| {
-                let of_target =
-                    |id: &RolloutId| data.rollouts.get(id).is_some_and(|r| r.rollout.target == name);
-                data.targets.get(&name).is_some_and(|target| target.revision != revision)
-                    || data.inbox.values().any(|entry| entry.result.is_none() && of_target(&entry.rollout))
-                    || data
-                        .rollouts
-                        .values()
-                        .any(|r| r.rollout.target == name && r.rollout.phase == Phase::Scheduled)
-            });
-            if has_news {
-                self.tell(Inbound::To(name, Message::News));
-            }
+    /// The store has something new of a target.
+    pub fn has_news(&mut self, target: &str) {
+        self.tell(Inbound::To(target.to_owned(), Message::News));
+    }
+
+    /// What the store has for the targets, as production hears of it; a store that fails is asked again.
+    async fn hear(&mut self) -> Option<()> {
+        let store = self.handle.store().clone();
+        let names = self.life.run(self.news.next(store.as_ref(), Duration::ZERO)).await?.unwrap_or_default();
+        for name in names {
+            self.tell(Inbound::To(name, Message::News));
         }
+        Some(())
     }
 
     fn now(&self) -> Now {

@@ -462,7 +462,11 @@ impl Run {
         }
         self.world.lock().tell("what was found at the router is to be set to 0%");
         // A conflict is decided again with the next word.
-        let _ = self.store.commit(&Commit { target: Some(target), ..Commit::default() }).await;
+        let decided = self.store.commit(&Commit { target: Some(target), ..Commit::default() }).await;
+        if let (Ok(()), Some(process)) = (decided, &mut self.process) {
+            // The API that has stored it says so.
+            process.has_news(TARGET);
+        }
     }
 
     /// A person decides what the evidence has not.

@@ -166,8 +166,13 @@ impl Commits for WatchedStore {
         self.call("news", false, self.inner.news(after, Duration::ZERO)).await
     }
 
-    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
-        self.call("load_target", false, self.inner.load_target(name)).await
+    async fn load_target(
+        &self,
+        name: &str,
+        known: Option<u64>,
+        keys: &[String],
+    ) -> Result<Loaded, StoreError> {
+        self.call("load_target", false, self.inner.load_target(name, known, keys)).await
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp, limit: usize) -> Result<u64, StoreError> {

@@ -20,7 +20,7 @@ use serin::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phas
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{
-    ChannelMemory, Commit, Commits, InboxEntry, Loaded, Position, Queries, Retention, RolloutFilter,
+    ChannelMemory, Commit, Commits, InboxEntry, LATELY, Loaded, Position, Queries, Retention, RolloutFilter,
     StoreError, StoredRollout,
 };
 use tokio::sync::watch;
@@ -287,33 +287,48 @@ impl Commits for MemoryStore {
 
     async fn news(&self, after: Position, patience: Duration) -> Result<(Position, Vec<String>), StoreError> {
         let mut told = self.shared.told.subscribe();
-        let mut patience = std::pin::pin!(tokio::time::sleep(patience));
+        let mut end = std::pin::pin!(tokio::time::sleep(patience));
         let mut is_over = false;
         loop {
             let (position, names) = self.read(|data| Ok(data.news(after.0))).await?;
-            if !names.is_empty() || is_over {
+            if !names.is_empty() || is_over || patience.is_zero() {
                 return Ok((Position(position), names));
             }
             tokio::select! {
                 _ = told.changed() => {}
-                () = &mut patience => is_over = true,
+                () = &mut end => is_over = true,
             }
         }
     }
 
-    async fn load_target(&self, name: &str) -> Result<Loaded, StoreError> {
+    async fn load_target(
+        &self,
+        name: &str,
+        known: Option<u64>,
+        keys: &[String],
+    ) -> Result<Loaded, StoreError> {
         self.read(|data| {
             let target = data.target(name)?.clone();
-            let rollout = target.active.as_ref().map(|id| data.load(id)).transpose()?;
+            let is_known = known == Some(target.revision);
+            let rollout = || target.active.as_ref().map(|id| data.load(id)).transpose();
+            let rollout = if is_known { None } else { Some(rollout()?) };
             let of_it = |entry: &&InboxEntry| {
                 let rollout = data.rollouts.get(&entry.rollout);
                 entry.result.is_none() && rollout.is_some_and(|data| data.rollout.target == name)
             };
             let waits = |rollout: &&Rollout| rollout.phase == Phase::Scheduled;
+            let inbox: Vec<InboxEntry> = data.inbox.values().filter(of_it).cloned().collect();
+            let ended = data.rollouts.values().rev().map(|data| &data.rollout);
+            let ended = ended.filter(|rollout| rollout.target == name && rollout.phase.is_terminal());
+            let is_named = |rollout: &Rollout| inbox.iter().any(|entry| entry.rollout == rollout.id);
+            let ended = ended.enumerate().filter(|(place, rollout)| *place < LATELY || is_named(rollout));
+            let done = |key: &String| Some((key.clone(), data.command(key)?.result.clone()?));
             Ok(Loaded {
                 rollout,
-                inbox: data.inbox.values().filter(of_it).cloned().collect(),
                 scheduled: data.open(name).filter(waits).cloned().collect(),
+                ended: ended.map(|(_, rollout)| rollout.clone()).collect(),
+                done: keys.iter().filter_map(done).collect(),
+                inbox,
                 target,
             })
         })

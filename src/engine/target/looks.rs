@@ -17,6 +17,8 @@ use crate::core::rollout::{Event, Tick, history_is_due};
 use crate::core::time::Timestamp;
 use crate::telemetry;
 
+/// Slots of an interval.
+const SLOTS: u64 = 10;
 /// So much of the time that a policy wants to look back on must be recorded.
 const ENOUGH_OF_PAST: f64 = 0.9;
 
@@ -76,15 +78,16 @@ impl Actor {
         self.looks.next = self.plan_tick(now);
     }
 
-    /// Keeps the cadence: the next look is a whole number of intervals after the last one was due, at a
-    /// phase that differs from target to target.
+    /// Keeps the cadence: the next look is a whole number of intervals after the last one was due, in a slot that
+    /// differs from target to target. Targets of one slot are due at the same moment, so that their source is asked
+    /// for many of them at once.
     fn plan_tick(&self, now: Duration) -> Duration {
         let Some(active) = &self.active else { return now };
         let interval = active.rollout.policy.analysis.interval.max(Duration::from_millis(10));
         let mut hasher = DefaultHasher::new();
         self.target.name.hash(&mut hasher);
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-        let phase = hasher.finish() % interval_ms;
+        let phase = hasher.finish() % SLOTS * interval_ms / SLOTS;
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let ticks = now_ms.saturating_sub(phase) / interval_ms + 1;
         Duration::from_millis(ticks * interval_ms + phase)

@@ -115,6 +115,8 @@ pub struct Looked {
 /// What is asked at one look.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LookRequest {
+    /// The target that it is for.
+    pub target: String,
     /// The configured source.
     pub source: String,
     /// Counters of both arms.

@@ -27,6 +27,7 @@ pub(super) fn look(
 ) -> Result<LookRequest, String> {
     let (canary, baseline) = arms(spec, target, &active.rollout.version)?;
     Ok(LookRequest {
+        target: target.name.clone(),
         source: spec.provider.clone(),
         counts: counts(active, &canary, &baseline, now),
         values: values(active, &canary, &baseline, now),

@@ -103,15 +103,20 @@ pub(super) async fn load_target(
     connection: &mut SqliteConnection,
     replays: &Replays,
     name: &str,
+    known: Option<u64>,
+    keys: &[String],
 ) -> Result<Loaded, StoreError> {
     let target = targets::get(connection, name).await?;
     let rollout = match &target.active {
-        Some(id) => Some(load(connection, replays, id).await?),
-        None => None,
+        _ if known == Some(target.revision) => None,
+        Some(id) => Some(Some(load(connection, replays, id).await?)),
+        None => Some(None),
     };
     let inbox = inbox::pending_of(connection, name).await?;
     let scheduled = rollouts::waiting(connection, replays, name).await?;
-    Ok(Loaded { target, rollout, inbox, scheduled })
+    let ended = rollouts::ended(connection, replays, name, inbox.iter().map(|entry| &entry.rollout)).await?;
+    let done = inbox::done(connection, keys).await?;
+    Ok(Loaded { target, rollout, inbox, scheduled, ended, done })
 }
 
 /// Everything of a rollout that the engine needs to go on.

@@ -89,6 +89,19 @@ pub(super) async fn get(connection: &mut SqliteConnection, key: &str) -> Result<
     find(connection, key).await?.ok_or_else(|| StoreError::NotFound(format!("command {key}")))
 }
 
+/// What became of those of these commands that were taken.
+pub(super) async fn done(
+    connection: &mut SqliteConnection,
+    keys: &[String],
+) -> Result<Vec<(String, Result<(), String>)>, StoreError> {
+    let mut done = Vec::new();
+    for key in keys {
+        let entry = find(connection, key).await?;
+        done.extend(entry.and_then(|entry| Some((key.clone(), entry.result?))));
+    }
+    Ok(done)
+}
+
 /// Writes down what became of a command, once.
 pub(super) async fn settle(
     connection: &mut SqliteConnection,

@@ -11,7 +11,7 @@ use super::plans::{self, Kept};
 use super::{history, inbox, news, targets};
 use crate::core::ids::RolloutId;
 use crate::core::rollout::{Command, CommandKind, EventRecord, Force, Giver, Phase, Plan, Rollout};
-use crate::ports::{RolloutFilter, StoreError};
+use crate::ports::{LATELY, RolloutFilter, StoreError};
 use crate::store::replay::Replays;
 use crate::store::rows::moves::{Pace, Rest};
 
@@ -272,6 +272,32 @@ pub(super) async fn waiting(
         waiting.push(get(connection, replays, id).await?);
     }
     Ok(waiting)
+}
+
+/// Those of a target that ended lately, and those of `others` that have ended.
+pub(super) async fn ended<'i>(
+    connection: &mut SqliteConnection,
+    replays: &Replays,
+    target: &str,
+    others: impl Iterator<Item = &'i RolloutId>,
+) -> Result<Vec<Rollout>, StoreError> {
+    let lately = RolloutFilter {
+        target: Some(target.to_owned()),
+        active: Some(false),
+        limit: LATELY,
+        ..RolloutFilter::default()
+    };
+    let mut ended = list(connection, replays, &lately).await?;
+    for id in others {
+        if ended.iter().any(|known| known.id == *id) {
+            continue;
+        }
+        let other = get(connection, replays, id).await?;
+        if other.phase.is_terminal() {
+            ended.push(other);
+        }
+    }
+    Ok(ended)
 }
 
 /// Those of a target that are not at an end, oldest first.

@@ -130,9 +130,9 @@ pub async fn a_target_is_loaded_whole(store: AnyStore) {
     store.enqueue(&id("r2"), command("k2"), at(2)).await.unwrap();
     begun(&store, "r8", "search").await;
     store.enqueue(&id("r8"), command("k8"), at(2)).await.unwrap();
-    let loaded = store.load_target("checkout").await.unwrap();
+    let loaded = store.load_target("checkout", None, &[]).await.unwrap();
     assert_eq!(loaded.target, store.target("checkout").await.unwrap());
-    let active = loaded.rollout.unwrap();
+    let active = loaded.rollout.flatten().unwrap();
     assert_eq!(active.rollout, store.rollout(&made.id).await.unwrap());
     assert_eq!(active.cursors["errors"], cursor(3.0));
     assert_eq!(active.observations, [tick(3)]);
@@ -142,8 +142,37 @@ pub async fn a_target_is_loaded_whole(store: AnyStore) {
     assert_eq!(loaded.scheduled, [store.rollout(&id("r2")).await.unwrap()]);
     // The one that had it has ended: its command still waits for an answer.
     end(&store, "r1", 10).await;
-    let loaded = store.load_target("checkout").await.unwrap();
-    assert!(loaded.rollout.is_none());
+    let loaded = store.load_target("checkout", None, &[]).await.unwrap();
+    assert!(loaded.rollout.unwrap().is_none());
     assert_eq!(loaded.inbox.len(), 2);
-    not_found(store.load_target("nothing").await, "target nothing");
+    assert_eq!(loaded.ended, [store.rollout(&id("r1")).await.unwrap()]);
+    // A rollout that is known is not read again; what became of commands is told by their keys.
+    let settled =
+        Commit { commands: vec![("k2".to_owned(), Err("too late".to_owned()))], ..Commit::default() };
+    store.commit(&settled).await.unwrap();
+    let known = Some(loaded.target.revision);
+    let keys = ["k2", "supersede/r2/r1", "k9"].map(str::to_owned);
+    let again = store.load_target("checkout", known, &keys).await.unwrap();
+    assert!(again.rollout.is_none());
+    assert_eq!(again.done, [("k2".to_owned(), Err("too late".to_owned()))]);
+    assert_eq!(
+        store.load_target("checkout", Some(0), &[]).await.unwrap().rollout.map(|r| r.is_some()),
+        Some(false)
+    );
+    not_found(store.load_target("nothing", None, &[]).await, "target nothing");
+}
+
+pub async fn a_rollout_that_ended_long_ago_is_loaded_with_its_command(store: AnyStore) {
+    for name in ["r1", "r2", "r3", "r4", "r5"] {
+        begun(&store, name, "checkout").await;
+        end(&store, name, 10).await;
+    }
+    let ended = async |name: &str| store.load_target(name, None, &[]).await.unwrap().ended;
+    let ids =
+        |rollouts: Vec<Rollout>| rollouts.iter().map(|rollout| rollout.id.0.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(ended("checkout").await), ["r5", "r4", "r3"]);
+    let before = store.news(Position::default(), Duration::ZERO).await.unwrap().0;
+    store.enqueue(&id("r1"), command("k1"), at(20)).await.unwrap();
+    assert_eq!(store.news(before, Duration::ZERO).await.unwrap().1, ["checkout"]);
+    assert_eq!(ids(ended("checkout").await), ["r5", "r4", "r3", "r1"]);
 }
