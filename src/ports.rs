@@ -4,6 +4,7 @@
 mod accounts;
 mod clock;
 mod declarations;
+mod error;
 mod gates;
 mod metrics;
 mod notices;
@@ -18,6 +19,7 @@ pub use crate::core::arms::ArmSelector;
 pub use accounts::Accounts;
 pub use clock::{Clock, Died, Failpoints, NoFailpoints};
 pub use declarations::Declarations;
+pub use error::StoreError;
 pub use gates::{GateRequest, Gatekeeper, NoGatekeeper};
 pub use metrics::{CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, Required, ValueRequest};
 pub use notices::{ChannelMemory, Digest, NoMemory, Notifier, NotifyError};
@@ -28,9 +30,7 @@ pub use outbox::{
 pub use queries::{Queries, RolloutFilter};
 pub use routers::{Route, RouterError, TrafficRouter};
 pub use signals::Signals;
-pub use store::{
-    Commit, Commits, InboxEntry, LATELY, Loaded, Position, Retention, StoreError, StoredRollout,
-};
+pub use store::{Commit, Commits, InboxEntry, LATELY, Loaded, Position, Retention, StoredRollout};
 pub use workloads::Workload;
 
 /// The whole database: what each of its users asks for, in one.

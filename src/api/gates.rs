@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::access::{Permission, Principal};
-use super::handing::{Handed, hand_over};
+use super::handing::{Handed, hand_over, known};
 use super::input::{Body, Name};
 use super::problem::Problem;
 use super::report::PAGE_POLICY;
 use super::report::html::{page, safe};
-use super::rollouts::known;
 use crate::contract::gates::{LinkBody, LinkView};
 use crate::core::gate::{Check, Gate};
 use crate::core::ids::RolloutId;

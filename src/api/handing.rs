@@ -6,7 +6,6 @@ use tokio::time::{sleep, timeout};
 
 use super::Api;
 use super::problem::Problem;
-use super::rollouts::known;
 use crate::contract::CommandView;
 use crate::core::ids::RolloutId;
 use crate::core::rollout::Command;
@@ -102,4 +101,13 @@ fn in_force(api: &Api, rollout: &RolloutId, command: &Command) -> Handed {
          the target's weights."
     ));
     Handed::InForce(view)
+}
+
+/// The entry of a key, if the inbox has it.
+pub(super) async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
+    match api.handle.store().command(key).await {
+        Ok(entry) => Ok(Some(entry)),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

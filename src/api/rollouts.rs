@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::access::{Permission, Principal};
-use super::handing::{Handed, hand_over};
+use super::handing::{Handed, hand_over, known};
 use super::input::{Body, IdempotencyKey, IfMatch, Name, Params};
 use super::problem::Problem;
 use crate::contract::bodies::{CommandBody, Moment, PhaseWord, StartBody};
@@ -19,7 +19,7 @@ use crate::core::metric::TickObservation;
 use crate::core::rollout::{Command, CommandKind, Force, Giver, Illegal, Rollout, RolloutKind};
 use crate::core::target::Target;
 use crate::engine::StartRequest;
-use crate::ports::{InboxEntry, RolloutFilter, StoreError};
+use crate::ports::{RolloutFilter, StoreError};
 
 /// How the engine's refusal of a command for another revision begins.
 const REVISION: &str = "the rollout has changed:";
@@ -392,12 +392,4 @@ fn needed(kind: &CommandKind) -> Permission {
 fn at_its_end(rollout: &Rollout, kind: &CommandKind) -> Problem {
     let illegal = Illegal::Phase { phase: rollout.phase.name(), event: kind.name() };
     Problem::refused(&rollout.id.0, illegal.to_string())
-}
-
-pub(super) async fn known(api: &Api, key: &str) -> Result<Option<InboxEntry>, Problem> {
-    match api.handle.store().command(key).await {
-        Ok(entry) => Ok(Some(entry)),
-        Err(StoreError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

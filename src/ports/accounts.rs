@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::store::StoreError;
+use super::error::StoreError;
 use crate::core::access::{AuditRecord, TokenHash, TokenRecord};
 use crate::core::time::Timestamp;
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::store::StoreError;
+use super::error::StoreError;
 use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 
 /// Targets and policies that were declared through the API.

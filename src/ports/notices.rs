@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::store::StoreError;
+use super::error::StoreError;
 use crate::core::limit::Severity;
 use crate::core::notice::{Notice, NoticeKind};
 use crate::core::time::Timestamp;

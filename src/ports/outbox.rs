@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use strum::{EnumString, IntoStaticStr};
 
-use super::store::StoreError;
+use super::error::StoreError;
 use crate::core::notice::Notice;
 use crate::core::time::Timestamp;
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::store::StoreError;
+use super::error::StoreError;
 use crate::core::ids::RolloutId;
 use crate::core::judge::Assessment;
 use crate::core::metric::TickObservation;

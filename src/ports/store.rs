@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use super::error::StoreError;
 use super::outbox::Outgoing;
 use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, JudgeState};
@@ -15,31 +15,6 @@ use crate::core::metric::{MetricCursor, TickObservation};
 use crate::core::rollout::{Command, EventRecord, Rollout};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
-
-/// Why the store did not do what it was asked.
-#[derive(Clone, Debug, Error)]
-pub enum StoreError {
-    /// Somebody else has committed, or owns the target.
-    #[error("{0} has changed meanwhile")]
-    Conflict(String),
-    /// The target has an active rollout.
-    #[error("the target {target} is taken by rollout {active}")]
-    Occupied {
-        /// The target.
-        target: String,
-        /// Who has it.
-        active: RolloutId,
-    },
-    /// Not there.
-    #[error("{0} does not exist")]
-    NotFound(String),
-    /// The database cannot be used now: full disk, read-only, locked, gone.
-    #[error("the store cannot be used: {0}")]
-    Unavailable(String),
-    /// What is stored cannot be read.
-    #[error("the store holds something that cannot be read: {0}")]
-    Corrupt(String),
-}
 
 /// One commit: all or nothing.
 #[derive(Clone, Debug, Default)]

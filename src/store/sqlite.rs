@@ -11,6 +11,7 @@ mod freezes;
 mod heartbeat;
 mod history;
 mod inbox;
+mod judged;
 mod memory;
 mod news;
 mod outbox;
@@ -253,7 +254,7 @@ impl Queries for SqliteStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
-        work!(self, read, history::observations(&self.replays, id, after, limit))
+        work!(self, read, judged::observations(&self.replays, id, after, limit))
     }
 }
 

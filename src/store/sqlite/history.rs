@@ -9,13 +9,12 @@ use sqlx::{Row, SqliteConnection};
 
 use super::codec::{decode, encode, encode_cbor, integer, limit, unsigned};
 use super::error::taken;
-use super::rollouts;
 use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, JudgeState};
 use crate::core::metric::{MetricCursor, TickObservation};
 use crate::core::rollout::{EventRecord, Plan};
 use crate::ports::StoreError;
-use crate::store::replay::{self, Replays};
+use crate::store::replay;
 use crate::store::rows::{cursor, look};
 
 /// Snapshots that are kept of a rollout: the newest, and one to fall back to.
@@ -94,38 +93,6 @@ pub(super) async fn add_observation(
             taken(error, || format!("the observation of tick {} of rollout {}", tick.seq, plan.id))
         })?;
     Ok(())
-}
-
-/// Observations with what they are judged as, after `after`.
-pub(super) async fn observations(
-    connection: &mut SqliteConnection,
-    replays: &Replays,
-    id: &RolloutId,
-    after: u64,
-    most: usize,
-) -> Result<Vec<(TickObservation, Assessment)>, StoreError> {
-    let Some(plan) = rollouts::plan(connection, id).await? else { return Ok(Vec::new()) };
-    let wanted = ticks(connection, &plan, after, limit(most)).await?;
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut place = replays.place(id, after);
-    let snapshot = snapshot(connection, id, after).await?;
-    if let Some(snapshot) = snapshot
-        && place.as_ref().is_none_or(|(seq, _)| *seq < snapshot.seq)
-    {
-        place = Some((snapshot.seq, snapshot.state));
-    }
-    let from = place.as_ref().map_or(0, |(seq, _)| *seq);
-    let mut all = ticks(connection, &plan, from, i64::MAX).await?;
-    all.retain(|tick| tick.seq <= after);
-    all.extend(wanted);
-    let (mut judged, judge) = replay::judge(&plan, place.map(|(_, judge)| judge), all).await?;
-    judged.retain(|(tick, _)| tick.seq > after);
-    if let Some((last, _)) = judged.last() {
-        replays.put(id, last.seq, judge);
-    }
-    Ok(judged)
 }
 
 /// What the last look of a rollout was judged as.
