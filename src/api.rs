@@ -90,6 +90,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Requests under `/api` at one time; more are answered with 503 at once.
     pub concurrent: usize,
+    /// Commands and alerts that are taken at one time beyond that.
+    pub urgent: usize,
     /// Viewers of the event stream at one time; more are answered with 503 at once.
     pub viewers: usize,
     /// A viewer whose connection takes nothing for so long is cut off.
@@ -111,6 +113,7 @@ impl Default for Limits {
         Limits {
             body_bytes: 64 * 1024,
             concurrent: 256,
+            urgent: 64,
             viewers: 1000,
             slow_viewer: Duration::from_secs(10),
             heartbeat: Duration::from_secs(15),
@@ -129,6 +132,8 @@ struct Api {
     metrics: MetricsRenderer,
     limits: Limits,
     places: Arc<Semaphore>,
+    /// For what is urgent alone.
+    reserve: Arc<Semaphore>,
     access: Access,
     people: People,
     throttles: Arc<access::Throttles>,
@@ -146,6 +151,7 @@ impl Api {
             sparks,
             throttles: Arc::new(access::Throttles::new(handle.clock().clone())),
             places: Arc::new(Semaphore::new(limits.concurrent)),
+            reserve: Arc::new(Semaphore::new(limits.urgent)),
             traces: series::Traces::default(),
             plans: policies::Plans::default(),
             handle,

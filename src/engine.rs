@@ -21,6 +21,7 @@ mod pools;
 mod reload;
 mod run;
 mod show;
+mod standing;
 mod target;
 mod telling;
 
@@ -36,6 +37,7 @@ pub use jobs::World;
 pub use news::News;
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 pub use reload::{Configuration, Instances, LastReload, ReloadError, ReloadRequest, Reloaded, RestartNeeded};
+pub use standing::Standing;
 pub use target::{
     Active, Actor, Answer, ApplyError, Decision, Job, JobKind, Loaded, LookRequest, Looked, Message, Now,
     Outcome, Ticket,

@@ -10,6 +10,7 @@ pub(super) mod gate;
 pub(in crate::api) mod handlers;
 mod identity;
 mod oidc;
+mod remembered;
 pub(super) mod rules;
 pub(in crate::api) mod session;
 mod stay;
@@ -31,10 +32,13 @@ pub(super) use self::throttle::Throttles;
 pub(super) use crate::core::access::Permission;
 
 use self::oidc::Oidc;
+use self::remembered::Remembered;
 use super::Api;
 use super::problem::Problem;
 use crate::config::{Authentication, OidcConfig};
 use crate::core::access::{Grant, Role, TokenHash};
+use crate::engine::Handle;
+use crate::ports::StoreError;
 
 /// How the API finds out who asks. Cheap to clone.
 #[derive(Clone, Default)]
@@ -53,6 +57,7 @@ struct Known {
     metrics_open: bool,
     /// Sessions that were left, by their credential.
     logouts: broadcast::Sender<TokenHash>,
+    remembered: Remembered,
 }
 
 /// Why the API cannot find out who asks.
@@ -88,6 +93,7 @@ impl Access {
                 oidc: told.oidc.as_ref().map(Oidc::new).transpose().map_err(AccessError::Oidc)?,
                 metrics_open: told.metrics_open,
                 logouts: broadcast::channel(64).0,
+                remembered: Remembered::default(),
             })),
         };
         let header =
@@ -98,6 +104,19 @@ impl Access {
     /// Whether everybody may do everything.
     pub fn is_open(&self) -> bool {
         self.known.is_none()
+    }
+
+    /// Reads all tokens again and again, so that each of them can pause and roll back while the store hangs. Never
+    /// ends, but without authentication.
+    pub async fn remember(self, handle: Handle) {
+        let Some(known) = self.known.filter(|known| known.tokens) else { return };
+        let clock = handle.clock();
+        loop {
+            if let Ok(records) = handle.store().tokens().await {
+                known.remembered.all(records, clock.monotonic());
+            }
+            clock.sleep_until(clock.monotonic() + remembered::READ_EVERY).await;
+        }
     }
 
     pub(super) fn origins(&self) -> &[HeaderValue] {
@@ -134,12 +153,28 @@ pub(super) struct Principal {
     via: Via,
     grants: Arc<[Grant]>,
     note: Note,
+    /// The store has not said so now, but some minutes ago: good for what is urgent alone.
+    is_remembered: bool,
 }
 
 impl Principal {
     fn open() -> Principal {
         let grants = Arc::from([Grant::everything()]);
-        Principal { name: None, via: Via::Open, grants, note: Note::default() }
+        Principal { name: None, via: Via::Open, grants, note: Note::default(), is_remembered: false }
+    }
+
+    /// Whether the store has said so now.
+    ///
+    /// # Errors
+    /// A 503 if it has not answered in time.
+    pub(super) fn certain(&self) -> Result<(), Problem> {
+        match self.is_remembered {
+            false => Ok(()),
+            true => Err(StoreError::Unavailable(
+                "it has not said in time whether the token is still good".to_owned(),
+            )
+            .into()),
+        }
     }
 
     /// The name for the log: the authenticated one, or what the request says of itself.

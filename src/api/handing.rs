@@ -14,6 +14,8 @@ use crate::ports::{InboxEntry, StoreError};
 
 /// So long an answer waits for a store that takes nothing, once the command is in force.
 const FOR_THE_STORE: Duration = Duration::from_secs(2);
+/// So long an answer waits for a target after the store has failed.
+const FOR_THE_TARGET: Duration = Duration::from_secs(1);
 /// Between two questions whether another process has taken a command.
 const POLL: Duration = Duration::from_millis(200);
 
@@ -31,7 +33,8 @@ pub(super) async fn hand_over(api: &Api, rollout: &RolloutId, command: &Command)
     let mut answers = api.handle.answers(&command.key);
     let handed = api.handle.command(rollout, command.clone());
     let late = sleep(api.limits.command_wait);
-    let (mut entry, mut is_in_force) = (None, false);
+    let (mut entry, mut is_in_force, mut refused) = (None, false, None);
+    let is_same = |known: &InboxEntry| known.rollout == *rollout && known.command.kind == command.kind;
     tokio::pin!(handed, late);
     loop {
         tokio::select! {
@@ -40,16 +43,28 @@ pub(super) async fn hand_over(api: &Api, rollout: &RolloutId, command: &Command)
                 Answer::Stored(result) => return Ok(Handed::Stored(answered(api, rollout, command, result).await)),
                 Answer::InForce => {
                     is_in_force = true;
+                    let (command_name, by) = (command.kind.name(), &command.by);
+                    tracing::info!(%rollout, command = command_name, by, "in force");
+                    if refused.is_some() {
+                        return Ok(in_force(api, rollout, command));
+                    }
                     if api.handle.failing_since().is_some() {
                         let soon = late.deadline().min(tokio::time::Instant::now() + FOR_THE_STORE);
                         late.as_mut().reset(soon);
                     }
                 }
             },
-            known = &mut handed, if entry.is_none() => match known {
-                Ok(known) if known.result.is_some() => return Ok(Handed::Stored(known)),
+            known = &mut handed, if entry.is_none() && refused.is_none() => match known {
+                // Of a key that was used for something else nothing is to be waited for.
+                Ok(known) if known.result.is_some() || !is_same(&known) => return Ok(Handed::Stored(known)),
                 Ok(known) => entry = Some(known),
                 Err(_) if is_in_force => return Ok(in_force(api, rollout, command)),
+                // A store that fails at once is faster than the target: what was handed over in memory is taken.
+                Err(StoreError::Unavailable(why)) if command.kind.is_urgent() => {
+                    refused = Some(StoreError::Unavailable(why));
+                    let soon = late.deadline().min(tokio::time::Instant::now() + FOR_THE_TARGET);
+                    late.as_mut().reset(soon);
+                }
                 Err(error) => return Err(error.into()),
             },
             // Another process may own the target: what it has done stands in the store.
@@ -66,7 +81,10 @@ pub(super) async fn hand_over(api: &Api, rollout: &RolloutId, command: &Command)
     match entry {
         Some(entry) if !is_in_force => Ok(Handed::Stored(entry)),
         _ if is_in_force => Ok(in_force(api, rollout, command)),
-        _ => Err(StoreError::Unavailable("it has not taken the command in time".to_owned()).into()),
+        _ => {
+            let late = || StoreError::Unavailable("it has not taken the command in time".to_owned());
+            Err(refused.unwrap_or_else(late).into())
+        }
     }
 }
 

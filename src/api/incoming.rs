@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures::future::join_all;
 use sha2::{Digest, Sha256};
 
 pub(super) use body::AlertsBody;
@@ -18,7 +19,7 @@ use super::problem::Problem;
 use crate::contract::gates::{IncomingItem, IncomingView, RefusedAlert};
 use crate::core::alert::{Alert, is_own, names_canary};
 use crate::core::ids::RolloutId;
-use crate::core::rollout::{AlertDecision, Command, CommandKind, Force, Giver, alert_decision};
+use crate::core::rollout::{AlertDecision, Command, CommandKind, Force, Giver, Rollout, alert_decision};
 use crate::core::spec::TargetSpec;
 use crate::core::target::Target;
 use crate::ports::StoreError;
@@ -53,12 +54,13 @@ pub(super) async fn alertmanager(
     };
     principal.note("hook.alertmanager", &format!("{} alerts", body.alerts.len()));
     let mut incoming = Incoming { api: &api, principal: &principal, sender, view: IncomingView::default() };
+    let by_target = incoming.by_target(&body);
+    // All at once, and what cannot be followed keeps nothing else from being followed.
+    let followed = join_all(by_target.into_iter().map(|(target, told)| incoming.follow(target, told))).await;
     let mut failed = None;
-    for (target, alerts) in incoming.by_target(&body) {
-        // What cannot be followed keeps nothing else from being followed.
-        if let Err(problem) = incoming.follow(&target, alerts).await {
-            failed = Some(problem);
-        }
+    for (items, stored) in followed {
+        incoming.view.items.extend(items);
+        failed = stored.err().or(failed);
     }
     match failed {
         // It comes again, and what was taken is not taken twice.
@@ -113,56 +115,99 @@ impl Incoming<'_> {
         self.view.refused_count += 1;
     }
 
-    /// Hands alerts to the target's rollouts, and remembers them for those that come later.
-    async fn follow(&mut self, target: &str, mut told: Vec<Told>) -> Result<(), Problem> {
-        let Some(spec) = self.api.handle.targets().get(target).cloned() else { return Ok(()) };
-        let store = self.api.handle.store();
-        let steered = match store.target(target).await {
-            Err(StoreError::NotFound(_)) => Target::new(target),
-            found => found?,
-        };
-        let mut rollouts: Vec<RolloutId> = steered.active.iter().cloned().collect();
-        rollouts.extend(store.scheduled(target).await?);
-        for id in rollouts {
-            self.hand_over(&spec, &steered, &id, &mut told).await?;
+    /// Hands alerts to the target's rollouts, and remembers them for those that come later. The rollouts that the
+    /// engine knows hear of them at once, whatever the store does; the receipt is stored beside it.
+    async fn follow(&self, target: String, told: Vec<Told>) -> (Vec<IncomingItem>, Result<(), Problem>) {
+        let Some(spec) = self.api.handle.targets().get(&target).cloned() else { return (Vec::new(), Ok(())) };
+        let alerts: Vec<Alert> = told.iter().map(|told| told.alert.clone()).collect();
+        let standing = self.api.handle.standing(&target);
+        let mut items = Vec::new();
+        let mut known: Vec<RolloutId> = Vec::new();
+        let mut at_once = Vec::new();
+        if let Some(standing) = standing.as_deref() {
+            for rollout in standing.rollouts() {
+                known.push(rollout.id.clone());
+                let commands = self.commands(&spec, &standing.target, rollout, &told, &mut items);
+                at_once.push(self.hand_over(rollout.id.clone(), commands));
+            }
         }
-        let alerts: Vec<Alert> = told.into_iter().map(|told| told.alert).collect();
-        Ok(store.receive_alerts(target, &alerts).await?)
+        let receipt = self.api.handle.store().receive_alerts(&target, &alerts);
+        let (handed, received) = tokio::join!(join_all(at_once), receipt);
+        let done = async {
+            received?;
+            handed.into_iter().collect::<Result<(), Problem>>()?;
+            self.follow_others(&spec, &known, &told, &mut items).await
+        };
+        let done = done.await;
+        (items, done)
     }
 
-    async fn hand_over(
-        &mut self,
+    /// The same for the rollouts that the store has and the engine does not know: they have just been asked for, or are
+    /// another process's.
+    async fn follow_others(
+        &self,
+        spec: &TargetSpec,
+        known: &[RolloutId],
+        told: &[Told],
+        items: &mut Vec<IncomingItem>,
+    ) -> Result<(), Problem> {
+        let store = self.api.handle.store();
+        let steered = match store.target(&spec.name).await {
+            Err(StoreError::NotFound(_)) => Target::new(&spec.name),
+            found => found?,
+        };
+        let mut others: Vec<RolloutId> = steered.active.iter().cloned().collect();
+        others.extend(store.scheduled(&spec.name).await?);
+        others.retain(|id| !known.contains(id));
+        for id in others {
+            let rollout = store.rollout(&id).await?;
+            let commands = self.commands(spec, &steered, &rollout, told, items);
+            self.hand_over(id, commands).await?;
+        }
+        Ok(())
+    }
+
+    /// The commands that hand alerts to a rollout; what they will do goes into `items`.
+    fn commands(
+        &self,
         spec: &TargetSpec,
         target: &Target,
-        id: &RolloutId,
-        told: &mut [Told],
-    ) -> Result<(), Problem> {
-        let rollout = self.api.handle.store().rollout(id).await?;
-        for told in told.iter_mut() {
-            told.alert.names_canary = names_canary(&told.labels, spec, target, &rollout.version);
-        }
-        for batch in told.chunks(BATCH) {
-            let alerts: Vec<Alert> = batch.iter().map(|told| told.alert.clone()).collect();
-            for alert in &alerts {
-                let decision = alert_decision(&rollout, target, alert);
-                if decision != AlertDecision::Nothing {
-                    self.view.items.push(IncomingItem {
-                        rollout: id.0.clone(),
-                        command: decision.name().to_owned(),
-                        alert: alert.name.clone(),
-                    });
-                }
+        rollout: &Rollout,
+        told: &[Told],
+        items: &mut Vec<IncomingItem>,
+    ) -> Vec<Command> {
+        let named = told.iter().map(|told| {
+            let names_canary = names_canary(&told.labels, spec, target, &rollout.version);
+            Alert { names_canary, ..told.alert.clone() }
+        });
+        let alerts: Vec<Alert> = named.collect();
+        for alert in &alerts {
+            let decision = alert_decision(rollout, target, alert);
+            if decision != AlertDecision::Nothing {
+                items.push(IncomingItem {
+                    rollout: rollout.id.0.clone(),
+                    command: decision.name().to_owned(),
+                    alert: alert.name.clone(),
+                });
             }
-            let command = Command {
-                key: key(id, &alerts),
-                by: self.principal.by(Some(self.sender.to_owned())),
-                reason: None,
-                expected_revision: None,
-                kind: CommandKind::Alerts { alerts },
-                giver: Giver::Alert,
-                force: Force::default(),
-            };
-            self.api.handle.command(id, command).await?;
+        }
+        let command = |batch: &[Alert]| Command {
+            key: key(&rollout.id, batch),
+            by: self.principal.by(Some(self.sender.to_owned())),
+            reason: None,
+            expected_revision: None,
+            kind: CommandKind::Alerts { alerts: batch.to_vec() },
+            giver: Giver::Alert,
+            force: Force::default(),
+        };
+        alerts.chunks(BATCH).map(command).collect()
+    }
+
+    /// Hands all of them over before it waits for the store.
+    async fn hand_over(&self, id: RolloutId, commands: Vec<Command>) -> Result<(), Problem> {
+        let handed = commands.into_iter().map(|command| self.api.handle.command(&id, command));
+        for stored in join_all(handed).await {
+            stored?;
         }
         Ok(())
     }

@@ -255,9 +255,18 @@ fn next(got: usize, limit: u64, last: Option<u64>) -> Option<String> {
     if got as u64 >= limit { last.map(|seq| seq.to_string()) } else { None }
 }
 
+/// A rollout that has not ended, without the store, if the engine knows it and the caller may read of its target.
+fn known_rollout(api: &Api, principal: &Principal, name: &Name) -> Option<Rollout> {
+    api.handle.known(&id_of(name)).filter(|rollout| principal.sees(&rollout.target))
+}
+
+fn id_of(name: &Name) -> RolloutId {
+    RolloutId(name.0.chars().take(200).collect())
+}
+
 /// The rollout of that id. One of a target that the caller may not read of is as if it were not there.
 pub(super) async fn rollout(api: &Api, principal: &Principal, name: Name) -> Result<Rollout, Problem> {
-    let id = RolloutId(name.0.chars().take(200).collect());
+    let id = id_of(&name);
     let rollout = api.handle.store().rollout(&id).await?;
     if principal.sees(&rollout.target) {
         return Ok(rollout);
@@ -326,15 +335,26 @@ pub(super) async fn command(
         body.wrong("override", "only `advance` and `promote` override something".to_owned());
     }
     body.finish()?;
-    let rollout = rollout(&api, &principal, name).await?;
+    if !command.kind.is_urgent() {
+        principal.certain()?;
+    }
+    // What is urgent waits for no store: it goes to the rollout that the engine knows.
+    let known_one = command.kind.is_urgent().then(|| known_rollout(&api, &principal, &name)).flatten();
+    let is_at_once = known_one.is_some();
+    let rollout = match known_one {
+        Some(rollout) => rollout,
+        None => rollout(&api, &principal, name).await?,
+    };
     principal.note(command.kind.name(), &format!("{} of {}", rollout.id, rollout.target));
     principal.allow(needed(&command.kind), &rollout.target)?;
     if let CommandKind::Approve { teams, .. } | CommandKind::Refuse { teams, .. } = &mut command.kind {
         *teams = api.people.teams(&command.by);
     }
-    let entry = match known(&api, &command.key).await? {
+    // The inbox tells of a key that was used before, and the engine of another revision, when it is handed over.
+    let before = if is_at_once { None } else { known(&api, &command.key).await? };
+    let entry = match before {
         Some(entry) => entry,
-        None if expected.0.is_some_and(|expected| expected != rollout.event_seq) => {
+        None if !is_at_once && expected.0.is_some_and(|expected| expected != rollout.event_seq) => {
             let expected = expected.0.unwrap_or_default();
             return Err(Problem::revision_changed(&rollout.id.0, expected, rollout.event_seq));
         }

@@ -14,6 +14,7 @@ use super::fleet::Inbound;
 use super::freezes::Freezes;
 use super::mailbox::Mailbox;
 use super::reload::Configuration;
+use super::standing::Standings;
 use super::target::{Answer, Message};
 
 use crate::core::found::{Decided, Decision};
@@ -54,6 +55,7 @@ struct Inner {
     failing: watch::Sender<Option<Timestamp>>,
     freezes: watch::Sender<Arc<Freezes>>,
     mailbox: Mailbox,
+    standings: Standings,
 }
 
 /// A new rollout, as asked for.
@@ -131,6 +133,7 @@ impl Handle {
                 failing: watch::channel(None).0,
                 freezes: watch::channel(Arc::default()).0,
                 mailbox: Mailbox::new(),
+                standings: Standings::default(),
             }),
         }
     }
@@ -273,6 +276,11 @@ impl Handle {
         &self.inner.mailbox
     }
 
+    /// How the targets stand.
+    pub(super) fn standings(&self) -> &Standings {
+        &self.inner.standings
+    }
+
     /// Stores a freeze, new or ended; it holds from this moment.
     ///
     /// # Errors
@@ -390,11 +398,13 @@ impl Handle {
         let is_urgent = command.kind.is_urgent();
         let at = self.inner.clock.wall();
         let entry = InboxEntry { rollout: rollout.clone(), at, command: command.clone(), result: None };
+        let is_same =
+            |known: &InboxEntry| known.rollout == entry.rollout && known.command.kind == entry.command.kind;
         let mut stored = self.inner.store.enqueue(rollout, command, at);
         let known = if is_urgent { timeout(AT_ONCE, &mut stored).await.ok() } else { None };
         let known = match known {
             // A key that was used before is not carried out again.
-            Some(Ok(known)) if known.result.is_some() => return Ok(known),
+            Some(Ok(known)) if known.result.is_some() || !is_same(&known) => return Ok(known),
             known => known,
         };
         if is_urgent {

@@ -108,6 +108,7 @@ impl Runner {
         let names: Vec<String> = self.fleet.actors().map(|actor| actor.name().to_owned()).collect();
         for name in names {
             self.listen(&name);
+            self.fleet.actor(&name).into_iter().for_each(|actor| self.handle.standings().set(actor));
             self.tell(name, Message::Due);
         }
         let mut catalogue = self.handle.catalogue();
@@ -189,6 +190,7 @@ impl Runner {
         for name in gone {
             tracing::info!(target_name = name, "the target is not declared any more");
             self.fleet.remove(&name);
+            self.handle.standings().forget(&name);
             if let Some(hearing) = self.hearing.remove(&name) {
                 hearing.abort();
             }
@@ -228,6 +230,7 @@ impl Runner {
             Ok(())
         });
         self.listen(&name);
+        self.fleet.actor(&name).into_iter().for_each(|actor| self.handle.standings().set(actor));
         // What came after it was read was told to nobody.
         self.tell(name, Message::News);
     }
@@ -244,6 +247,11 @@ impl Runner {
 
     /// Begins what is asked, ends what is not wanted any more, and tells who waits for it.
     fn carry_out(&mut self, target: &str, decision: Decision) {
+        match self.fleet.actor(target) {
+            Some(_) if decision.is_lost => self.handle.standings().forget(target),
+            Some(actor) if decision.shows => self.handle.standings().set(actor),
+            _ => {}
+        }
         for ticket in decision.cancel {
             if let Some(job) = self.running.remove(&(target.to_owned(), ticket)) {
                 job.abort();

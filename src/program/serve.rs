@@ -77,6 +77,7 @@ async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     handle.release_kept().await.context("loading which rollouts there are")?;
     let engine = Engine::load(parts).await.context("loading what is stored")?;
     let told = handle.clone();
+    tokio::spawn(access.clone().remember(handle.clone()));
     let renderer = metrics.renderer();
     tokio::spawn(async move { metrics.upkeep().await });
     let api = {

@@ -1,5 +1,7 @@
 //! The engine as it runs: a rollback waits for no source, no store and no other target.
 
+mod at_once;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,6 +75,7 @@ async fn house(targets: usize) -> House {
         for number in 0..targets {
             let mut at = target(&name(number));
             let mut rollout = rollout(&id(number).0, &name(number), policy().build());
+            rollout.plan_mut().created_at = now;
             rollout.phase = Phase::Progressing { step: 0, stage: Stage::Analysing { since: now } };
             at.active = Some(rollout.id.clone());
             at.want(Split::canary(percent(50.0), false));

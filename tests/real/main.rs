@@ -12,6 +12,7 @@ mod gates;
 mod haproxy;
 mod history;
 mod kill;
+mod latency;
 mod notifiers;
 mod openapi;
 mod outage;

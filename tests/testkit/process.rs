@@ -23,6 +23,18 @@ impl Process {
         Process { child }
     }
 
+    /// The same, its output through a pipe: what bounds its files does not bound what it says.
+    pub fn start_piped(command: &mut Command, log: &Path) -> Process {
+        let open = || std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log file");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let (mut out, mut err) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+        let (mut to, mut beside) = (open(), open());
+        std::thread::spawn(move || std::io::copy(&mut out, &mut to));
+        std::thread::spawn(move || std::io::copy(&mut err, &mut beside));
+        Process { child }
+    }
+
     /// `kill -9`, and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -10,12 +10,16 @@ use serde_json::{Value, json};
 use super::process::{Process, free_port};
 use super::wait;
 
+/// As many open files as a service is given, where the machine lets it.
+const FILES: &str = "ulimit -n 8192 2>/dev/null; exec \"$@\"";
+
 /// A running `serin serve`; it can be killed and started again.
 pub struct Daemon {
     pub port: u16,
     pub folder: PathBuf,
     config: PathBuf,
     process: Option<Process>,
+    is_limited: bool,
     variables: Vec<(String, String)>,
     client: reqwest::Client,
 }
@@ -49,33 +53,42 @@ impl Daemon {
             folder: folder.to_owned(),
             config: path,
             process: None,
+            is_limited: false,
             variables: Vec::new(),
             client: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
         }
     }
 
+    /// From the next start on, the size of files that it writes may be limited (`prlimit --fsize`): beyond it, writing
+    /// fails instead of ending the process.
+    pub fn limit_files(&mut self, is_limited: bool) {
+        self.is_limited = is_limited;
+    }
+
     /// Starts the process with these variables; does not wait for it.
     pub async fn start_again(&mut self, variables: &[(&str, &str)]) {
-        // As many open files as a service is given, where the machine lets it.
         let mut command = Command::new("sh");
         command.args([
             "-c",
-            "ulimit -n 8192 2>/dev/null; exec \"$@\"",
+            if self.is_limited { "trap '' XFSZ; exec \"$@\"" } else { FILES },
             "sh",
             env!("CARGO_BIN_EXE_serin"),
             "serve",
         ]);
         command.arg("--config").arg(&self.config).env("RUST_LOG", "info,serin=debug");
         command.env_remove("SERIN_FAILPOINT").envs(self.variables.clone()).envs(variables.iter().copied());
-        self.process = Some(Process::start(&mut command, &self.log_path()));
+        let start = if self.is_limited { Process::start_piped } else { Process::start };
+        self.process = Some(start(&mut command, &self.log_path()));
     }
 
     /// Waits until it is ready.
     pub async fn ready(&self) {
-        wait::until("Serin is ready", Duration::from_secs(60), || async {
+        let is_ready = wait::within(Duration::from_secs(60), || async {
             (self.status("/readyz").await? == 200).then_some(())
-        })
-        .await;
+        });
+        if is_ready.await.is_none() {
+            panic!("Serin is not ready within 60 s: {}", self.log());
+        }
     }
 
     /// `kill -9`.
@@ -100,6 +113,21 @@ impl Daemon {
     /// What it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// How much it has logged so far, in bytes.
+    pub fn log_length(&self) -> u64 {
+        std::fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len())
+    }
+
+    /// What it has logged after so many bytes.
+    pub fn log_after(&self, bytes: u64) -> String {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut text = Vec::new();
+        if let Ok(mut file) = std::fs::File::open(self.log_path()) {
+            let _ = file.seek(SeekFrom::Start(bytes)).and_then(|_| file.read_to_end(&mut text));
+        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Where it listens.

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use super::address::From;
 use super::audit::{Outcome, record};
@@ -20,16 +21,19 @@ use crate::api::problem::{Code, Problem};
 /// Lets a request through, or answers it. What is audited runs to its end even if the caller goes away.
 pub(in crate::api) async fn gate(State(api): State<Api>, request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
-    let place = match is_api.then(|| api.places.clone().try_acquire_owned()).transpose() {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let found = route.as_ref().map(|route| rules::find(route.as_str(), request.method()));
+    let is_urgent = matches!(found, Some(Found::Entry(entry)) if entry.is_urgent());
+    let place = match is_api.then(|| place(&api, is_urgent)).transpose() {
         Ok(place) => place,
         Err(_) => return Problem::busy(api.limits.concurrent).into_response(),
     };
-    let Some(route) = request.extensions().get::<MatchedPath>().cloned() else {
+    let (Some(route), Some(found)) = (route, found) else {
         // Nothing is there: the fallback says so, or shows the page.
         return within(&api, next.run(request)).await;
     };
     let route = route.as_str();
-    match rules::find(route, request.method()) {
+    match found {
         Found::OtherMethods => not_this_method(route, &request),
         Found::Nothing => {
             tracing::error!(route, "this route does not stand in the table of permissions, and is refused");
@@ -48,6 +52,12 @@ pub(in crate::api) async fn gate(State(api): State<Api>, request: Request, next:
             pass(&api, entry, request, next).await
         }
     }
+}
+
+/// A place for a request. What is urgent finds one also while others that wait for the store have all.
+fn place(api: &Api, is_urgent: bool) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+    let place = api.places.clone().try_acquire_owned();
+    if is_urgent { place.or_else(|_| api.reserve.clone().try_acquire_owned()) } else { place }
 }
 
 fn not_this_method(route: &str, request: &Request) -> Response {
@@ -125,7 +135,7 @@ async fn admit(
     if is_open {
         return Ok(Principal { grants: Vec::new().into(), note: note.clone(), ..Principal::open() });
     }
-    let principal = identity::principal(api, &parts.method, &parts.headers, from, note).await?;
+    let principal = identity::principal(api, entry, &parts.headers, from, note).await?;
     let good = match entry.rule {
         Rule::Open => true,
         Rule::Any(permissions) => permissions.iter().any(|permission| principal.may_somewhere(*permission)),

@@ -137,6 +137,9 @@ pub(in crate::api) async fn revoke_token(
         return Err(StoreError::NotFound("a token of that name".to_owned()).into());
     }
     api.handle.store().revoke_token(&name.0, api.handle.clock().wall()).await?;
+    if let Some(known) = &api.access.known {
+        known.remembered.revoked(&name.0);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

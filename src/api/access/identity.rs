@@ -4,13 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
+use super::remembered::AT_ONCE;
+use super::rules::Entry;
 use super::{Access, Known, Note, Principal, Via};
 use crate::api::Api;
 use crate::api::problem::Problem;
-use crate::core::access::{Grant, Scope, TokenState};
+use crate::core::access::{Grant, Scope, TokenHash, TokenRecord, TokenState};
 use crate::core::time::Timestamp;
 use crate::ports::StoreError;
 use crate::secrets::tokens;
@@ -89,12 +92,14 @@ pub(super) struct Identity {
     pub(super) via: Via,
     pub(super) grants: Vec<Grant>,
     pub(super) until: Option<Timestamp>,
+    /// The store has not said so now, but some minutes ago.
+    pub(super) is_remembered: bool,
 }
 
 /// Who sends a request, as far as its headers say.
 pub(super) async fn principal(
     api: &Api,
-    method: &Method,
+    entry: &Entry,
     headers: &HeaderMap,
     from: IpAddr,
     note: &Note,
@@ -104,9 +109,12 @@ pub(super) async fn principal(
         return Ok(Principal { note: note.clone(), ..Principal::open() });
     };
     let Some(credential) = credential(headers)? else { return Err(Problem::unauthenticated()) };
-    let identity = checked(api, known, &credential, from).await?;
+    let identity = checked(api, known, &credential, from, entry.is_urgent()).await?;
     note.who(Some(&identity.name), identity.via);
-    if credential.is_cookie && !method.is_safe() && headers.get("x-serin").is_none_or(|value| value != "1") {
+    if credential.is_cookie
+        && entry.method != "GET"
+        && headers.get("x-serin").is_none_or(|value| value != "1")
+    {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "csrf",
@@ -119,6 +127,7 @@ pub(super) async fn principal(
         via: identity.via,
         grants: identity.grants.into(),
         note: note.clone(),
+        is_remembered: identity.is_remembered,
     };
     api.throttles.request(&principal.key()).map_err(|wait| {
         too_many("these are more requests than one caller may send; send fewer, or more slowly", wait)
@@ -126,12 +135,14 @@ pub(super) async fn principal(
     Ok(principal)
 }
 
-/// Whose credential it is. Wrong ones count against the address that they came from.
+/// Whose credential it is; a token that was good some minutes ago, if it is urgent and the store does not say. Wrong
+/// ones count against the address that they came from.
 pub(super) async fn checked(
     api: &Api,
     known: &Arc<Known>,
     credential: &Credential,
     from: IpAddr,
+    is_urgent: bool,
 ) -> Result<Identity, Problem> {
     let refused = |wait| {
         too_many(
@@ -142,7 +153,7 @@ pub(super) async fn checked(
     let hash = tokens::hash(credential.text());
     api.throttles.blocked(from, &hash.0).map_err(refused)?;
     let identity = if credential.text().starts_with(tokens::PREFIX) {
-        token(api, known, credential.text()).await
+        token(api, known, credential.text(), is_urgent).await
     } else {
         signed(api, known, credential.text()).await
     };
@@ -155,12 +166,17 @@ pub(super) async fn checked(
 }
 
 /// By a token of Serin's own.
-pub(super) async fn token(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
+pub(super) async fn token(
+    api: &Api,
+    known: &Known,
+    text: &str,
+    is_urgent: bool,
+) -> Result<Identity, Problem> {
     if !known.tokens {
         return Err(wrong("tokens of Serin's own are not taken here (`authentication.tokens`)"));
     }
-    let record = match api.handle.store().token(&tokens::hash(text)).await {
-        Ok(record) => record,
+    let (record, is_remembered) = match stored(api, known, &tokens::hash(text), is_urgent).await {
+        Ok(found) => found,
         Err(StoreError::NotFound(_)) => return Err(wrong("this token is not known")),
         Err(error) => return Err(error.into()),
     };
@@ -176,7 +192,42 @@ pub(super) async fn token(api: &Api, known: &Known, text: &str) -> Result<Identi
         via: Via::Token,
         grants: vec![Grant { role: record.role, scope }],
         until: record.expires_at,
+        is_remembered,
     })
+}
+
+/// The token as the store has it. What is urgent does not wait for a store that hangs: then it is what the store said
+/// some minutes ago, and the second is true.
+async fn stored(
+    api: &Api,
+    known: &Known,
+    hash: &TokenHash,
+    is_urgent: bool,
+) -> Result<(TokenRecord, bool), StoreError> {
+    let store = api.handle.store().clone();
+    let mut asked = std::pin::pin!(store.token(hash));
+    let answer = match is_urgent {
+        true => timeout(AT_ONCE, &mut asked).await.ok(),
+        false => Some(asked.as_mut().await),
+    };
+    let now = api.handle.clock().monotonic();
+    let is_away = !matches!(answer, Some(Ok(_) | Err(StoreError::NotFound(_))));
+    if is_urgent
+        && is_away
+        && let Some(record) = known.remembered.get(hash, now)
+    {
+        return Ok((record, true));
+    }
+    let answer = match answer {
+        Some(answer) => answer,
+        None => asked.await,
+    };
+    match &answer {
+        Ok(record) => known.remembered.found(record, now),
+        Err(StoreError::NotFound(_)) => known.remembered.gone(hash),
+        Err(_) => {}
+    }
+    answer.map(|record| (record, false))
 }
 
 /// By a token of the issuer.

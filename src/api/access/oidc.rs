@@ -64,7 +64,7 @@ impl Oidc {
                 ),
             ));
         }
-        Ok(Identity { name, via: Via::Oidc, grants, until: Some(until) })
+        Ok(Identity { name, via: Via::Oidc, grants, until: Some(until), is_remembered: false })
     }
 
     /// Signature, issuer and audience; the times are looked at by Serin's own clock.

@@ -28,6 +28,15 @@ pub(in crate::api) struct Entry {
     pub(in crate::api) audited: Option<&'static str>,
 }
 
+impl Entry {
+    /// Whether it may bring a canary down or keep it where it is: that waits for no store, and has places of its
+    /// own.
+    pub(in crate::api) fn is_urgent(&self) -> bool {
+        const URGENT: [&str; 2] = ["/api/v1/rollouts/{id}/commands", "/api/v1/hooks/alertmanager"];
+        self.method == "POST" && URGENT.contains(&self.path)
+    }
+}
+
 const fn reads(path: &'static str) -> Entry {
     Entry { method: "GET", path, rule: Rule::Any(&[View]), audited: None }
 }
@@ -155,6 +164,12 @@ mod tests {
             let weak = matches!(entry.rule, Rule::Open) || entry.rule == Rule::Any(&[View]);
             assert!(harmless || !weak, "{entry:?}");
         }
+    }
+
+    #[test]
+    fn commands_and_alerts_are_urgent() {
+        let urgent: Vec<_> = TABLE.iter().filter(|entry| entry.is_urgent()).map(|entry| entry.path).collect();
+        assert_eq!(urgent, ["/api/v1/rollouts/{id}/commands", "/api/v1/hooks/alertmanager"]);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(in crate::api) async fn login(
     if !is_credential(token) {
         return Err(wrong("this is not a token"));
     }
-    let identity = checked(&api, known, &Credential::typed(token), from.ip()).await?;
+    let identity = checked(&api, known, &Credential::typed(token), from.ip(), false).await?;
     note.who(Some(&identity.name), identity.via);
     if token.len() > LONGEST {
         return Err(Problem::field(
@@ -73,7 +73,7 @@ pub(in crate::api) async fn logout(
 ) -> Result<Response, Problem> {
     if let (Some(known), Ok(Some(credential))) = (&api.access.known, credential(&headers)) {
         let from: IpAddr = from;
-        if let Ok(identity) = checked(&api, known, &credential, from).await {
+        if let Ok(identity) = checked(&api, known, &credential, from, false).await {
             note.who(Some(&identity.name), identity.via);
         }
         if credential.is_cookie {

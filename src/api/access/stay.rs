@@ -74,7 +74,7 @@ impl Asked {
     async fn identity(&self, api: &Api) -> Result<(), Problem> {
         let text = self.credential.text();
         let identity = match text.starts_with(tokens::PREFIX) {
-            true => token(api, &self.known, text).await,
+            true => token(api, &self.known, text, false).await,
             false => signed(api, &self.known, text).await,
         };
         identity.map(drop)

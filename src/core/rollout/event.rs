@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
-use crate::core::alert::Alert;
+use crate::core::alert::{Alert, AlertWish};
 use crate::core::gate::GateAnswer;
 use crate::core::ids::RolloutId;
 use crate::core::judge::History;
@@ -199,6 +199,17 @@ impl CommandKind {
     /// Whether it may bring the canary down.
     pub fn may_lower(&self) -> bool {
         matches!(self, CommandKind::Rollback | CommandKind::Alerts { .. })
+    }
+
+    /// Whether it may keep the canary where it is: until it has been taken, nothing rises.
+    pub fn may_hold(&self) -> bool {
+        match self {
+            CommandKind::Pause => true,
+            CommandKind::Alerts { alerts } => {
+                alerts.iter().any(|alert| alert.firing && alert.wish > AlertWish::Tell)
+            }
+            _ => false,
+        }
     }
 
     /// The stable name, as in API and CLI.

@@ -214,6 +214,11 @@ impl Actor {
         self.active.as_ref().map(|active| &active.rollout)
     }
 
+    /// Rollouts that wait for it, as far as is known here, oldest first.
+    pub fn waiting(&self) -> &[Rollout] {
+        &self.waiting
+    }
+
     /// When the metrics were last read and that was stored, by this process.
     pub fn last_tick(&self) -> Option<Duration> {
         self.looks.last_tick

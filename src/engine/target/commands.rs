@@ -50,6 +50,10 @@ impl Actor {
                 self.lower_now(down, now, out);
                 out.answers.push((key, Answer::InForce));
             }
+            // An alert that may pause: until it has been decided, nothing rises.
+            kind if kind.may_hold() && self.is_for_active(&entry.rollout) && self.steering.is_raising => {
+                self.cut_off(&JobKind::Apply, out);
+            }
             _ => {}
         }
         self.commands.push_front(Pending { entry, is_stored: false });
@@ -91,9 +95,9 @@ impl Actor {
             .map_or(&self.target, |state| &state.target)
     }
 
-    /// Whether a person's pause waits for its turn.
+    /// Whether a pause, or an alert that may pause, waits for its turn.
     pub(super) fn has_pause_waiting(&self) -> bool {
-        self.commands.iter().any(|pending| pending.entry.command.kind == CommandKind::Pause)
+        self.commands.iter().any(|pending| pending.entry.command.kind.may_hold())
     }
 
     pub(super) fn has_rollback_waiting(&self) -> bool {
