@@ -1,6 +1,7 @@
 //! The engine as it runs: a rollback waits for no source, no store and no other target.
 
 mod at_once;
+mod paused;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,15 +12,15 @@ use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::ids::RolloutId;
 use serin::core::metric::ValueObservation;
-use serin::core::rollout::{CommandKind, Hold, Phase, Stage};
+use serin::core::rollout::{CommandKind, Hold, Phase, Rollout, Stage};
 use serin::core::routing::Routing;
 use serin::core::split::{Role, Split};
 use serin::core::target::SeenSplit;
 use serin::engine::{Engine, Handle, Options, Parts};
 use serin::messages::Words;
 use serin::ports::{
-    Clock, Commits, CountsAnswer, CountsRequest, MetricsProvider, NoFailpoints, NoGatekeeper, TrafficRouter,
-    ValueRequest,
+    Clock, Commits, CountsAnswer, CountsRequest, MetricsProvider, NoFailpoints, NoGatekeeper, Notifier,
+    TrafficRouter, ValueRequest,
 };
 use serin::routers::StaticPools;
 use serin::routers::in_process::InProcessRouter;
@@ -68,15 +69,26 @@ fn id(number: usize) -> RolloutId {
 
 /// So many targets on a source that hangs, each with a canary at 50%.
 async fn house(targets: usize) -> House {
+    house_with(targets, |_| {}, BTreeMap::new()).await
+}
+
+/// The same with something changed in the rollouts, and channels.
+async fn house_with(
+    targets: usize,
+    change: impl Fn(&mut Rollout),
+    notifiers: BTreeMap<String, Arc<dyn Notifier>>,
+) -> House {
     let (store, clock) = (MemoryStore::new(), Arc::new(SystemClock::new()));
     let now = clock.wall();
     let mut specs = BTreeMap::new();
     store.change(|data| {
         for number in 0..targets {
             let mut at = target(&name(number));
-            let mut rollout = rollout(&id(number).0, &name(number), policy().build());
+            let mut rollout =
+                rollout(&id(number).0, &name(number), policy().interval(Duration::from_secs(1)).build());
             rollout.plan_mut().created_at = now;
             rollout.phase = Phase::Progressing { step: 0, stage: Stage::Analysing { since: now } };
+            change(&mut rollout);
             at.active = Some(rollout.id.clone());
             at.want(Split::canary(percent(50.0), false));
             at.seen = Some(SeenSplit { split: at.wanted, generation: at.generation, at: now });
@@ -92,8 +104,8 @@ async fn house(targets: usize) -> House {
         providers: BTreeMap::from([("provider".to_owned(), source.clone() as _)]),
         routers: BTreeMap::from([("router".to_owned(), router.clone() as Arc<dyn TrafficRouter>)]),
         workload: Arc::new(StaticPools),
-        notifiers: BTreeMap::new(),
-        routing: Routing::everything([]),
+        routing: Routing::everything(notifiers.keys().cloned()),
+        notifiers,
         words: Words::default(),
         gatekeeper: Arc::new(NoGatekeeper),
         failpoints: Arc::new(NoFailpoints),
