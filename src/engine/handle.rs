@@ -408,7 +408,7 @@ impl Handle {
             known => known,
         };
         if is_urgent {
-            self.inner.mailbox.send(Inbound::Command(Box::new(entry)));
+            self.inner.mailbox.send_first(Inbound::Command(Box::new(entry)));
         }
         // The store tells the target that it has it.
         match known {

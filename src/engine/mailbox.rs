@@ -15,15 +15,32 @@ const WAITING: usize = 1024;
 
 /// The way to the targets.
 pub(super) struct Mailbox {
+    urgent: mpsc::Sender<Inbound>,
     sender: mpsc::Sender<Inbound>,
-    receiver: Mutex<Option<mpsc::Receiver<Inbound>>>,
+    receiver: Mutex<Option<Received>>,
     waiting: Mutex<BTreeMap<String, mpsc::UnboundedSender<Answer>>>,
+}
+
+/// The other end.
+pub(super) struct Received {
+    /// Comes before everything else.
+    pub urgent: mpsc::Receiver<Inbound>,
+    pub other: mpsc::Receiver<Inbound>,
 }
 
 impl Mailbox {
     pub fn new() -> Mailbox {
-        let (sender, receiver) = mpsc::channel(PLACES);
-        Mailbox { sender, receiver: Mutex::new(Some(receiver)), waiting: Mutex::default() }
+        let (urgent, first) = mpsc::channel(PLACES);
+        let (sender, other) = mpsc::channel(PLACES);
+        let receiver = Mutex::new(Some(Received { urgent: first, other }));
+        Mailbox { urgent, sender, receiver, waiting: Mutex::default() }
+    }
+
+    /// Hands over what is urgent: it has places of its own, and is taken before everything else.
+    pub fn send_first(&self, inbound: Inbound) {
+        if self.urgent.try_send(inbound).is_err() {
+            tracing::warn!("the targets have no place for more commands; the store has them");
+        }
     }
 
     /// Hands something over. What finds no place is found in the store.
@@ -39,7 +56,7 @@ impl Mailbox {
     }
 
     /// The other end, once.
-    pub fn receiver(&self) -> Option<mpsc::Receiver<Inbound>> {
+    pub fn receiver(&self) -> Option<Received> {
         self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

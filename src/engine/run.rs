@@ -103,7 +103,7 @@ impl Runner {
         mut inbox: mpsc::UnboundedReceiver<Brought>,
         shutdown: CancellationToken,
     ) -> Result<(), Died> {
-        let Some(mut commands) = self.handle.mailbox().receiver() else { return Ok(()) };
+        let Some(mut mail) = self.handle.mailbox().receiver() else { return Ok(()) };
         let mut freezes = self.handle.watch_freezes();
         let names: Vec<String> = self.fleet.actors().map(|actor| actor.name().to_owned()).collect();
         for name in names {
@@ -118,7 +118,8 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                Some(inbound) = commands.recv() => self.inbound(inbound),
+                Some(inbound) = mail.urgent.recv() => self.inbound(inbound),
+                Some(inbound) = mail.other.recv() => self.inbound(inbound),
                 Some(brought) = inbox.recv() => match brought {
                     Brought::Message(target, message) => self.tell(target, message),
                     Brought::Target(spec, loaded) => self.add(spec, loaded),
