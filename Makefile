@@ -4,7 +4,7 @@ CARGO ?= cargo
 SEEDS ?= 20000
 RUNS ?= 2000
 
-.PHONY: help demo page test test-quick simulate false-rollbacks lint bench bench-detection bench-latency parts doc
+.PHONY: help demo page test test-quick simulate false-rollbacks lint bench bench-detection bench-latency bench-looks parts doc
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench-detection: ## False alarms and delays against the rules of the peers, to b
 
 bench-latency: parts ## How soon a rollback and a pause are in force while something hangs
 	SERIN_TRIALS=20 SERIN_TARGETS=300 $(CARGO) test --release --test real latency:: -- --nocapture --test-threads=1
+
+bench-looks: parts ## What a look costs: processor time, questions to Prometheus, bytes (LOOKS_TARGETS, LOOKS_MINUTES)
+	$(CARGO) bench --bench looks
 
 doc: ## The documentation of the crate
 	$(CARGO) doc --no-deps --open
