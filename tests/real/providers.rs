@@ -283,7 +283,14 @@ async fn restart_scraped(database: &impl Database, version: &str, service: &Serv
     service.restart();
 }
 
-/// What every provider does with the same pages.
+/// A canary that does not answer yet, and a baseline: nothing may have scraped the canary before its time.
+pub async fn without_canary() -> (Service, Service) {
+    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
+    canary.answer(false);
+    (canary, baseline)
+}
+
+/// What every provider does with the same pages; the canary does not answer yet.
 pub async fn contract(
     provider: Arc<dyn MetricsProvider>,
     canary: &Service,
@@ -291,7 +298,6 @@ pub async fn contract(
     lag: Duration,
 ) {
     let arms = || (arm(CANARY, &[canary]), arm(BASELINE, &[baseline]));
-    canary.answer(false);
     baseline.request(200, 500);
     let of = |source: MetricSource| {
         let (canary, baseline) = arms();
@@ -353,7 +359,7 @@ pub async fn contract(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_keeps_the_contract_of_providers() {
-    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
+    let (canary, baseline) = without_canary().await;
     let jobs = [job("canary", 1, CANARY, &[&canary]), job("baseline", 1, BASELINE, &[&baseline])];
     let prometheus = Prometheus::start(&jobs).await;
     contract(prometheus_config(&prometheus.url()).build().unwrap(), &canary, &baseline, LAG).await;
@@ -361,14 +367,14 @@ async fn prometheus_keeps_the_contract_of_providers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scrape_keeps_the_contract_of_providers() {
-    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
+    let (canary, baseline) = without_canary().await;
     let provider = ScrapeConfig { deadline: Duration::from_secs(30), max_bytes: 1 << 20 }.build().unwrap();
     contract(provider, &canary, &baseline, LAG).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_and_refusals_of_a_real_prometheus() {
-    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
+    let (canary, baseline) = without_canary().await;
     let jobs = [job("canary", 1, CANARY, &[&canary]), job("baseline", 1, BASELINE, &[&baseline])];
     let prometheus = Prometheus::start(&jobs).await;
     let provider = prometheus_config(&prometheus.url()).build().unwrap();

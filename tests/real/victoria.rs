@@ -7,7 +7,9 @@ use serin::ports::ValueRequest;
 
 use crate::providers::prometheus_config;
 use crate::providers::service::{Service, raw, wall};
-use crate::providers::{BASELINE, CANARY, DEADLINE, arm, contract, counted_once, four, job, jobs};
+use crate::providers::{
+    BASELINE, CANARY, DEADLINE, arm, contract, counted_once, four, job, jobs, without_canary,
+};
 use crate::testkit::prometheus::Database;
 use crate::testkit::victoria::VictoriaMetrics;
 use crate::testkit::wait::until;
@@ -25,7 +27,7 @@ async fn each_request_is_counted_once_over_restarts_of_everything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract_of_providers() {
-    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
+    let (canary, baseline) = without_canary().await;
     let jobs = [job("canary", 1, CANARY, &[&canary]), job("baseline", 1, BASELINE, &[&baseline])];
     let victoria = VictoriaMetrics::start(&jobs).await;
     contract(prometheus_config(&victoria.url()).build().unwrap(), &canary, &baseline, LAG).await;

@@ -1,7 +1,7 @@
 //! What only HAProxy shows: its refusals, its own weights after a restart, and kept sessions.
 
+use serin::core::pools::ObservedSplit;
 use serin::core::split::{Role, Split};
-use serin::core::target::ObservedSplit;
 use serin::ports::{Route, RouterError, TrafficRouter};
 use serin::routers::haproxy::KeptSessions;
 use tempfile::TempDir;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serin::core::pools::ObservedSplit;
 use serin::core::spec::Pool;
 use serin::core::split::{Role, Split, Weight};
-use serin::core::target::ObservedSplit;
 use serin::core::time::Timestamp;
 use serin::ports::{Clock, Route, TrafficRouter};
 use statrs::distribution::{Binomial, DiscreteCDF};
