@@ -14,7 +14,7 @@ use super::fleet::Inbound;
 use super::freezes::Freezes;
 use super::mailbox::Mailbox;
 use super::reload::Configuration;
-use super::standing::Standings;
+use super::standing::{Standing, Standings};
 use super::target::{Answer, Message};
 
 use crate::core::found::{Decided, Decision};
@@ -279,6 +279,17 @@ impl Handle {
     /// How the targets stand.
     pub(super) fn standings(&self) -> &Standings {
         &self.inner.standings
+    }
+
+    /// A target as the engine knows it, without the store; `None` if it is not this process's. What others have
+    /// just stored may be missing.
+    pub fn standing(&self, target: &str) -> Option<Arc<Standing>> {
+        self.standings().get(target)
+    }
+
+    /// A rollout that has not ended, as the engine knows it, without the store.
+    pub fn known(&self, rollout: &RolloutId) -> Option<Rollout> {
+        self.standings().find(rollout)
     }
 
     /// Stores a freeze, new or ended; it holds from this moment.

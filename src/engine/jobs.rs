@@ -127,7 +127,7 @@ impl World {
         &self,
         name: &str,
         route: &Route,
-    ) -> Result<crate::core::target::ObservedSplit, RouterError> {
+    ) -> Result<crate::core::pools::ObservedSplit, RouterError> {
         let Some(router) = self.routers.get(name) else { return Err(unknown(name)) };
         let is_back = route.split.canary == Weight::ZERO;
         self.call(name, "observe", is_back, router.observe(route)).await

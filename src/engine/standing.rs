@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::handle::Handle;
 use super::target::Actor;
 use crate::core::ids::RolloutId;
 use crate::core::rollout::Rollout;
@@ -51,23 +50,20 @@ impl Standings {
         self.lock().remove(target);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Standing>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Handle {
-    /// A target as the engine knows it, without the store; `None` if it is not this process's. What others have
-    /// just stored may be missing.
-    pub fn standing(&self, target: &str) -> Option<Arc<Standing>> {
-        self.standings().lock().get(target).cloned()
+    /// One of them.
+    pub fn get(&self, target: &str) -> Option<Arc<Standing>> {
+        self.lock().get(target).cloned()
     }
 
-    /// A rollout that has not ended, as the engine knows it, without the store.
-    pub fn known(&self, rollout: &RolloutId) -> Option<Rollout> {
-        let standings = self.standings().lock();
+    /// A rollout that has not ended.
+    pub fn find(&self, rollout: &RolloutId) -> Option<Rollout> {
+        let standings = self.lock();
         standings
             .values()
             .find_map(|standing| standing.rollouts().find(|known| known.id == *rollout).cloned())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Standing>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,10 @@ use crate::core::gate::GateAnswer;
 use crate::core::ids::RolloutId;
 use crate::core::judge::{JudgeState, Recorded};
 use crate::core::metric::{MetricCursor, Reading, ValueObservation};
+use crate::core::pools::ObservedSplit;
 use crate::core::rollout::{Event, Rollout};
 use crate::core::split::Split;
-use crate::core::target::{ObservedSplit, Target};
+use crate::core::target::Target;
 use crate::core::time::Timestamp;
 use crate::ports::{
     Commit, CountsAnswer, CountsRequest, GateRequest, HistoryRequest, InboxEntry, Route, RouterError,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::actor::{Actor, Arrived};
 use super::message::{ApplyError, Decision, Job, JobKind, Now};
 use super::store::{Then, same_target, store_failed};
-use crate::core::found::{Idle, idle};
+use crate::core::idle::{Idle, idle};
 use crate::core::policy::Mode;
+use crate::core::pools::ObservedSplit;
 use crate::core::rollout::{Event, Hold};
 use crate::core::split::Weight;
-use crate::core::target::{Finding, ObservedSplit, Target};
+use crate::core::target::{Finding, Target};
 use crate::ports::{Commit, RouterError};
 use crate::telemetry;
 
