@@ -12,6 +12,7 @@ pub mod declaration;
 pub mod found;
 pub mod freeze;
 pub mod gate;
+pub mod idle;
 pub mod ids;
 pub mod incident;
 pub mod judge;

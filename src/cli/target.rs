@@ -120,8 +120,9 @@ fn show(target: &TargetView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::pools::NodeRecord;
     use crate::core::split::{Split, Weight};
-    use crate::core::target::{NodeRecord, SeenSplit, Target};
+    use crate::core::target::{SeenSplit, Target};
     use crate::core::time::Timestamp;
 
     fn target() -> TargetView {

@@ -6,8 +6,36 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::split::Role;
-use super::target::ObservedSplit;
+use super::split::{Role, Split};
+use super::time::Timestamp;
+
+/// What is remembered of a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// The newest generation that it accepted.
+    pub generation: u64,
+    /// When its stream was last open.
+    pub last_seen: Timestamp,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// Why it refused the newest generation, if it did.
+    pub refused: Option<String>,
+}
+
+/// What a router says about the data plane.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ObservedSplit {
+    /// The weights that are in force in every reachable proxy; `None` while they differ or are unknown.
+    pub split: Option<Split>,
+    /// The proxies, where the router knows them.
+    pub nodes: BTreeMap<String, NodeRecord>,
+    /// The servers of each role, where the router knows them; empty if it tells nothing of them now.
+    #[serde(default)]
+    pub pools: BTreeMap<Role, PoolState>,
+    /// What became of the requests, where the router counts them.
+    #[serde(default)]
+    pub front: Option<FrontState>,
+}
 
 /// The servers of a role as the router knows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +114,7 @@ impl ObservedSplit {
     }
 
     /// A split without anything else.
-    pub fn of(split: Option<super::split::Split>) -> ObservedSplit {
+    pub fn of(split: Option<Split>) -> ObservedSplit {
         ObservedSplit { split, nodes: BTreeMap::new(), pools: BTreeMap::new(), front: None }
     }
 }
@@ -102,7 +130,7 @@ fn name(role: Role) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::split::{Split, Weight};
+    use crate::core::split::Weight;
 
     fn observed(canary: u16, stable: PoolState, of_canary: PoolState) -> ObservedSplit {
         let pools = BTreeMap::from([(Role::Stable, stable), (Role::Canary, of_canary)]);

@@ -11,9 +11,9 @@ use super::ids::RolloutId;
 use super::incident::{Incident, IncidentStep};
 use super::judge::MetricHistory;
 use super::notice::Notice;
-use super::pools::{FrontState, PoolState};
+use super::pools::{NodeRecord, ObservedSplit};
 use super::source::MetricSource;
-use super::split::{Role, Split, Weight};
+use super::split::{Split, Weight};
 use super::time::Timestamp;
 
 /// The stored state of a target.
@@ -89,19 +89,6 @@ pub struct SeenSplit {
     pub at: Timestamp,
 }
 
-/// What is remembered of a proxy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// The newest generation that it accepted.
-    pub generation: u64,
-    /// When its stream was last open.
-    pub last_seen: Timestamp,
-    /// Whether its stream is open.
-    pub connected: bool,
-    /// Why it refused the newest generation, if it did.
-    pub refused: Option<String>,
-}
-
 /// Whose word is asked for when it is asked whether a split is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxies {
@@ -110,21 +97,6 @@ pub enum Proxies {
     /// Also those that are cut off and not forgotten yet: on the way back they may still send traffic to
     /// a bad version.
     All,
-}
-
-/// What a router says about the data plane.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ObservedSplit {
-    /// The weights that are in force in every reachable proxy; `None` while they differ or are unknown.
-    pub split: Option<Split>,
-    /// The proxies, where the router knows them.
-    pub nodes: BTreeMap<String, NodeRecord>,
-    /// The servers of each role, where the router knows them; empty if it tells nothing of them now.
-    #[serde(default)]
-    pub pools: BTreeMap<Role, PoolState>,
-    /// What became of the requests, where the router counts them.
-    #[serde(default)]
-    pub front: Option<FrontState>,
 }
 
 /// What an observation says about the wanted split.

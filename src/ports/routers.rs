@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use thiserror::Error;
 
+use crate::core::pools::{NodeRecord, ObservedSplit};
 use crate::core::spec::Pool;
 use crate::core::split::{Role, Split};
-use crate::core::target::{NodeRecord, ObservedSplit};
 
 /// A target as a router sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

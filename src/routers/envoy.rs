@@ -37,7 +37,7 @@ use tracing::info;
 use self::admin::Admin;
 use self::shared::Shared;
 use super::RouterBuildError;
-use crate::core::target::ObservedSplit;
+use crate::core::pools::ObservedSplit;
 use crate::ports::{Clock, Route, RouterError, TrafficRouter};
 
 /// How Envoy proxies reach Serin.

@@ -40,8 +40,8 @@ use self::stats::Known;
 pub use self::weights::smallest_canary;
 use super::RouterBuildError;
 use super::trail::READ_EVERY;
+use crate::core::pools::ObservedSplit;
 use crate::core::split::Role;
-use crate::core::target::ObservedSplit;
 use crate::ports::{Route, RouterError, TrafficRouter};
 
 /// How an HAProxy is reached.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
+use crate::core::pools::ObservedSplit;
 use crate::core::split::{Role, Split};
-use crate::core::target::ObservedSplit;
 use crate::ports::{Route, RouterError, TrafficRouter};
 
 /// Splits traffic by the number that the sender gives with each request. Share it by `Arc`.

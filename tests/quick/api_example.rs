@@ -10,11 +10,12 @@ use serin::core::judge::{
 };
 use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::policy::*;
+use serin::core::pools::NodeRecord;
 use serin::core::rollout::{Phase, Plan, Rollout, RolloutKind, Stage, Timers};
 use serin::core::source::{MetricSource, Selector};
 use serin::core::spec::{Pool, TargetSpec};
 use serin::core::split::{Split, Weight};
-use serin::core::target::{NodeRecord, SeenSplit, Target};
+use serin::core::target::{SeenSplit, Target};
 use serin::core::time::Timestamp;
 use serin::ports::Clock;
 

@@ -16,12 +16,12 @@ use serin::core::metric::{
     Window,
 };
 use serin::core::policy::{AtMax, Mode, Policy};
+use serin::core::pools::ObservedSplit;
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
     Action, CommandKind, Event, EventKind, Hold, Phase, Rollout, State, Tick, transition,
 };
 use serin::core::split::Weight;
-use serin::core::target::ObservedSplit;
 
 use crate::testkit::builders::{
     at, buckets, command, latency, percent, policy, proportion, rollout, secs, step, target,

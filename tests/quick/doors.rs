@@ -6,11 +6,11 @@ use serin::core::judge::{Assessment, GuardrailAssessment, GuardrailStatus, Metri
 use serin::core::limit::Severity;
 use serin::core::notice::NoticeKind;
 use serin::core::policy::{AtMax, GuardrailAction, Policy};
+use serin::core::pools::ObservedSplit;
 use serin::core::rollout::{
     Command, CommandKind, Event, EventKind, Force, Giver, Hold, Phase, PhaseName, Rollout, due_gates,
 };
 use serin::core::split::{Split, Weight};
-use serin::core::target::ObservedSplit;
 
 use super::held::told::{Told, approval, detail, gate, program, quiet, with, yes};
 use crate::testkit::builders::{at, percent, policy, secs};

@@ -1,10 +1,12 @@
 //! What a process finds at a router that its store knows nothing of.
 
-use serin::core::found::{Decided, Decision, Idle, idle};
+use serin::core::found::{Decided, Decision};
+use serin::core::idle::{Idle, idle};
 use serin::core::incident::{IncidentCause, IncidentStep};
 use serin::core::notice::NoticeKind;
+use serin::core::pools::ObservedSplit;
 use serin::core::split::{Split, Weight};
-use serin::core::target::{Finding, ObservedSplit, SeenSplit, Target};
+use serin::core::target::{Finding, SeenSplit, Target};
 
 use crate::testkit::builders::{T0, at, target};
 

@@ -7,13 +7,13 @@ use serin::core::incident::{IncidentCause, IncidentStep};
 use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, NoData, Usage, Window};
 use serin::core::notice::Notice;
-use serin::core::pools::{FrontState, PoolState};
+use serin::core::pools::{FrontState, ObservedSplit, PoolState};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
     Action, CommandKind, Event, EventKind, Hold, Phase, Stage, State, Tick, transition,
 };
 use serin::core::split::{Role, Split, Weight};
-use serin::core::target::{ObservedSplit, SeenSplit};
+use serin::core::target::SeenSplit;
 
 use crate::testkit::builders::{T0, at, command, policy, proportion, rollout, secs, target};
 

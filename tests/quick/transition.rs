@@ -8,12 +8,13 @@ use std::time::Duration;
 use serin::core::judge::{Assessment, MetricAssessment};
 use serin::core::metric::{Counts, MetricObservation, NoData, Reading, Usage, Window};
 use serin::core::policy::LimitOutcome;
+use serin::core::pools::{NodeRecord, ObservedSplit};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
     Action, CommandKind, Compared, Event, EventKind, Hold, Outcome, Phase, Stage, State, Tick, transition,
 };
 use serin::core::split::Split;
-use serin::core::target::{NodeRecord, ObservedSplit, SeenSplit};
+use serin::core::target::SeenSplit;
 
 use self::table::state;
 use crate::testkit::builders::{T0, at, command, percent, policy, proportion, secs};

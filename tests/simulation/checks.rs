@@ -6,10 +6,11 @@ use serin::core::ids::RolloutId;
 use serin::core::judge::{Advice, Assessment, JudgeState};
 use serin::core::metric::{Cursor, MetricCursor};
 use serin::core::notice::NoticeKind;
+use serin::core::pools::ObservedSplit;
 use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{CommandKind, Ending, EventKind, EventRecord, Phase, Rollout, Stage};
 use serin::core::split::{Role, Split};
-use serin::core::target::{ObservedSplit, Target};
+use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{Commit, InboxEntry, Outgoing, Route};
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serin::core::ids::RolloutId;
 use serin::core::judge::JudgeState;
 use serin::core::notice::Notice;
+use serin::core::pools::ObservedSplit;
 use serin::core::rollout::Rollout;
 use serin::core::routing::PAGE;
 use serin::core::split::{Role, Split};
-use serin::core::target::{ObservedSplit, Target};
+use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{InboxEntry, Route};
 

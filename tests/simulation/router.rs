@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use serin::core::pools::{NodeRecord, ObservedSplit};
 use serin::core::spec::Pool;
 use serin::core::split::{Role, Split, Weight};
-use serin::core::target::{NodeRecord, ObservedSplit};
 use serin::ports::{Route, RouterError, TrafficRouter};
 
 use crate::invariants;

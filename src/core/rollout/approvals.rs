@@ -1,97 +1,13 @@
 //! Persons at gates.
 
 use super::change::Change;
-use super::{Command, EventKind, Giver, Illegal, Phase, Rollout, gates};
-use crate::core::gate::{Approval, ApprovalRule, Before, Check, Gate, GateStatus};
-
-/// What is wanted, for people: `one of release-lead and two of production`.
-pub(super) fn wanted(rules: &[ApprovalRule]) -> String {
-    let one = |rule: &ApprovalRule| {
-        let count = match rule.count {
-            1 => "one".to_owned(),
-            2 => "two".to_owned(),
-            3 => "three".to_owned(),
-            count => count.to_string(),
-        };
-        match &rule.team {
-            Some(team) => format!("{count} of {team}"),
-            None => format!("{count} of those who may approve"),
-        }
-    };
-    rules.iter().map(one).collect::<Vec<_>>().join(" and ")
-}
-
-/// Takes in what persons have said of the gates that are waited for.
-pub(super) fn count(change: &mut Change) {
-    let rollout = &mut change.state.rollout;
-    let mut opened = Vec::new();
-    for gate in &rollout.plan.policy.gates {
-        let Check::Approval { rules, .. } = &gate.check else { continue };
-        let Some(state) = rollout.gates.states.get_mut(&gate.name) else { continue };
-        if !matches!(state.status, GateStatus::Waiting { .. }) {
-            continue;
-        }
-        let said = rollout.gates.approvals.get(&gate.name).map(Vec::as_slice).unwrap_or_default();
-        if fulfilled(rules, said) {
-            let names: Vec<&str> = said.iter().map(|approval| approval.by.as_str()).collect();
-            let by = names.join(", ");
-            let detail = format!("approved by {by}");
-            state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: change.now };
-            opened.push((gate.clone(), by, detail));
-        } else if !said.is_empty() {
-            let detail = format!("{}; {} said yes so far", wanted(rules), said.len());
-            state.status = GateStatus::Waiting { detail };
-        }
-    }
-    for (gate, by, detail) in opened {
-        change.record(EventKind::GateOpened, Some(&by), format!("Gate {}: {detail}.", gate.name));
-        gates::no_return(change, &gate);
-    }
-}
-
-/// True if every rule can be fulfilled by persons of its own (a bipartite matching, by augmenting paths).
-fn fulfilled(rules: &[ApprovalRule], said: &[Approval]) -> bool {
-    let places: Vec<&ApprovalRule> =
-        rules.iter().flat_map(|rule| std::iter::repeat_n(rule, rule.count as usize)).collect();
-    let mut taken: Vec<Option<usize>> = vec![None; said.len()];
-    (0..places.len()).all(|place| {
-        let mut tried = vec![false; said.len()];
-        seat(place, &places, said, &mut taken, &mut tried)
-    })
-}
-
-fn seat(
-    place: usize,
-    places: &[&ApprovalRule],
-    said: &[Approval],
-    taken: &mut [Option<usize>],
-    tried: &mut [bool],
-) -> bool {
-    for (person, approval) in said.iter().enumerate() {
-        if tried[person] || !suits(places[place], &approval.teams) {
-            continue;
-        }
-        tried[person] = true;
-        let free = match taken[person] {
-            None => true,
-            Some(other) => seat(other, places, said, taken, tried),
-        };
-        if free {
-            taken[person] = Some(place);
-            return true;
-        }
-    }
-    false
-}
-
-fn suits(rule: &ApprovalRule, teams: &[String]) -> bool {
-    rule.team.as_ref().is_none_or(|team| teams.contains(team))
-}
+use super::{Command, EventKind, Giver, Illegal, Phase, Rollout, gates, seats, standing};
+use crate::core::gate::{Approval, Before, Check, Gate, GateStatus};
 
 /// A link that was sent for a gate is good until the gate's deadline; whoever may approve can do so at the page
 /// after it.
 fn link_in_time(change: &mut Change, command: &Command, gate: &Gate) -> Result<(), Illegal> {
-    let is_late = gates::state_of(&mut change.state.rollout, gate).is_some_and(|state| state.is_late);
+    let is_late = standing::state_of(&mut change.state.rollout, gate).is_some_and(|state| state.is_late);
     if command.giver == Giver::Link && is_late {
         let late = "the gate's deadline has passed; who may approve can still do so at the page";
         return Err(Illegal::Refused(late.to_owned()));
@@ -108,7 +24,7 @@ pub(super) fn approve(
 ) -> Result<(), Illegal> {
     let gate = eligible(change, command, name, teams)?;
     link_in_time(change, command, &gate)?;
-    let waits = match gates::state_of(&mut change.state.rollout, &gate) {
+    let waits = match standing::state_of(&mut change.state.rollout, &gate) {
         Some(state) => matches!(state.status, GateStatus::Waiting { .. }),
         // Not due yet: said early. Behind it a yes would be for nothing.
         None => is_ahead(&change.state.rollout, &gate),
@@ -130,7 +46,7 @@ pub(super) fn approve(
     let why = command.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let sentence = format!("{} says yes at gate {name}{why}.", command.by);
     change.record(EventKind::Approved, Some(&command.by), sentence);
-    count(change);
+    seats::count(change);
     Ok(())
 }
 
@@ -158,7 +74,7 @@ pub(super) fn refuse(
 ) -> Result<(), Illegal> {
     let gate = eligible(change, command, name, teams)?;
     link_in_time(change, command, &gate)?;
-    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+    let Some(state) = standing::state_of(&mut change.state.rollout, &gate) else {
         return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
     };
     if matches!(state.status, GateStatus::Refused { .. }) {
@@ -175,7 +91,7 @@ pub(super) fn refuse(
 /// The gate, if it asks for persons (or its program was lost) and for this one.
 fn eligible(change: &Change, command: &Command, name: &str, teams: &[String]) -> Result<Gate, Illegal> {
     let rollout = &change.state.rollout;
-    let gate = gates::named(rollout, name)?;
+    let gate = standing::named(rollout, name)?;
     let Check::Approval { rules, by_starter } = &gate.check else {
         let kind = gate.check.kind();
         return Err(Illegal::Gate(format!(
@@ -188,10 +104,10 @@ fn eligible(change: &Change, command: &Command, name: &str, teams: &[String]) ->
             command.by
         )));
     }
-    if !rules.iter().any(|rule| suits(rule, teams)) {
+    if !rules.iter().any(|rule| seats::suits(rule, teams)) {
         return Err(Illegal::Gate(format!(
             "the gate `{name}` asks for {}, and {} is in {}",
-            wanted(rules),
+            seats::wanted(rules),
             command.by,
             if teams.is_empty() { "no team".to_owned() } else { teams.join(", ") }
         )));
@@ -201,25 +117,25 @@ fn eligible(change: &Change, command: &Command, name: &str, teams: &[String]) ->
 
 /// Opens a gate whatever it says.
 pub(super) fn override_gate(change: &mut Change, command: &Command, name: &str) -> Result<(), Illegal> {
-    let gate = gates::named(&change.state.rollout, name)?;
+    let gate = standing::named(&change.state.rollout, name)?;
     let (by, now) = (command.by.clone(), change.now);
     let Some(reason) = command.reason.clone() else {
         return Err(Illegal::Gate(format!("to override the gate `{name}` needs a reason")));
     };
-    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+    let Some(state) = standing::state_of(&mut change.state.rollout, &gate) else {
         return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
     };
     let detail = format!("OVERRIDDEN by {by}: {reason}");
     state.status = GateStatus::Open { by: Some(by.clone()), detail: detail.clone(), at: now };
     change.record(EventKind::GateOpened, Some(&by), format!("Gate {name}: {detail}"));
-    gates::no_return(change, &gate);
+    standing::no_return(change, &gate);
     Ok(())
 }
 
 /// Asks a gate anew that has said no, or whose program was lost.
 pub(super) fn retry(change: &mut Change, command: &Command, name: &str) -> Result<(), Illegal> {
-    let gate = gates::named(&change.state.rollout, name)?;
-    let Some(state) = gates::state_of(&mut change.state.rollout, &gate) else {
+    let gate = standing::named(&change.state.rollout, name)?;
+    let Some(state) = standing::state_of(&mut change.state.rollout, &gate) else {
         return Err(Illegal::Gate(format!("the gate `{name}` is not waited for yet")));
     };
     if !matches!(state.status, GateStatus::Lost { .. } | GateStatus::Refused { .. }) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::change::{Change, time};
 use super::{Ending, Phase, State};
 use crate::core::policy::Mode;
+use crate::core::pools::ObservedSplit;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::{Role, Weight};
-use crate::core::target::ObservedSplit;
 
 /// At least so many in [`WINDOW`], and half of all.
 const LEAST: f64 = 20.0;

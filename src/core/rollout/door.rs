@@ -1,39 +1,16 @@
 //! The door to a higher exposure. Whatever gives the canary more traffic, or ends the bake, needs a [`Passage`],
-//! and a passage is made here alone, after freezes, holds, gates and windows were asked.
+//! and a passage is made for it alone, after freezes, holds, gates and windows were asked.
 
+pub(super) mod passage;
+
+use self::passage::Passage;
 use super::change::Change;
-use super::{Command, EventKind, Hold, Illegal, Rollout, gates, obstacles};
+use super::{Command, EventKind, Hold, Illegal, Rollout, gates, obstacles, standing};
 use crate::core::gate::Occasion;
 use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::Mode;
 use crate::core::target::Proxies;
-
-/// The only key to more traffic for the canary, and to the end of the bake.
-pub(super) struct Passage {
-    to: Occasion,
-}
-
-impl Passage {
-    // Private: nothing outside of this file makes one.
-    fn new(to: Occasion) -> Passage {
-        Passage { to }
-    }
-
-    /// What stood before it.
-    pub fn to(&self) -> Occasion {
-        self.to
-    }
-
-    /// The step that it leads to; `None`: the end of the bake.
-    pub fn step(&self) -> Option<usize> {
-        match self.to {
-            Occasion::Start => Some(0),
-            Occasion::Step(step) => Some(step),
-            Occasion::Finish | Occasion::During => None,
-        }
-    }
-}
 
 /// What stands before a step.
 fn before(step: usize) -> Occasion {
@@ -80,8 +57,8 @@ pub(super) fn prepared(change: &mut Change, step: usize) -> Option<Passage> {
 /// # Errors
 /// [`Illegal::Refused`] under a freeze, or while a gate that is asked all along does not say yes.
 pub(super) fn again(rollout: &Rollout, step: usize) -> Result<Passage, Illegal> {
-    not_frozen(rollout)?;
-    let shut = gates::shut(rollout);
+    obstacles::not_frozen(rollout)?;
+    let shut = standing::shut(rollout);
     if !shut.is_empty() {
         let names = shut.join(", ");
         return Err(Illegal::Refused(format!("the weight cannot rise again: gate {names} does not say yes")));
@@ -93,19 +70,6 @@ pub(super) fn again(rollout: &Rollout, step: usize) -> Result<Passage, Illegal> 
 /// rises.
 pub(super) fn cut_short() -> Passage {
     Passage::new(Occasion::Finish)
-}
-
-/// # Errors
-/// [`Illegal::Refused`] under a freeze.
-pub(super) fn not_frozen(rollout: &Rollout) -> Result<(), Illegal> {
-    if !rollout.holds.contains(&Hold::Freeze) {
-        return Ok(());
-    }
-    let why =
-        rollout.held_by(Hold::Freeze).next().map_or_else(String::new, |held| format!(" ({})", held.why));
-    Err(Illegal::Refused(format!(
-        "the target is frozen: nothing may advance until the freeze ends{why}; no command passes a freeze"
-    )))
 }
 
 /// Drops what a person's command outweighs, each with its line in the log; whoever had paused it is told.

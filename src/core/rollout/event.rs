@@ -12,7 +12,7 @@ use crate::core::gate::GateAnswer;
 use crate::core::ids::RolloutId;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, Notes, ValueObservation};
-use crate::core::target::ObservedSplit;
+use crate::core::pools::ObservedSplit;
 
 /// What can happen to a rollout.
 #[derive(Clone, Debug, PartialEq, EnumDiscriminants)]

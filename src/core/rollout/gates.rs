@@ -1,21 +1,16 @@
 //! Gates: what must say yes before a rollout goes on. Holding is all that a gate does by itself: the canary
 //! is judged on, and rolled back, whatever is waited for.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout, approvals};
+use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout, seats, standing};
 use crate::core::gate::{Before, Check, Gate, GateAnswer, GateOutcome, GateState, GateStatus, Occasion};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
-use crate::core::policy::Policy;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::Weight;
-
-/// Faults in a row of a gate that is asked all along, after which its rollout is held.
-const FAULTS: u32 = 3;
 
 /// A gate that is to be asked now.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,53 +58,21 @@ fn others_are_open(rollout: &Rollout, name: &str) -> bool {
     })
 }
 
-/// Programs that had begun when the process ended: nobody knows how they ended.
-pub fn running(rollout: &Rollout) -> Vec<String> {
-    let all = rollout.gates.states.iter().chain(&rollout.gates.during);
-    all.filter(|(_, state)| state.status == GateStatus::Running).map(|(name, _)| name.clone()).collect()
-}
-
-/// The gates of an occasion. Steps that are jumped over have their say too: `from` is the step that is
-/// left.
-fn gates_of(policy: &Policy, occasion: Occasion, from: Option<usize>) -> Vec<&Gate> {
-    let last = policy.steps.len().saturating_sub(1);
-    let passes = |gate: &&Gate| match (occasion, gate.before) {
-        (Occasion::Start, Before::Start) => true,
-        // The first step has no occasion of its own.
-        (Occasion::Start, Before::Step(weight)) => policy.steps.first().is_some_and(|s| s.weight == weight),
-        (Occasion::Step(step), before) => {
-            let passed = from.map_or(step, |from| from + 1).max(1)..=step;
-            match before {
-                Before::EachStep => true,
-                Before::Promotion => step == last,
-                Before::Step(weight) => policy
-                    .steps
-                    .get(passed)
-                    .is_some_and(|steps| steps.iter().any(|step| step.weight == weight)),
-                _ => false,
-            }
-        }
-        (Occasion::Finish, Before::Finish) | (Occasion::During, Before::During) => true,
-        _ => false,
-    };
-    policy.gates.iter().filter(passes).collect()
-}
-
 /// True if everything that stands before the occasion says yes now. Otherwise the gates are due, and the
 /// rollout is held. What was said counts until the occasion has passed: a step that is prepared for long is
 /// entered only if its gates still say yes.
 pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
     let rollout = &change.state.rollout;
-    let gates: Vec<Gate> = asked_before(rollout, occasion).into_iter().cloned().collect();
-    let is_shut = rollout.gates.during.values().any(is_closed);
+    let gates: Vec<Gate> = standing::asked_before(rollout, occasion).into_iter().cloned().collect();
+    let is_shut = rollout.gates.during.values().any(standing::is_closed);
     if !gates.is_empty() {
         if rollout.gates.occasion != Some(occasion) {
             begin(change, occasion, &gates);
         }
-        approvals::count(change);
+        seats::count(change);
     }
     let states = &change.state.rollout.gates.states;
-    let closed: Vec<&Gate> = gates.iter().filter(|gate| !is_open(states, gate)).collect();
+    let closed: Vec<&Gate> = gates.iter().filter(|gate| !standing::is_open(states, gate)).collect();
     if closed.is_empty() {
         if is_shut {
             hold_during(change);
@@ -132,38 +95,6 @@ pub(super) fn open(change: &mut Change, occasion: Occasion) -> bool {
     false
 }
 
-/// The gates that stand before an occasion now: those that are asked already, else by the step that is left.
-fn asked_before(rollout: &Rollout, occasion: Occasion) -> Vec<&Gate> {
-    if rollout.gates.occasion == Some(occasion) {
-        let states = &rollout.gates.states;
-        return rollout.policy.gates.iter().filter(|gate| states.contains_key(&gate.name)).collect();
-    }
-    let from = match rollout.phase {
-        Phase::Progressing { step, .. } => Some(step),
-        Phase::Preparing { step } => step.checked_sub(1),
-        _ => None,
-    };
-    gates_of(&rollout.policy, occasion, from)
-}
-
-fn is_open(states: &BTreeMap<String, GateState>, gate: &Gate) -> bool {
-    matches!(states.get(&gate.name).map(|state| &state.status), Some(GateStatus::Open { .. }))
-}
-
-/// The gates that stand before an occasion, or are asked all along, and have not said yes, with what they
-/// said last.
-pub(super) fn closed(rollout: &Rollout, occasion: Occasion) -> Vec<String> {
-    let states = &rollout.gates.states;
-    let before = asked_before(rollout, occasion).into_iter().filter(|gate| !is_open(states, gate));
-    before.map(|gate| gate.name.clone()).chain(shut(rollout)).collect()
-}
-
-/// The gates that are asked all along and do not say yes.
-pub(super) fn shut(rollout: &Rollout) -> Vec<String> {
-    let during = &rollout.gates.during;
-    during.iter().filter(|(_, state)| is_closed(state)).map(|(name, _)| name.clone()).collect()
-}
-
 /// The occasion for people.
 fn words(rollout: &Rollout, occasion: Occasion) -> String {
     match occasion {
@@ -179,7 +110,7 @@ fn words(rollout: &Rollout, occasion: Occasion) -> String {
 
 fn fresh(gate: &Gate) -> GateState {
     let detail = match &gate.check {
-        Check::Approval { rules, .. } => approvals::wanted(rules),
+        Check::Approval { rules, .. } => seats::wanted(rules),
         check => format!("{} was not asked yet", check.kind()),
     };
     GateState {
@@ -225,45 +156,6 @@ fn release(change: &mut Change) {
     change.calm(IncidentCause::Gate, "the gates have said yes.");
 }
 
-/// The occasion has passed: what was said for it is used up. What is asked for another one goes on.
-pub(super) fn pass(change: &mut Change, occasion: Occasion) {
-    let kept = &mut change.state.rollout.gates;
-    if kept.occasion != Some(occasion) {
-        return;
-    }
-    kept.occasion = None;
-    kept.insisted = None;
-    let passed = std::mem::take(&mut kept.states);
-    for name in passed.keys() {
-        kept.approvals.remove(name);
-    }
-}
-
-/// From the yes of a point of no return on.
-pub(super) fn no_return(change: &mut Change, gate: &Gate) {
-    let passed = &mut change.state.rollout.gates.no_return;
-    if !gate.point_of_no_return || passed.is_some() {
-        return;
-    }
-    *passed = Some(gate.name.clone());
-    let sentence = format!(
-        "Past the point of no return ({}): from here on Serin does not roll back by itself; it holds and pages, and \
-         a person decides.",
-        gate.name
-    );
-    change.record(EventKind::GateOpened, None, sentence);
-}
-
-/// A gate that is asked all along and does not say yes.
-fn is_closed(state: &GateState) -> bool {
-    match &state.status {
-        GateStatus::Refused { .. } | GateStatus::Lost { .. } => true,
-        // Not known is no verdict, but it is a reason not to go on.
-        GateStatus::Waiting { .. } => state.faults >= FAULTS,
-        GateStatus::Running | GateStatus::Open { .. } => false,
-    }
-}
-
 /// Adds the time that was waited, and does what the policy says where a deadline has passed. Gates that
 /// are asked all along begin with the first step.
 pub(super) fn wait(change: &mut Change, elapsed: Duration) {
@@ -271,7 +163,7 @@ pub(super) fn wait(change: &mut Change, elapsed: Duration) {
         matches!(change.state.rollout.phase, Phase::Progressing { .. } | Phase::Finalizing | Phase::Baking);
     let rollout = &mut change.state.rollout;
     if watched && rollout.gates.during.is_empty() {
-        let during = gates_of(&rollout.policy, Occasion::During, None);
+        let during = standing::gates_of(&rollout.policy, Occasion::During, None);
         rollout.gates.during = during.into_iter().map(|gate| (gate.name.clone(), fresh(gate))).collect();
     }
     let mut late = Vec::new();
@@ -313,7 +205,7 @@ pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Res
         return Err(Illegal::Gate(format!("there is no gate `{name}`")));
     };
     let during = gate.before == Before::During;
-    let Some(state) = state_of(&mut change.state.rollout, &gate) else {
+    let Some(state) = standing::state_of(&mut change.state.rollout, &gate) else {
         return Err(Illegal::Gate(format!("the gate `{name}` is not waited for")));
     };
     if matches!(state.status, GateStatus::Open { by: Some(_), .. }) {
@@ -326,7 +218,7 @@ pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Res
             if !matches!(was, GateStatus::Open { .. }) {
                 state.status = GateStatus::Open { by: None, detail: detail.clone(), at: now };
                 change.record(EventKind::GateOpened, None, format!("Gate {name} says yes: {detail}"));
-                no_return(change, &gate);
+                standing::no_return(change, &gate);
             }
         }
         GateAnswer::No(detail) => refuse(change, &gate, None, &detail),
@@ -360,8 +252,12 @@ pub(super) fn answer(change: &mut Change, name: &str, answer: GateAnswer) -> Res
 /// A gate that is asked all along holds the rollout while it does not say yes.
 fn hold_during(change: &mut Change) {
     let gates = &change.state.rollout.gates;
-    let closed: Vec<String> =
-        gates.during.iter().filter(|(_, state)| is_closed(state)).map(|(name, _)| name.clone()).collect();
+    let closed: Vec<String> = gates
+        .during
+        .iter()
+        .filter(|(_, state)| standing::is_closed(state))
+        .map(|(name, _)| name.clone())
+        .collect();
     if !closed.is_empty() {
         let why = format!("{} does not say yes.", closed.join(", "));
         change.hold_as(Hold::Gate, None, Severity::High, why, NoticeKind::Gate);
@@ -373,7 +269,7 @@ fn hold_during(change: &mut Change) {
 /// The gate has said no.
 pub(super) fn refuse(change: &mut Change, gate: &Gate, by: Option<&str>, detail: &str) {
     let now = change.now;
-    let Some(state) = state_of(&mut change.state.rollout, gate) else { return };
+    let Some(state) = standing::state_of(&mut change.state.rollout, gate) else { return };
     let was_refused = matches!(state.status, GateStatus::Refused { .. });
     state.status = GateStatus::Refused { by: by.map(str::to_owned), detail: detail.to_owned(), at: now };
     if !was_refused {
@@ -398,22 +294,15 @@ fn follow(change: &mut Change, gate: &Gate, outcome: GateOutcome, by: Option<&st
         }
         GateOutcome::GoOn => {
             let now = change.now;
-            let Some(state) = state_of(&mut change.state.rollout, gate) else { return };
+            let Some(state) = standing::state_of(&mut change.state.rollout, gate) else { return };
             let detail = format!("WITHOUT ITS YES: {detail}; the policy says to go on");
             // By the policy's word, which stands: it is not asked any more.
             let word = Some("the policy".to_owned());
             state.status = GateStatus::Open { by: word, detail: detail.clone(), at: now };
             change.record(EventKind::GateOpened, by, format!("Gate {}: {detail}.", gate.name));
-            no_return(change, gate);
+            standing::no_return(change, gate);
         }
     }
-}
-
-/// Where a gate is, if it is waited for or asked all along.
-pub(super) fn state_of<'s>(rollout: &'s mut Rollout, gate: &Gate) -> Option<&'s mut GateState> {
-    let states: &mut BTreeMap<String, GateState> =
-        if gate.before == Before::During { &mut rollout.gates.during } else { &mut rollout.gates.states };
-    states.get_mut(&gate.name)
 }
 
 /// A gate's program begins.
@@ -428,16 +317,4 @@ pub(super) fn begun(change: &mut Change, name: &str) -> Result<(), Illegal> {
         }
         _ => Err(Illegal::Gate(format!("the gate `{name}` is not waited for"))),
     }
-}
-
-/// The policy's gate of that name.
-pub(super) fn named(rollout: &Rollout, name: &str) -> Result<Gate, Illegal> {
-    let gates = &rollout.policy.gates;
-    gates.iter().find(|gate| gate.name == name).cloned().ok_or_else(|| {
-        let known: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
-        Illegal::Gate(match known.is_empty() {
-            true => format!("there is no gate `{name}`: the policy has none"),
-            false => format!("there is no gate `{name}`; the policy has {}", known.join(", ")),
-        })
-    })
 }

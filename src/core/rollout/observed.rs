@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::{Ending, EventKind, Hold, Phase, Stage, demand, stable};
+use super::{Ending, EventKind, Hold, Phase, Stage, demand, servers};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
 use crate::core::policy::Mode;
+use crate::core::pools::ObservedSplit;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::Weight;
-use crate::core::target::{Finding, ObservedSplit, Proxies};
+use crate::core::target::{Finding, Proxies};
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;
@@ -49,7 +50,7 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
     }
     if !change.state.rollout.phase.is_terminal() {
         change.state.rollout.share_explained = split.explains();
-        stable::observed(change, split);
+        servers::observed(change, split);
         demand::take(change, split);
         watch_unseen(change, elapsed);
         finish_way_back(change);

@@ -1,6 +1,6 @@
 //! What stands against a person who wants to go on: all of it at once, and the one command that goes through.
 
-use super::{Command, Hold, Illegal, Rollout, door, gates};
+use super::{Command, Hold, Illegal, Rollout, standing};
 use crate::core::gate::Occasion;
 use crate::core::judge::GuardrailStatus;
 use crate::core::policy::{GuardrailAction, Mode};
@@ -13,7 +13,7 @@ use crate::stats::special::{exp, ln};
 /// [`Illegal::Refused`] under a freeze; where somebody else has paused it, without `override`; where a metric
 /// leans worse or a guardrail is broken, without `even_if_worse`.
 pub(super) fn check(rollout: &Rollout, command: &Command, to: Occasion) -> Result<(), Illegal> {
-    door::not_frozen(rollout)?;
+    not_frozen(rollout)?;
     let force = command.force;
     if (force.overrides || force.even_if_worse) && command.reason.is_none() {
         return Err(Illegal::Refused(format!(
@@ -34,12 +34,25 @@ pub(super) fn check(rollout: &Rollout, command: &Command, to: Occasion) -> Resul
         through.push_str(" --even-if-worse");
     }
     through.push_str(" --reason \"...\"` overrides this");
-    let waiting = gates::closed(rollout, to);
+    let waiting = standing::closed(rollout, to);
     if !waiting.is_empty() {
         through.push_str(&format!("; before that, these gates must open: {}", waiting.join(", ")));
     }
     let all: Vec<String> = pauses.into_iter().chain(suspects).chain(other_holds(rollout)).collect();
     Err(Illegal::Refused(format!("{}. {through}", all.join("; "))))
+}
+
+/// # Errors
+/// [`Illegal::Refused`] under a freeze.
+pub(super) fn not_frozen(rollout: &Rollout) -> Result<(), Illegal> {
+    if !rollout.holds.contains(&Hold::Freeze) {
+        return Ok(());
+    }
+    let why =
+        rollout.held_by(Hold::Freeze).next().map_or_else(String::new, |held| format!(" ({})", held.why));
+    Err(Illegal::Refused(format!(
+        "the target is frozen: nothing may advance until the freeze ends{why}; no command passes a freeze"
+    )))
 }
 
 /// The pauses of others.

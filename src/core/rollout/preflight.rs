@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::change::{Change, time};
-use super::door::{self, Passage, in_force};
+use super::door::passage::Passage;
+use super::door::{self, in_force};
 use super::{Ending, EventKind, Hold, Phase, Rollout, data};
 use crate::core::gate::Occasion;
 use crate::core::judge::Assessment;

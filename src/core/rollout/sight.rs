@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::share::Noise;
+use super::trailing::Noise;
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage};
 use crate::core::target::Target;
 

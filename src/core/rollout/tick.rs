@@ -8,8 +8,8 @@ use super::change::{Change, time};
 use super::door::{self, in_force, is_free};
 use super::sight::Seen;
 use super::{
-    Action, Ending, Hold, Illegal, Phase, Rollout, Stage, Tick, clocking, data, gates, observed, preflight,
-    restarts, share, stable, verify,
+    Action, Ending, Hold, Illegal, Phase, Rollout, Stage, Tick, clocking, data, gates, missing, observed,
+    preflight, restarts, servers, share, verify,
 };
 use crate::core::gate::Occasion;
 use crate::core::judge::watch::SHARE;
@@ -33,7 +33,7 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     let elapsed = looked.elapsed;
     let (mut tick, notes) = mark(change, looked);
     restarts::take(change, &mut tick, &notes);
-    data::note(change, &tick, &notes, elapsed);
+    missing::note(change, &tick, &notes, elapsed);
     let judge = Arc::make_mut(&mut change.state.judge);
     let assessment = judge.observe(&change.state.rollout.policy, &tick);
     let seen = Seen::of(&tick, &change.state.target, change.state.rollout.data.share.noise);
@@ -52,8 +52,8 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
         Phase::RollingBack { .. } => observed::finish_way_back(change),
         Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),
         _ => {
-            if !stable::ticked(change, &tick, elapsed) && !must_go_back(change, &assessment) {
-                data::watch(change, &tick, &seen, elapsed);
+            if !servers::ticked(change, &tick, elapsed) && !must_go_back(change, &assessment) {
+                missing::watch(change, &tick, &seen, elapsed);
                 guardrail_holds(change, &assessment, before.as_ref());
                 share::take(change, &tick, elapsed);
                 if matches!(change.state.rollout.phase, Phase::RollingBack { .. }) || is_over(change) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::snapshot::Snapshot;
+use crate::core::pools::{NodeRecord, ObservedSplit};
 use crate::core::split::Split;
-use crate::core::target::{NodeRecord, ObservedSplit};
 use crate::core::time::Timestamp;
 
 /// Both clocks: the wall clock for records, the monotonic one for waiting.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::nodes::{Nodes, Now, State};
 use super::snapshot::Snapshot;
-use crate::core::target::ObservedSplit;
+use crate::core::pools::ObservedSplit;
 use crate::ports::{Clock, Route, RouterError};
 
 /// The routes, the layer made of them, and the proxies.

@@ -11,11 +11,11 @@ use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, Usage, Window};
 use serin::core::notice::Notice;
 use serin::core::policy::Policy;
+use serin::core::pools::ObservedSplit;
 use serin::core::rollout::{
     Action, Command, CommandKind, Event, EventKind, Hold, Phase, State, Tick, transition,
 };
 use serin::core::split::Weight;
-use serin::core::target::ObservedSplit;
 
 use crate::testkit::builders::{at, command, policy, proportion, rollout, secs, target};
 

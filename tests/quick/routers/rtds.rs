@@ -14,8 +14,8 @@ use envoy_types::pb::envoy::service::runtime::v3::runtime_discovery_service_clie
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::rpc::Status as RpcStatus;
 use prost::Message;
+use serin::core::pools::{NodeRecord, ObservedSplit};
 use serin::core::split::Split;
-use serin::core::target::{NodeRecord, ObservedSplit};
 use serin::core::time::Timestamp;
 use serin::ports::{Clock, Route, RouterError, TrafficRouter};
 use serin::routers::RouterConfig;

@@ -7,9 +7,9 @@ use serin::core::ids::RolloutId;
 use serin::core::judge::JudgeState;
 use serin::core::metric::{MetricObservation, NoData, Usage, Window};
 use serin::core::policy::{AtMax, LimitOutcome};
+use serin::core::pools::ObservedSplit;
 use serin::core::rollout::{Action, CommandKind, Event, EventKind, Outcome, Phase, State, Tick, transition};
 use serin::core::split::{Split, Weight};
-use serin::core::target::ObservedSplit;
 use serin::core::time::Timestamp;
 
 use super::table::state;

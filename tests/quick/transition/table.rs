@@ -11,12 +11,13 @@ use serin::core::incident::{Incident, IncidentCause};
 use serin::core::judge::JudgeState;
 use serin::core::metric::NoData;
 use serin::core::policy::Verify;
+use serin::core::pools::ObservedSplit;
 use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{
     CommandKind, CommandName, Ending, Event, EventName, Phase, PhaseName, Stage, State, transition,
 };
 use serin::core::split::Split;
-use serin::core::target::{ObservedSplit, SeenSplit};
+use serin::core::target::SeenSplit;
 
 use super::{name, no_data};
 use crate::testkit::builders::{T0, at, command, percent, policy, rollout, secs, target};

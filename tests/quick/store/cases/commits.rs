@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use serin::core::judge::JudgeState;
+use serin::core::pools::NodeRecord;
 use serin::core::rollout::{Phase, Rollout};
 use serin::core::split::{Split, Weight};
-use serin::core::target::{NodeRecord, SeenSplit, Target};
+use serin::core::target::{SeenSplit, Target};
 use serin::ports::{Commit, InboxEntry, Outgoing};
 
 use super::super::samples::*;
