@@ -192,6 +192,7 @@ pub fn router_for(
         .method_not_allowed_fallback(method_not_allowed)
         // The innermost of these: nothing reaches a handler past it.
         .layer(axum::middleware::from_fn_with_state(api.clone(), access::gate::gate))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::storing))
         .layer(axum::middleware::from_fn_with_state(api.clone(), middleware::measured))
         .layer(axum::middleware::from_fn(middleware::headers))
         // Event streams are left alone: a compressor would hold events back.
@@ -281,7 +282,7 @@ fn cors(access: &Access) -> Option<CorsLayer> {
             .allow_origin(access.origins().to_vec())
             .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers(sent)
-            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+            .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, middleware::FAILING_SINCE])
             .max_age(Duration::from_secs(600)),
     )
 }

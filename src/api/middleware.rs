@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Api;
+use super::problem::Failed;
 use crate::telemetry;
 
 /// What browsers are told of every answer. The page's own handlers may say more exactly.
@@ -29,6 +30,22 @@ pub(super) async fn headers(request: Request, next: Next) -> Response {
     }
     if is_api {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// Since when the store has taken nothing, in every answer while that lasts (RFC 3339).
+pub(super) const FAILING_SINCE: HeaderName = HeaderName::from_static("serin-store-failing-since");
+
+/// Says in every answer since when the store has taken nothing; what fails says it in its words too.
+pub(super) async fn storing(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let Some(since) = api.handle.failing_since() else { return response };
+    if let Some(failed) = response.extensions_mut().remove::<Failed>() {
+        response = failed.during_outage(since);
+    }
+    if let Ok(value) = HeaderValue::from_str(&since.to_string()) {
+        response.headers_mut().insert(FAILING_SINCE, value);
     }
     response
 }

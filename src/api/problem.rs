@@ -6,8 +6,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 pub use crate::contract::problem::{FieldError, Problem};
+use crate::core::time::Timestamp;
 use crate::engine::StartError;
 use crate::ports::StoreError;
+
+/// The problem that a response of status 5xx is, for what stands around the handlers.
+#[derive(Clone, Debug)]
+pub(super) struct Failed(pub(super) Problem);
 
 /// The code of the problem that a response is, for what stands around the handlers.
 #[derive(Clone, Debug)]
@@ -346,9 +351,29 @@ impl From<StartError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
+        let failed = status.is_server_error().then(|| Failed(self.clone()));
+        if failed.is_some() {
             tracing::warn!(code = %self.code, status = self.status, "a request failed: {}", self.detail);
         }
+        let mut response = self.respond(status);
+        if let Some(failed) = failed {
+            response.extensions_mut().insert(failed);
+        }
+        response
+    }
+}
+
+impl Failed {
+    /// The same answer, with since when the store has taken nothing.
+    pub(super) fn during_outage(mut self, since: Timestamp) -> Response {
+        self.0.detail.push_str(&format!("; the store has taken nothing since {since}"));
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        self.0.respond(status)
+    }
+}
+
+impl Problem {
+    fn respond(self, status: StatusCode) -> Response {
         let retry = self.retry_after_seconds;
         let code = self.code.clone();
         let mut response = (status, Json(self)).into_response();

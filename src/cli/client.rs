@@ -179,6 +179,11 @@ impl Client {
         };
         let answer = request.send().await.map_err(|error| failed(error.into()))?;
         let status = answer.status();
+        let failing = answer.headers().get("serin-store-failing-since").and_then(|since| since.to_str().ok());
+        if let Some(since) = failing.filter(|_| status.is_success()) {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| complain(&format!("the store of the daemon has taken nothing since {since}")));
+        }
         let body = whole(answer, LONGEST).await.map_err(failed)?;
         if status.is_success() {
             return Ok((status, body));

@@ -62,14 +62,28 @@ async fn door(targets: usize, limits: Limits) -> Door {
 impl Door {
     /// Sends a request, and gives status and body.
     async fn send(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let (status, _, body) = self.send_for(method, path, token, body).await;
+        (status, body)
+    }
+
+    /// The same, with since when the store has taken nothing.
+    async fn send_for(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: &Value,
+    ) -> (u16, Option<String>, Value) {
         let request =
             Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
         let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         let answer =
             self.router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
+        let since =
+            answer.headers().get("serin-store-failing-since").map(|since| since.to_str().unwrap().to_owned());
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        (status, since, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     async fn command(&self, number: usize, command: &str) -> (u16, Value) {
@@ -127,6 +141,31 @@ async fn a_store_that_fails_at_once_makes_no_answer_of_what_is_in_force() {
         assert_eq!((status, view["result"].as_str()), (202, Some("in_force")), "{command}: {view}");
     }
     door.is_back(1).await;
+    door.house.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_says_since_when_the_store_has_taken_nothing() {
+    let door = door(1, short()).await;
+    door.house.store.set_broken(true);
+    let ask = async |method: &str, path: &str| {
+        door.send_for(method, path, TOKEN, &json!({"command": "pause"})).await
+    };
+    let command = format!("/api/v1/rollouts/{}/commands", id(0));
+    let failing = async || ask("POST", &command).await.1;
+    let since = until("the engine to know", SOON, failing).await;
+    let (status, told, _) = ask("GET", "/livez").await;
+    assert_eq!((status, told.as_ref()), (200, Some(&since)));
+    let (status, told, problem) = ask("GET", "/api/v1/rollouts").await;
+    assert_eq!((status, told.as_ref()), (503, Some(&since)));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.ends_with(&format!("the store has taken nothing since {since}")), "{detail}");
+    let (status, _, view) = ask("POST", &command).await;
+    assert_eq!(status, 202);
+    assert!(view["note"].as_str().unwrap().contains(&since), "{view}");
+    door.house.store.set_broken(false);
+    let is_back = async || ask("GET", "/livez").await.1.is_none().then_some(());
+    until("the store to be back", SOON, is_back).await;
     door.house.stop.cancel();
 }
 
