@@ -48,7 +48,7 @@ bench-detection: ## False alarms and delays against the rules of the peers, to b
 	$(CARGO) bench --bench detection -- --full
 
 bench-latency: parts ## How soon a rollback and a pause are in force while something hangs
-	SERIN_TRIALS=20 SERIN_TARGETS=300 $(CARGO) test --release --test real latency:: -- --nocapture --test-threads=1
+	SERIN_TRIALS=20 SERIN_TARGETS=300 SERIN_SPREAD=60 $(CARGO) test --release --test real latency:: -- --nocapture --test-threads=1
 
 bench-looks: parts ## What a look costs: processor time, questions to Prometheus, bytes (LOOKS_TARGETS, LOOKS_MINUTES)
 	$(CARGO) bench --bench looks

@@ -34,6 +34,13 @@ fn targets() -> usize {
     (trials() * WAYS.len() * ROUTERS.len()).max(wanted)
 }
 
+/// So long a situation lasts, for measuring it at different moments: `SERIN_SPREAD` in seconds, or no longer than it
+/// takes.
+fn spread() -> Duration {
+    let wanted = std::env::var("SERIN_SPREAD").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(wanted.unwrap_or(0))
+}
+
 /// What was measured in one situation.
 struct Table {
     situation: String,
@@ -75,9 +82,11 @@ impl Table {
 
 /// A pause and then a rollback of each target, one after the other, in all ways. `numbers` are targets behind each
 /// router.
-async fn measure(many: &Many, table: &mut Table, numbers: impl Iterator<Item = usize> + Clone) {
+async fn measure(many: &Many, table: &mut Table, numbers: impl ExactSizeIterator<Item = usize> + Clone) {
+    let trials = u32::try_from(numbers.len() * ROUTERS.len()).expect("some");
     for router in ROUTERS {
         for (number, by) in numbers.clone().zip(WAYS.into_iter().cycle()) {
+            tokio::time::sleep(spread() / trials).await;
             table.add(format!("pause, {router:?}"), many.pause(router, number).await);
             let took = many.roll_back(router, number, by).await;
             table.add(format!("rollback by {by:?}, {router:?}"), took);

@@ -28,6 +28,8 @@ use super::process::free_port;
 use super::serin::Daemon;
 use super::{stage, wait};
 
+/// Where more is taken, the daemon's log of it is printed.
+const PROMISED: Duration = Duration::from_millis(100);
 /// What is measured never takes longer, or the test fails.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -189,6 +191,7 @@ impl Many {
             By::Alertmanager => ("/api/v1/hooks/alertmanager".to_owned(), alert(&name, "4")),
             By::Grafana => ("/api/v1/hooks/alertmanager".to_owned(), alert(&name, "1")),
         };
+        let (from, sent) = (self.daemon.log_length(), SystemTime::now());
         let begun = self.send(&path, &body).await;
         let (ear, what) = match router {
             Router::Haproxy => (&self.ears[0], format!("set server {name}/b weight 0")),
@@ -198,6 +201,12 @@ impl Many {
         let Some(took) = ear.hears(&what, begun, LONGEST).await else {
             panic!("{name} was not rolled back in {LONGEST:?}: {}", self.daemon.log());
         };
+        if took > PROMISED {
+            let log = self.daemon.log_after(from);
+            let of_it: Vec<&str> = log.lines().take(60).collect();
+            let sent = jiff::Timestamp::try_from(sent).expect("a time");
+            println!("{name} took {took:?}; the request was sent at {sent}: {of_it:#?}");
+        }
         if router == Router::Envoy {
             let key = key(&name);
             let gone = async || (self.envoy.runtime(&key).await == Some(0)).then_some(());

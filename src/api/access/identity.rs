@@ -155,7 +155,7 @@ pub(super) async fn checked(
     let identity = if credential.text().starts_with(tokens::PREFIX) {
         token(api, known, credential.text(), is_urgent).await
     } else {
-        signed(api, known, credential.text()).await
+        signed(api, known, credential.text(), is_urgent).await
     };
     match &identity {
         Ok(_) => api.throttles.worked(&hash.0),
@@ -231,9 +231,14 @@ async fn stored(
 }
 
 /// By a token of the issuer.
-pub(super) async fn signed(api: &Api, known: &Known, text: &str) -> Result<Identity, Problem> {
+pub(super) async fn signed(
+    api: &Api,
+    known: &Known,
+    text: &str,
+    is_urgent: bool,
+) -> Result<Identity, Problem> {
     match &known.oidc {
-        Some(oidc) => oidc.identity(text, api.handle.clock().as_ref()).await,
+        Some(oidc) => oidc.identity(text, api.handle.clock(), is_urgent).await,
         None => Err(wrong("this is not one of Serin's tokens")),
     }
 }

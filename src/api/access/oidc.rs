@@ -38,7 +38,12 @@ impl Oidc {
     }
 
     /// Whose token it is.
-    pub(super) async fn identity(&self, token: &str, clock: &dyn Clock) -> Result<Identity, Problem> {
+    pub(super) async fn identity(
+        &self,
+        token: &str,
+        clock: &Arc<dyn Clock>,
+        is_urgent: bool,
+    ) -> Result<Identity, Problem> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| wrong("this is not a signed token"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(wrong("the token is signed in a way that is not taken; RS256, ES256 and EdDSA are"));
@@ -46,7 +51,7 @@ impl Oidc {
         if header.crit.is_some() {
             return Err(wrong("the token has critical headers (`crit`) that are not known here"));
         }
-        let key = self.keys.find(header.kid.as_deref(), header.alg, clock).await?;
+        let key = self.keys.find(header.kid.as_deref(), header.alg, clock, is_urgent).await?;
         let claims = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &self.validation(header.alg))
             .map_err(|error| wrong(refusal(error.kind())))?
             .claims;

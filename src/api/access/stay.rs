@@ -75,7 +75,7 @@ impl Asked {
         let text = self.credential.text();
         let identity = match text.starts_with(tokens::PREFIX) {
             true => token(api, &self.known, text, false).await,
-            false => signed(api, &self.known, text).await,
+            false => signed(api, &self.known, text, false).await,
         };
         identity.map(drop)
     }

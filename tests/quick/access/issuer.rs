@@ -78,6 +78,7 @@ pub struct Published {
     pub issuer: Option<String>,
     pub jwks_uri: Option<String>,
     pub broken: bool,
+    pub hangs: bool,
     pub asked: u32,
 }
 
@@ -145,6 +146,10 @@ impl Issuer {
 }
 
 async fn discovery(State((url, published)): State<Shared>) -> Result<axum::Json<Value>, StatusCode> {
+    let hangs = published.lock().unwrap().hangs;
+    if hangs {
+        std::future::pending::<()>().await;
+    }
     let mut published = published.lock().unwrap();
     published.asked += 1;
     if published.broken {

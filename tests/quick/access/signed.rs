@@ -223,6 +223,24 @@ async fn an_issuer_that_does_not_answer_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_wait_for_an_issuer_that_hangs_while_a_known_key_will_do() {
+    let key = Key::new("k", Algorithm::EdDSA);
+    let issuer = Issuer::start(&[&key]).await;
+    let mut claims = issuer.claims();
+    claims["exp"] = json!(NOW.0 / 1000 + 86_400);
+    let (token, world) = (key.sign(&claims), world_of(&issuer));
+    assert_eq!(world.get("/api/v1/me", &token).await.status, 200);
+    // Old enough to be fetched again.
+    world.clock.advance(Duration::from_secs(2 * 3600));
+    issuer.change(|published| published.hangs = true);
+    let path = format!("/api/v1/rollouts/{CHECKOUT}/commands");
+    let pause = json!({ "command": "pause" });
+    // The issuer is given four seconds for each call.
+    let answer = tokio::time::timeout(Duration::from_secs(3), world.post(&path, &token, &pause)).await;
+    assert_eq!(answer.expect("an answer at once").status, 202);
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_another_or_sends_elsewhere_is_not_followed() {
     let key = Key::new("k", Algorithm::ES256);
     for change in [

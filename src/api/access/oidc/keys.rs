@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::identity::wrong;
+use super::super::remembered::AT_ONCE;
 use super::super::{OidcConfig, lock};
 use crate::api::problem::Problem;
 use crate::config::is_safe_url;
@@ -90,12 +91,14 @@ impl Keys {
     }
 
     /// The key that a token names. 401 if the issuer has none of that name, 503 if that cannot be known
-    /// because the issuer does not answer.
+    /// because the issuer does not answer. What is urgent does not wait for an issuer that hangs where a known key will
+    /// do.
     pub(super) async fn find(
-        &self,
+        self: &Arc<Self>,
         kid: Option<&str>,
         algorithm: Algorithm,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
+        is_urgent: bool,
     ) -> Result<Arc<DecodingKey>, Problem> {
         let now = clock.monotonic();
         let state = lock(&self.state).clone();
@@ -105,18 +108,25 @@ impl Keys {
             return Ok(key);
         }
         let usable = state.find(kid, algorithm).filter(|_| state.age(now) < USABLE);
-        let guard = match usable {
-            // Somebody fetches already; what is known will do meanwhile.
-            Some(key) => match self.fetching.try_lock() {
-                Ok(guard) => guard,
-                Err(_) => return Ok(key),
-            },
-            None => self.fetching.lock().await,
-        };
-        if lock(&self.state).tried.is_none_or(|at| clock.monotonic().saturating_sub(at) >= PAUSE) {
-            self.fetch(clock).await;
+        let (keys, with) = (Arc::clone(self), Arc::clone(clock));
+        match usable {
+            // It goes on by itself; what is known will do meanwhile.
+            Some(key) if is_urgent => {
+                let fetching = tokio::spawn(async move { keys.fetch_if_nobody_does(with.as_ref()).await });
+                if tokio::time::timeout(AT_ONCE, fetching).await.is_err() {
+                    return Ok(key);
+                }
+            }
+            Some(key) => {
+                if !self.fetch_if_nobody_does(clock.as_ref()).await {
+                    return Ok(key);
+                }
+            }
+            None => {
+                let _guard = self.fetching.lock().await;
+                self.fetch_if_due(clock.as_ref()).await;
+            }
         }
-        drop(guard);
         let state = lock(&self.state).clone();
         if state.age(clock.monotonic()) < USABLE
             && let Some(key) = state.find(kid, algorithm)
@@ -133,6 +143,19 @@ impl Keys {
             .retry_after(10),
             None => wrong("the token is signed by a key that its issuer does not publish"),
         })
+    }
+
+    /// False if somebody fetches already.
+    async fn fetch_if_nobody_does(&self, clock: &dyn Clock) -> bool {
+        let Ok(_guard) = self.fetching.try_lock() else { return false };
+        self.fetch_if_due(clock).await;
+        true
+    }
+
+    async fn fetch_if_due(&self, clock: &dyn Clock) {
+        if lock(&self.state).tried.is_none_or(|at| clock.monotonic().saturating_sub(at) >= PAUSE) {
+            self.fetch(clock).await;
+        }
     }
 
     async fn fetch(&self, clock: &dyn Clock) {
