@@ -175,6 +175,12 @@ impl Many {
 
     async fn settle(&self) {
         self.daemon.ready().await;
+        if let Some(token) = &self.plan.token {
+            let asked =
+                || reqwest::Client::new().get(self.daemon.url("/api/v1/me")).bearer_auth(token).send();
+            let known = async || asked().await.ok().filter(|answer| answer.status().is_success());
+            wait::until("the token is known", Duration::from_secs(60), known).await;
+        }
         if let Some(last) = self.plan.behind[1].checked_sub(1) {
             let key = key(&name(Router::Envoy, last));
             let has = async || (self.envoy.runtime(&key).await == Some(5000)).then_some(());
@@ -257,7 +263,8 @@ impl Many {
     }
 }
 
-fn command_path(router: Router, number: usize) -> String {
+/// Where a target's rollout takes commands.
+pub fn command_path(router: Router, number: usize) -> String {
     format!("/api/v1/rollouts/{}/commands", rollout(router, number))
 }
 
