@@ -1,7 +1,7 @@
 //! The transition: every phase with every event (`table`), and invariants over random sequences of events.
 
 mod random;
-mod table;
+pub mod table;
 
 use std::time::Duration;
 
@@ -353,4 +353,25 @@ fn an_unconfirmed_way_back_pages_once_and_fails_in_the_end() {
 
 fn take(state: &State, event: Event) -> Outcome {
     transition(state.clone(), event, at(60.0)).expect("legal here")
+}
+
+/// A raise that waits behind a pause is late for nobody; without the pause the same wait is told.
+#[test]
+fn nothing_is_unconfirmed_while_a_pause_keeps_the_weight_from_rising() {
+    for (paused, told) in [(true, 0), (false, 1)] {
+        let mut now = state("settling");
+        now.target.want(Split::canary(percent(5.0), false));
+        let before = SeenSplit { split: Split::STABLE, generation: now.target.generation - 1, at: T0 };
+        now.target.seen = Some(before);
+        if paused {
+            now.rollout.holds.insert(Hold::User);
+        }
+        let late = Event::Observed { split: ObservedSplit::of(Some(Split::STABLE)), elapsed: secs(7200) };
+        let outcome = take(&now, late);
+        let unconfirmed = |action: &&Action| match action {
+            Action::Record(record) => record.kind == EventKind::Unconfirmed,
+            _ => false,
+        };
+        assert_eq!(outcome.actions.iter().filter(unconfirmed).count(), told, "paused: {paused}");
+    }
 }

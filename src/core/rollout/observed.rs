@@ -74,6 +74,12 @@ fn seen(change: &mut Change) {
 fn watch_unseen(change: &mut Change, elapsed: Duration) {
     let rolling_back = matches!(change.state.rollout.phase, Phase::RollingBack { .. });
     let proxies = if rolling_back { Proxies::All } else { Proxies::Reachable };
+    let target = &change.state.target;
+    let rises = target.wanted.canary > target.seen.map_or(Weight::ZERO, |seen| seen.split.canary);
+    if rises && change.state.rollout.holds.contains(&Hold::User) {
+        // Nothing is raised while it is paused: nobody is late.
+        return;
+    }
     if change.state.target.in_force(proxies) {
         change.state.rollout.timers.unseen = Duration::ZERO;
         change.calm(IncidentCause::Unconfirmed, "the split is confirmed.");
