@@ -38,18 +38,30 @@ impl Telling {
     ) -> Vec<Outgoing> {
         let mut notice = in_environment(environment, notice);
         notice.message = self.words.own(&rollout.policy.messages, &notice);
-        let mut outgoing = self.queues_of(&notice, now);
-        let about = outgoing.iter().filter(|outgoing| outgoing.notice.incident.is_some());
-        target.incident_goes_to(&notice, about.map(|outgoing| channel_of(&outgoing.queue)));
+        let mut outgoing = self.queues_for(&notice, target, now);
         let notice = for_receivers(&notice, true);
         let hooks = hooks_of(rollout, &notice);
         outgoing.extend(hooks.into_iter().map(|queue| Outgoing::at_once(queue, notice.clone())));
         outgoing
     }
 
-    /// Where a notice goes, queue by queue.
-    pub fn of_target(&self, environment: Option<&str>, notice: &Notice, now: Timestamp) -> Vec<Outgoing> {
-        self.queues_of(&in_environment(environment, notice), now)
+    /// Everybody who is told of something that happened to a target that no rollout has; if that opens an incident,
+    /// the target keeps who was told.
+    pub fn of_target(
+        &self,
+        environment: Option<&str>,
+        target: &mut Target,
+        notice: &Notice,
+        now: Timestamp,
+    ) -> Vec<Outgoing> {
+        self.queues_for(&in_environment(environment, notice), target, now)
+    }
+
+    fn queues_for(&self, notice: &Notice, target: &mut Target, now: Timestamp) -> Vec<Outgoing> {
+        let outgoing = self.queues_of(notice, now);
+        let about = outgoing.iter().filter(|outgoing| outgoing.notice.incident.is_some());
+        target.incident_goes_to(notice, about.map(|outgoing| channel_of(&outgoing.queue)));
+        outgoing
     }
 
     fn queues_of(&self, notice: &Notice, now: Timestamp) -> Vec<Outgoing> {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::gate::{CommandCheck, GateAnswer, Hook, HookAction, HookPoint};
-use serin::core::incident::{IncidentChange, IncidentStep};
+use serin::core::ids::RolloutId;
+use serin::core::incident::{Incident, IncidentCause, IncidentChange, IncidentStep};
 use serin::core::notice::{Notice, NoticeKind};
 use serin::core::rollout::{CommandKind, Rollout};
 use serin::core::routing::Routing;
@@ -22,7 +23,7 @@ use serin::ports::{
 use serin::routers::StaticPools;
 use tokio_util::sync::CancellationToken;
 
-use crate::testkit::builders::{created, notice, policy, rollout};
+use crate::testkit::builders::{created, notice, policy, rollout, target};
 use crate::testkit::fakes::MemoryStore;
 use crate::testkit::wait;
 
@@ -410,7 +411,18 @@ async fn a_page_waits_behind_nothing_else_of_its_channel() {
         told: Vec::new(),
     };
     let page = Notice { incident: Some(change), ..of("r1", 2) };
-    let outgoing = outbox.telling().of_target(None, &page, Timestamp(0));
+    let mut shop = target("shop");
+    shop.incident = Some(Incident {
+        key: "shop/r1/2".into(),
+        opened_at: Timestamp(0),
+        rollout: RolloutId("r1".into()),
+        causes: [IncidentCause::Found].into(),
+        acknowledged_by: None,
+        told: [].into(),
+    });
+    let outgoing = outbox.telling().of_target(None, &mut shop, &page, Timestamp(0));
+    let told = shop.incident.expect("an incident").told;
+    assert_eq!(told.into_iter().collect::<Vec<_>>(), ["pager"], "its end goes where it was told");
     assert_eq!(outgoing.iter().map(|out| out.queue.as_str()).collect::<Vec<_>>(), ["pager#page"]);
     store.commit(&Commit { outbox: outgoing, ..Commit::default() }).await.unwrap();
     outbox.dispatch().await.unwrap();

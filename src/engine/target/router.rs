@@ -207,8 +207,11 @@ impl Actor {
         }
         self.steering.above(&self.target, &mut target);
         let environment = self.spec.environment.as_deref();
-        let told = notices.iter().flat_map(|notice| self.telling.of_target(environment, notice, now.wall));
-        let commit = Commit { target: Some(target.clone()), outbox: told.collect(), ..Commit::default() };
+        let mut outbox = Vec::new();
+        for notice in &notices {
+            outbox.extend(self.telling.of_target(environment, &mut target, notice, now.wall));
+        }
+        let commit = Commit { target: Some(target.clone()), outbox, ..Commit::default() };
         self.commit(commit, Then::Target { target: Box::new(target), is_first }, now, out);
     }
 
