@@ -18,6 +18,7 @@ pub async fn load(
 ) -> Result<Loaded, StoreError> {
     let stored = store.load_target(name, known, keys).await?;
     Ok(Loaded {
+        last_work: stored.rollout.iter().flatten().map(StoredRollout::last_work).next(),
         target: stored.target,
         active: stored.rollout.map(|rollout| rollout.map(|rollout| Box::new(active(rollout)))),
         waiting: stored.scheduled,

@@ -53,6 +53,13 @@ pub struct StoredRollout {
 }
 
 impl StoredRollout {
+    /// When a process has last worked on it, as far as what is stored tells.
+    pub fn last_work(&self) -> Timestamp {
+        let looks = self.observations.iter().map(|tick| tick.at);
+        let read = self.cursors.values().flat_map(|cursor| [cursor.canary.until, cursor.baseline.until]);
+        looks.chain(read).fold(self.rollout.phase_since, Timestamp::max)
+    }
+
     /// The evidence after the last tick: the newest snapshot, and the observations after it judged again.
     pub fn evidence(&self) -> JudgeState {
         let policy = &self.rollout.policy;

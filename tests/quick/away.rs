@@ -1,21 +1,26 @@
 //! Times in which no process worked on a rollout.
 
-use std::time::Duration;
+use serin::core::rollout::{Event, EventKind, transition};
 
-use serin::core::rollout::{EventKind, Phase};
-
-use crate::api::example::{NOW, rollout};
+use crate::testkit::builders::{T0, at, secs};
+use crate::transition::table::state;
 
 #[test]
 fn a_rollout_says_for_how_long_nobody_worked_on_it() {
-    let mut rollout = rollout();
-    let before = rollout.event_seq;
-    let seconds = |seconds| NOW.plus(Duration::from_secs(seconds));
-    assert_eq!(rollout.away(NOW, seconds(20)), None, "an ordinary restart");
-    assert_eq!(rollout.away(seconds(60), NOW), None, "a clock that was set back");
-    let line = rollout.away(NOW, seconds(420)).expect("a line");
-    assert_eq!((line.seq, rollout.event_seq, line.kind), (before + 1, before + 1, EventKind::Away));
+    let state = state("analysing");
+    assert!(!state.rollout.was_left_alone(T0, at(20.0)), "an ordinary restart");
+    assert!(!state.rollout.was_left_alone(at(60.0), T0), "a clock that was set back");
+    let lines = |seconds: f64| {
+        let away = transition(state.clone(), Event::Away { since: T0 }, at(seconds)).expect("legal here");
+        away.state.rollout.event_seq - state.rollout.event_seq
+    };
+    assert_eq!((lines(20.0), lines(420.0)), (0, 1));
+    let away = transition(state.clone(), Event::Away { since: T0 }, at(420.0)).expect("legal here");
+    let [serin::core::rollout::Action::Record(line)] = &away.actions[..] else {
+        panic!("{:?}", away.actions)
+    };
+    assert_eq!(line.kind, EventKind::Away);
     assert!(line.sentence.contains("not running for 7 min"), "{}", line.sentence);
-    rollout.phase = Phase::Scheduled;
-    assert_eq!(rollout.away(NOW, seconds(420)), None, "there was nothing to do");
+    assert!(line.sentence.contains(&T0.to_string()), "{}", line.sentence);
+    assert!(away.state.rollout.was_left_alone(T0, T0.plus(secs(7 * 60))));
 }

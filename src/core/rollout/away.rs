@@ -2,37 +2,30 @@
 
 use std::time::Duration;
 
-use super::action::{EventKind, EventRecord};
-use super::state::{Phase, Rollout};
+use super::change::{Change, time};
+use super::{EventKind, Phase, Rollout};
 use crate::core::time::Timestamp;
-use crate::core::words::duration;
 
 /// Shorter times are those of an ordinary restart.
 const LEAST: Duration = Duration::from_secs(30);
 
 impl Rollout {
-    /// The line for the log where nobody has worked on the rollout from `last` until `now`; it is counted as the
-    /// rollout's newest. `None` where that was no longer than a restart takes, or than three intervals of evaluation,
-    /// and where there was nothing to be done.
-    pub fn away(&mut self, last: Timestamp, now: Timestamp) -> Option<EventRecord> {
-        let gap = now.since(last);
-        if gap < LEAST.max(3 * self.policy.analysis.interval)
-            || self.phase == Phase::Scheduled
-            || self.phase.is_terminal()
-        {
-            return None;
-        }
-        self.event_seq += 1;
-        Some(EventRecord {
-            seq: self.event_seq,
-            at: now,
-            kind: EventKind::Away,
-            by: None,
-            sentence: format!(
-                "Serin was not running for {}: nothing was evaluated and nothing was changed since {last}. The evaluation \
-                 continues where it stopped.",
-                duration(gap)
-            ),
-        })
+    /// Whether nobody has worked on it from `last` until `now`, for longer than a restart takes and than three
+    /// intervals of evaluation, while there was something to be done.
+    pub fn was_left_alone(&self, last: Timestamp, now: Timestamp) -> bool {
+        let is_at_work = self.phase != Phase::Scheduled && !self.phase.is_terminal();
+        is_at_work && now.since(last) >= LEAST.max(3 * self.policy.analysis.interval)
+    }
+}
+
+/// Nobody has worked on it since then.
+pub(super) fn take(change: &mut Change, since: Timestamp) {
+    if change.state.rollout.was_left_alone(since, change.now) {
+        let sentence = format!(
+            "Serin was not running for {}: nothing was evaluated and nothing was changed since {since}. The evaluation \
+             continues where it stopped.",
+            time(change.now.since(since))
+        );
+        change.record(EventKind::Away, None, sentence);
     }
 }

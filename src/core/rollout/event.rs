@@ -13,6 +13,7 @@ use crate::core::ids::RolloutId;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::pools::ObservedSplit;
+use crate::core::time::Timestamp;
 
 /// What can happen to a rollout.
 #[derive(Clone, Debug, PartialEq, EnumDiscriminants)]
@@ -44,6 +45,11 @@ pub enum Event {
     Announce(Duration),
     /// Whether the target is frozen, and why.
     Freeze(Option<String>),
+    /// No process has worked on it since then.
+    Away {
+        /// When it was last worked on.
+        since: Timestamp,
+    },
     /// A gate's program begins; stored before it does.
     GateBegun {
         /// The gate's name.

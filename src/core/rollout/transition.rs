@@ -3,7 +3,7 @@
 
 use super::change::Change;
 use super::{
-    CommandKind, Event, Hold, Illegal, Outcome, Phase, PhaseName, State, alerts, commands, door, gates,
+    CommandKind, Event, Hold, Illegal, Outcome, Phase, PhaseName, State, alerts, away, commands, door, gates,
     history, hooks, observed, tick,
 };
 use std::time::Duration;
@@ -40,6 +40,7 @@ pub fn transition(state: State, event: Event, now: Timestamp) -> Result<Outcome,
         },
         Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
         Event::Freeze(why) if has_ticks => freeze(&mut change, why),
+        Event::Away { since } if has_ticks => away::take(&mut change, since),
         Event::GateBegun { gate } if has_gates => gates::begun(&mut change, &gate)?,
         Event::Gate { gate, answer } if has_gates => {
             gates::answer(&mut change, &gate, answer)?;

@@ -131,7 +131,14 @@ impl Actor {
             asked: BTreeMap::new(),
             tickets: 0,
         };
+        let last_work = loaded.last_work;
         actor.adopt(loaded);
+        if let Some((active, since)) = actor.active.as_ref().zip(last_work)
+            && active.rollout.was_left_alone(since, now.wall)
+        {
+            let away = Arrived::Happened(active.rollout.id.clone(), Box::new(Event::Away { since }));
+            actor.arrived.push_back(away);
+        }
         actor.steering.driven = actor.target.generation;
         actor
     }

@@ -56,7 +56,7 @@ impl Actor {
 
     /// Goes on with what the store holds.
     pub(super) fn adopt(&mut self, loaded: Loaded) {
-        let Loaded { target, active, waiting, ended, inbox, done } = loaded;
+        let Loaded { target, active, waiting, ended, inbox, done, .. } = loaded;
         if let Some(active) = active {
             // What is being looked at was asked for by cursors that somebody else has moved on.
             self.looks.forget();

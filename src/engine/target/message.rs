@@ -144,6 +144,8 @@ pub struct Loaded {
     pub target: Target,
     /// The rollout that has it. The outer `None`: not read, as the target has not changed.
     pub active: Option<Option<Box<Active>>>,
+    /// When a process has last worked on that.
+    pub last_work: Option<Timestamp>,
     /// Rollouts that wait for the target, oldest first.
     pub waiting: Vec<Rollout>,
     /// Those that have ended lately: commands for them are refused, not left without an answer.

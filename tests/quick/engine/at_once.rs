@@ -221,7 +221,15 @@ fn an_alert_that_pauses_cuts_off_what_raises_the_canary() {
     shop.want(Split::canary(percent(50.0), false));
     let judge = std::sync::Arc::new(serin::core::judge::JudgeState::new(&rollout.policy));
     let active = Some(Some(Box::new(Active { rollout, judge, cursors: Default::default() })));
-    let loaded = Loaded { target: shop, active, waiting: vec![], ended: vec![], inbox: vec![], done: vec![] };
+    let loaded = Loaded {
+        target: shop,
+        active,
+        waiting: vec![],
+        ended: vec![],
+        inbox: vec![],
+        done: vec![],
+        last_work: None,
+    };
     let telling =
         Telling { routing: Routing::everything([]), words: Words::default(), channels: BTreeSet::new() };
     let freezes = Freezes { is_known: true, ..Freezes::default() };

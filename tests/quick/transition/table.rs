@@ -33,6 +33,7 @@ observed        =     =     =     anal  =     =     =     =     =     =     =   
 workload_ready  -     -     settl -     -     bake  -     -     -     -     -     -     -
 announce        =     -     -     -     -     -     -     -     -     -     -     -     -
 freeze          -     =     =     =     =     =     =     =     =     -     -     -     -
+away            -     =     =     =     =     =     =     =     =     -     -     -     -
 gate_begun      -     =     =     =     =     =     =     -     -     -     -     -     -
 gate            -     =     =     =     =     =     =     -     -     -     -     -     -
 pause           -     =     =     =     =     =     =     -     -     -     -     -     -
@@ -190,6 +191,7 @@ fn event(row: Row, state: &mut State) -> Event {
             Event::Announce(secs(60))
         }
         EventName::Freeze => Event::Freeze(Some("frozen by erin: the holidays".to_owned())),
+        EventName::Away => Event::Away { since: T0 },
         EventName::GateBegun => Event::GateBegun { gate: with_gate(state, program(), waiting()) },
         EventName::Gate => {
             let gate = with_gate(state, program(), waiting());
