@@ -8,6 +8,7 @@
 mod catalogue;
 mod collector;
 mod committer;
+mod deadline;
 mod fleet;
 mod freezes;
 mod handle;
@@ -30,10 +31,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Kept, Name, Owner, Source};
-pub use fleet::{Fleet, Inbound};
+pub use fleet::{Fleet, Followed, HandOver, Inbound};
 pub use freezes::Freezes;
 pub use handle::{Handle, StartError, StartRequest};
 pub use jobs::World;
+pub use mailbox::Received;
 pub use news::News;
 pub use outbox::{BATCH, DEADLINE, DIGEST_NOTICES, Outbox, backoff};
 pub use reload::{Configuration, Instances, LastReload, ReloadError, ReloadRequest, Reloaded, RestartNeeded};
@@ -165,8 +167,11 @@ impl Engine {
             fleet.add(spec, loaded, now);
         }
         let pools = Pools::new(parts.routers.keys(), parts.options.concurrency);
-        let source = |provider| Collector::new(provider, handle.clock().clone(), parts.options.concurrency);
+        let Options { concurrency, call_deadline, .. } = parts.options;
+        let source =
+            |provider| Collector::new(provider, handle.clock().clone(), concurrency, call_deadline * 2);
         let sources = parts.providers.into_iter().map(|(name, provider)| (name, source(provider))).collect();
+        let handed = parts.routers.keys().map(|name| (name.clone(), Default::default())).collect();
         let world = World {
             committer: Committer::new(store.clone()),
             store,
@@ -178,8 +183,9 @@ impl Engine {
             failpoints: parts.failpoints,
             options: parts.options,
             pools,
+            handed,
         };
-        world.hand_over(&fleet).await;
+        world.hand_over_all(&mut fleet).await;
         handle.set_loaded();
         let channels = parts.notifiers.into_keys().collect();
         Ok(Engine { fleet, world: Arc::new(world), outbox, news, handle, channels })

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::deadline::within;
 use super::target::{LookRequest, Looked};
 use crate::core::judge::Recorded;
 use crate::core::metric::Reading;
@@ -31,6 +32,8 @@ pub(super) struct Collector {
     shared: Semaphore,
     /// For targets that are asked for alone, and for metrics' pasts.
     single: Semaphore,
+    /// A call that brings nothing for so long gives its place back.
+    longest: Duration,
 }
 
 struct Waiting {
@@ -39,8 +42,14 @@ struct Waiting {
 }
 
 impl Collector {
-    /// A source with so many places for what is asked of it alone.
-    pub fn new(provider: Arc<dyn MetricsProvider>, clock: Arc<dyn Clock>, single: usize) -> Arc<Collector> {
+    /// A source with so many places for what is asked of it alone. It keeps deadlines of its own; a call that lasts
+    /// longer than `longest` is given up.
+    pub fn new(
+        provider: Arc<dyn MetricsProvider>,
+        clock: Arc<dyn Clock>,
+        single: usize,
+        longest: Duration,
+    ) -> Arc<Collector> {
         Arc::new(Collector {
             provider,
             clock,
@@ -48,6 +57,7 @@ impl Collector {
             slow: Mutex::default(),
             shared: Semaphore::new(PLACES),
             single: Semaphore::new(single),
+            longest,
         })
     }
 
@@ -87,7 +97,11 @@ impl Collector {
             let count = waiting.len().min(MOST);
             waiting.drain(..count).map(|one| (one.request, one.answer)).unzip()
         };
-        for (answer, looked) in answers.into_iter().zip(self.ask(&requests).await.unwrap_or_default()) {
+        let asked = within(self.clock.as_ref(), self.longest, self.ask(&requests)).await;
+        if asked.is_none() {
+            self.note(&requests, self.longest);
+        }
+        for (answer, looked) in answers.into_iter().zip(asked.flatten().unwrap_or_default()) {
             // Who has gone does not hear of it.
             let _ = answer.send(looked);
         }

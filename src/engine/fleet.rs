@@ -11,7 +11,7 @@ use super::target::{Actor, Decision, Loaded, Message, Now};
 use super::telling::Telling;
 use crate::core::ids::RolloutId;
 use crate::core::spec::TargetSpec;
-use crate::ports::{InboxEntry, Route};
+use crate::ports::{InboxEntry, Route, StoreError};
 
 /// What can come to the fleet.
 #[derive(Debug)]
@@ -22,9 +22,37 @@ pub enum Inbound {
     Command(Box<InboxEntry>),
 }
 
+/// What follows from what is declared now.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// Targets that were not here yet: they are to be owned and read, and [`Fleet::loaded`] to be told of it.
+    pub begin: Vec<Arc<TargetSpec>>,
+    /// Targets that are declared otherwise, by name: they are to be listened to anew, and are due.
+    pub changed: Vec<String>,
+    /// Targets that are not here any more, by name.
+    pub gone: Vec<String>,
+}
+
+/// The stored splits of all targets on a router, as the router is to have them before anything else.
+#[derive(Debug)]
+pub struct HandOver {
+    /// The router.
+    pub router: String,
+    /// The targets on it, as it sees them.
+    pub routes: Vec<Route>,
+    /// Rises: an older one never comes after a newer one.
+    pub number: u64,
+}
+
 /// All targets of this process.
 pub struct Fleet {
     actors: BTreeMap<String, Actor>,
+    /// Targets that are being owned and read.
+    loading: BTreeSet<String>,
+    /// Targets that were ever taken: what is on its way to one that is gone is not for the next one of its name.
+    taken: u64,
+    /// Hand-overs so far.
+    handed: u64,
     /// When each of them is due, in order.
     due: BTreeSet<(Duration, String)>,
     telling: Arc<Telling>,
@@ -35,28 +63,60 @@ pub struct Fleet {
 impl Fleet {
     /// Without targets.
     pub fn new(telling: Arc<Telling>, freezes: Arc<Freezes>, options: Options) -> Fleet {
-        Fleet { actors: BTreeMap::new(), due: BTreeSet::new(), telling, freezes, options }
+        let (actors, loading, due) = Default::default();
+        Fleet { actors, loading, taken: 0, handed: 0, due, telling, freezes, options }
+    }
+
+    /// Goes on with what is declared now: begins with targets that are new, takes what has changed, and lets go of
+    /// those that are gone. One with a rollout stays until that has ended, and one of which something is being
+    /// stored until that is known.
+    pub fn follow(&mut self, declared: &BTreeMap<String, Arc<TargetSpec>>) -> Followed {
+        let mut followed = Followed::default();
+        for (name, spec) in declared {
+            match self.actors.get_mut(name) {
+                Some(actor) if actor.spec() == spec.as_ref() => {}
+                Some(actor) => {
+                    actor.set_spec(spec.clone());
+                    followed.changed.push(name.clone());
+                }
+                None if self.loading.insert(name.clone()) => followed.begin.push(spec.clone()),
+                None => {}
+            }
+        }
+        let gone =
+            self.actors.values().filter(|actor| !declared.contains_key(actor.name()) && actor.may_go());
+        followed.gone = gone.map(|actor| actor.name().to_owned()).collect();
+        followed.gone.iter().for_each(|name| self.remove(name));
+        followed
+    }
+
+    /// A target that [`Fleet::follow`] has begun with was read, or was not: then it is begun with again.
+    ///
+    /// # Errors
+    /// The same [`StoreError`].
+    pub fn loaded(
+        &mut self,
+        spec: Arc<TargetSpec>,
+        loaded: Result<Box<Loaded>, StoreError>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.loading.remove(&spec.name);
+        self.add(spec, *loaded?, now);
+        Ok(())
     }
 
     /// Takes a target as it was loaded.
     pub fn add(&mut self, spec: Arc<TargetSpec>, loaded: Loaded, now: Now) {
         let (telling, freezes) = (self.telling.clone(), self.freezes.clone());
-        let actor = Actor::new(spec, loaded, telling, freezes, self.options, now);
+        self.taken += 1;
+        let actor = Actor::new(spec, loaded, telling, freezes, self.options, now).numbered(self.taken << 32);
         let name = actor.name().to_owned();
         self.due.retain(|(_, known)| *known != name);
         self.due.insert((now.monotonic, name.clone()));
         self.actors.insert(name, actor);
     }
 
-    /// A target is declared otherwise.
-    pub fn respec(&mut self, name: &str, spec: Arc<TargetSpec>) {
-        if let Some(actor) = self.actors.get_mut(name) {
-            actor.set_spec(spec);
-        }
-    }
-
-    /// A target is not this process's any more.
-    pub fn remove(&mut self, name: &str) {
+    fn remove(&mut self, name: &str) {
         self.actors.remove(name);
         self.due.retain(|(_, known)| known != name);
     }
@@ -71,9 +131,11 @@ impl Fleet {
         self.actors.get(name)
     }
 
-    /// Every target on a router, as the router sees it.
-    pub fn routes(&self, router: &str) -> Vec<Route> {
-        self.actors.values().filter(|actor| actor.spec().router == router).map(Actor::route).collect()
+    /// Every target on a router, for the router.
+    pub fn hand_over(&mut self, router: &str) -> HandOver {
+        self.handed += 1;
+        let on_it = self.actors.values().filter(|actor| actor.spec().router == router);
+        HandOver { router: router.to_owned(), routes: on_it.map(Actor::route).collect(), number: self.handed }
     }
 
     /// Other freezes hold from now on. Gives the targets that have to look at them.

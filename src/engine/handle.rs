@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::timeout;
 
 use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
+use super::deadline::within;
 use super::fleet::Inbound;
 use super::freezes::Freezes;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Received};
 use super::reload::Configuration;
 use super::standing::{Standing, Standings};
 use super::target::{Answer, Message};
@@ -271,6 +271,11 @@ impl Handle {
         self.inner.freezes.borrow().frozen(target, now)
     }
 
+    /// What is handed over to the targets in memory comes out here: to whoever takes it first, and to nobody else.
+    pub fn handed_over(&self) -> Option<Received> {
+        self.inner.mailbox.receiver()
+    }
+
     /// The way to the targets.
     pub(super) fn mailbox(&self) -> &Mailbox {
         &self.inner.mailbox
@@ -412,7 +417,8 @@ impl Handle {
         let is_same =
             |known: &InboxEntry| known.rollout == entry.rollout && known.command.kind == entry.command.kind;
         let mut stored = self.inner.store.enqueue(rollout, command, at);
-        let known = if is_urgent { timeout(AT_ONCE, &mut stored).await.ok() } else { None };
+        let clock = self.inner.clock.as_ref();
+        let known = if is_urgent { within(clock, AT_ONCE, &mut stored).await } else { None };
         let known = match known {
             // A key that was used before is not carried out again.
             Some(Ok(known)) if known.result.is_some() || !is_same(&known) => return Ok(known),

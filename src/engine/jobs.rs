@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::collector::Collector;
 use super::committer::Committer;
-use super::fleet::Fleet;
+use super::deadline::within;
+use super::fleet::{Fleet, HandOver};
 use super::pools::Pools;
 use super::target::{ApplyError, Job, LookRequest, Looked, Outcome};
 use super::{Options, loading};
@@ -38,26 +37,37 @@ pub struct World {
     pub(super) failpoints: Arc<dyn Failpoints>,
     pub(super) options: Options,
     pub(super) pools: Pools,
+    /// By router: the newest hand-over of splits.
+    pub(super) handed: BTreeMap<String, tokio::sync::Mutex<u64>>,
 }
 
 impl World {
     /// Every router gets the stored splits of its targets before anything else.
-    pub(super) async fn hand_over(&self, fleet: &Fleet) {
+    pub(super) async fn hand_over_all(&self, fleet: &mut Fleet) {
         for name in self.routers.keys() {
-            self.hand_over_to(name, &fleet.routes(name)).await;
+            self.hand_over(&fleet.hand_over(name)).await;
         }
     }
 
-    /// A router gets the stored splits of all its targets.
-    pub(super) async fn hand_over_to(&self, name: &str, routes: &[Route]) {
-        let Some(router) = self.routers.get(name) else { return };
-        if let Err(error) = router.load(routes).await {
+    /// A router gets the stored splits of all its targets, unless it has got newer ones meanwhile.
+    pub async fn hand_over(&self, splits: &HandOver) {
+        let name = &splits.router;
+        let (Some(router), Some(newest)) = (self.routers.get(name), self.handed.get(name)) else { return };
+        let mut newest = newest.lock().await;
+        if *newest > splits.number {
+            return;
+        }
+        *newest = splits.number;
+        if let Err(error) = router.load(&splits.routes).await {
             tracing::error!(router = %name, %error, "the router did not take the stored splits");
         }
     }
 
     /// Takes ownership of a target, and reads what the store holds of it.
-    pub(super) async fn own(&self, name: &str) -> Result<super::target::Loaded, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn own(&self, name: &str) -> Result<super::target::Loaded, StoreError> {
         self.store.own_targets(&[name.to_owned()]).await?;
         loading::load(self.store.as_ref(), name, None, &[]).await
     }
@@ -85,9 +95,19 @@ impl World {
         })
     }
 
+    /// What a call brings by its deadline.
+    async fn in_time<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        within(self.clock.as_ref(), self.options.call_deadline, call).await
+    }
+
+    /// The same for calls that keep deadlines of their own; this one is for those that do not.
+    async fn in_long<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        within(self.clock.as_ref(), self.options.call_deadline * 2, call).await
+    }
+
     async fn late(&self, call: impl Future<Output = Result<bool, String>>) -> Result<bool, String> {
-        let answer = timeout(self.options.call_deadline, call).await;
-        answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        let answer = self.in_time(call).await;
+        answer.unwrap_or_else(|| Err("no answer in time".to_owned()))
     }
 
     async fn load(
@@ -96,16 +116,15 @@ impl World {
         known: Option<u64>,
         keys: &[String],
     ) -> Result<Box<super::target::Loaded>, StoreError> {
-        let loaded =
-            timeout(self.options.call_deadline, loading::load(self.store.as_ref(), target, known, keys));
-        loaded.await.unwrap_or_else(|_| Err(too_late())).map(Box::new)
+        let loaded = self.in_time(loading::load(self.store.as_ref(), target, known, keys)).await;
+        loaded.unwrap_or_else(|| Err(too_late())).map(Box::new)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Result<(), StoreError>, Died> {
         self.failpoints.pass("before_commit")?;
         let name = name_of(&commit);
-        let stored = timeout(self.options.call_deadline, self.committer.commit(commit)).await;
-        let stored = stored.unwrap_or_else(|_| Err(too_late()));
+        let stored = self.in_time(self.committer.commit(commit)).await;
+        let stored = stored.unwrap_or_else(|| Err(too_late()));
         if stored.is_ok() {
             self.failpoints.pass(name)?;
         }
@@ -114,13 +133,12 @@ impl World {
 
     async fn look(&self, request: LookRequest) -> Option<Looked> {
         let source = self.sources.get(&request.source)?;
-        // Every provider keeps its own deadline; this one is for those that do not.
-        timeout(self.options.call_deadline * 2, source.look(request)).await.ok().flatten()
+        self.in_long(source.look(request)).await.flatten()
     }
 
     async fn past(&self, source: &str, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
         let Some(source) = self.sources.get(source) else { return Vec::new() };
-        timeout(self.options.call_deadline * 2, source.past(requests)).await.unwrap_or_default()
+        self.in_long(source.past(requests)).await.unwrap_or_default()
     }
 
     async fn observe(
@@ -139,8 +157,8 @@ impl World {
         };
         if raises {
             // Invariant 14: what was stored before the store went away does not rise now.
-            let ping = timeout(self.options.call_deadline, self.store.ping()).await;
-            if let Err(error) = ping.unwrap_or_else(|_| Err(too_late())) {
+            let ping = self.in_time(self.store.ping()).await;
+            if let Err(error) = ping.unwrap_or_else(|| Err(too_late())) {
                 return Ok(Err(ApplyError::Store(error)));
             }
         }
@@ -159,7 +177,7 @@ impl World {
         call: impl Future<Output = Result<T, RouterError>>,
     ) -> Result<T, RouterError> {
         let begun = self.clock.monotonic();
-        let answer = timeout(self.options.call_deadline, async {
+        let answer = self.in_time(async {
             let _place = self.pools.router(router, is_back).await;
             call.await
         });
@@ -171,12 +189,12 @@ impl World {
 
     async fn ask_gate(&self, request: &GateRequest) -> Result<GateAnswer, Died> {
         self.failpoints.pass("gate_begun")?;
-        let answer = timeout(LONGEST, async {
+        let answer = within(self.clock.as_ref(), LONGEST, async {
             let _place = self.pools.gate(&request.policy, &request.gate.name).await;
             self.gatekeeper.ask(request).await
         })
         .await;
-        Ok(answer.unwrap_or_else(|_| match request.gate.check.is_once() {
+        Ok(answer.unwrap_or_else(|| match request.gate.check.is_once() {
             true => GateAnswer::Lost("it gave no answer in time, and what it did is not known.".to_owned()),
             false => GateAnswer::Fault("no answer in time".to_owned()),
         }))

@@ -39,12 +39,14 @@ impl Handle {
         let filter = RolloutFilter { active: Some(true), limit: MOST, ..RolloutFilter::default() };
         let mut kept = BTreeMap::new();
         for rollout in self.store().rollouts(&filter).await? {
-            if rollout.phase == Phase::Scheduled {
+            let is_wrong = wanted.is_wrong(&Name::Target(rollout.target.clone()));
+            let is_removed = wanted.wanted(&rollout.target).is_none() && !is_wrong;
+            // One that waits for its target takes it as it is then; without a target it waits for nothing.
+            if rollout.phase == Phase::Scheduled && !is_removed {
                 continue;
             }
             let Some(keeps) = keep(&before, &wanted, &rollout) else { continue };
-            let is_wrong = wanted.is_wrong(&Name::Target(rollout.target.clone()));
-            if wanted.wanted(&rollout.target).is_none() && !is_wrong {
+            if is_removed {
                 self.roll_back_removed(&rollout).await?;
             }
             kept.insert(rollout.target.clone(), keeps);

@@ -21,10 +21,11 @@ pub(super) struct Mailbox {
     waiting: Mutex<BTreeMap<String, mpsc::UnboundedSender<Answer>>>,
 }
 
-/// The other end.
-pub(super) struct Received {
+/// The other end of the way to the targets.
+pub struct Received {
     /// Comes before everything else.
     pub urgent: mpsc::Receiver<Inbound>,
+    /// Everything else.
     pub other: mpsc::Receiver<Inbound>,
 }
 

@@ -1,7 +1,7 @@
 //! The running loop: one loop for all targets, a task for each job, one that hears of what is new in the store,
 //! one for the outbox.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +49,6 @@ impl Engine {
             jobs: JoinSet::new(),
             running: BTreeMap::new(),
             hearing: BTreeMap::new(),
-            loading: BTreeSet::new(),
             measured: Duration::ZERO,
         };
         tasks.spawn(runner.run(inbox, shutdown.clone()));
@@ -91,8 +90,6 @@ struct Runner {
     running: BTreeMap<(String, Ticket), AbortHandle>,
     /// Those that hear of changes at the router, by target.
     hearing: BTreeMap<String, AbortHandle>,
-    /// Targets that are being loaded.
-    loading: BTreeSet<String>,
     /// When the phases were last counted.
     measured: Duration,
 }
@@ -170,27 +167,16 @@ impl Runner {
         }
     }
 
-    /// Goes on with what is declared now: begins with targets that are new, takes what has changed, and lets go of
-    /// those that are gone. One with a rollout stays declared until that has ended.
+    /// Goes on with what is declared now.
     fn follow(&mut self) {
-        let specs = self.handle.targets();
-        for (name, spec) in specs.iter() {
-            match self.fleet.actor(name) {
-                Some(actor) if actor.spec() == spec.as_ref() => {}
-                Some(_) => {
-                    self.fleet.respec(name, spec.clone());
-                    self.listen(name);
-                    self.tell(name.clone(), Message::Due);
-                }
-                None if self.loading.insert(name.clone()) => self.load(spec.clone()),
-                None => {}
-            }
+        let followed = self.fleet.follow(&self.handle.targets());
+        followed.begin.into_iter().for_each(|spec| self.load(spec));
+        for name in followed.changed {
+            self.listen(&name);
+            self.tell(name, Message::Due);
         }
-        let gone = self.fleet.actors().filter(|a| !specs.contains_key(a.name()) && a.active().is_none());
-        let gone: Vec<String> = gone.map(|actor| actor.name().to_owned()).collect();
-        for name in gone {
+        for name in followed.gone {
             tracing::info!(target_name = name, "the target is not declared any more");
-            self.fleet.remove(&name);
             self.handle.standings().forget(&name);
             if let Some(hearing) = self.hearing.remove(&name) {
                 hearing.abort();
@@ -216,18 +202,15 @@ impl Runner {
     }
 
     fn add(&mut self, spec: Arc<TargetSpec>, loaded: Result<Box<Loaded>, StoreError>) {
-        self.loading.remove(&spec.name);
-        let loaded = match loaded {
-            Ok(loaded) => *loaded,
-            // It is tried again with the next look at what is declared.
-            Err(error) => return super::target::store_failed(&spec.name, &error),
-        };
         let (name, router) = (spec.name.clone(), spec.router.clone());
+        if let Err(error) = self.fleet.loaded(spec, loaded, self.now()) {
+            // It is tried again with the next look at what is declared.
+            return super::target::store_failed(&name, &error);
+        }
         telemetry::begin_target(&name);
-        self.fleet.add(spec, loaded, self.now());
-        let (world, routes) = (self.world.clone(), self.fleet.routes(&router));
+        let (world, splits) = (self.world.clone(), self.fleet.hand_over(&router));
         self.jobs.spawn(async move {
-            world.hand_over_to(&router, &routes).await;
+            world.hand_over(&splits).await;
             Ok(())
         });
         self.listen(&name);

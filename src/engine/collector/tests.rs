@@ -47,6 +47,8 @@ impl MetricsProvider for Source {
     }
 }
 
+const LONGEST: Duration = Duration::from_secs(20);
+
 struct SourceClock(Arc<Source>);
 
 #[async_trait]
@@ -59,12 +61,16 @@ impl Clock for SourceClock {
         Duration::from_secs(self.0.seconds.load(Ordering::SeqCst))
     }
 
-    async fn sleep_until(&self, _: Duration) {}
+    async fn sleep_until(&self, until: Duration) {
+        while self.monotonic() < until {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 fn begin() -> (Arc<Source>, Arc<Collector>) {
     let source = Arc::new(Source::default());
-    let collector = Collector::new(source.clone(), Arc::new(SourceClock(source.clone())), 8);
+    let collector = Collector::new(source.clone(), Arc::new(SourceClock(source.clone())), 8, LONGEST);
     (source, collector)
 }
 
@@ -144,4 +150,24 @@ async fn who_does_not_want_its_look_any_more_takes_nobody_elses_with_it() {
     source.held.store(false, Ordering::SeqCst);
     source.go.notify_waiters();
     assert!(follower.await.unwrap());
+}
+
+#[tokio::test]
+async fn calls_that_bring_nothing_give_their_places_back_and_are_made_alone_from_then_on() {
+    let (source, collector) = begin();
+    source.held.store(true, Ordering::SeqCst);
+    let names: Vec<String> = (0..PLACES).map(|n| format!("t{n}")).collect();
+    let hung = join_all(names.iter().map(|name| answered(&collector, name)));
+    let later = async {
+        while lock(&source.calls).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        source.seconds.fetch_add(LONGEST.as_secs(), Ordering::SeqCst);
+    };
+    let (answers, ()) = tokio::join!(hung, later);
+    assert!(answers.iter().all(|answered| !answered));
+    source.held.store(false, Ordering::SeqCst);
+    assert_eq!(collector.shared.available_permits(), PLACES);
+    assert!(names.iter().all(|name| lock(&collector.slow).contains(name)));
+    assert!(answered(&collector, "other").await);
 }

@@ -143,6 +143,12 @@ impl Actor {
         actor
     }
 
+    /// Tickets are numbered from here on.
+    pub fn numbered(mut self, from: u64) -> Actor {
+        self.tickets = from;
+        self
+    }
+
     /// Takes a message; everything that follows from it is done, or asked of the world.
     pub fn take(&mut self, message: Message, now: Now) -> Decision {
         let mut out = Decision::default();
@@ -195,6 +201,13 @@ impl Actor {
         } else {
             due
         }
+    }
+
+    /// Whether nothing is lost if nobody works on it any more: no rollout has it or waits for it, and nothing is on
+    /// its way to the store.
+    pub fn may_go(&self) -> bool {
+        let is_free = self.active.is_none() && self.waiting.is_empty();
+        self.is_lost || (is_free && self.flight.is_none() && self.owed.is_none())
     }
 
     /// Whether what is held here is what the store holds.
