@@ -48,7 +48,7 @@ fn nothing() -> (Before, Commit) {
         open: vec![(rollout.id.clone(), rollout.phase.name())],
         rollout: Some(rollout.clone()),
         target: Some(target.clone()),
-        commands: Vec::new(),
+        ..Before::default()
     };
     (before, Commit { target: Some(target), rollout: Some(rollout), ..Commit::default() })
 }
@@ -270,7 +270,7 @@ fn splits_that_were_never_stored_go_back_or_rise_are_found() {
     });
     expect("invariant 14", &|world| {
         world.ledger.store_known_broken = true;
-        invariants::handed_to_router(world, &route(5.0, 2), "apply");
+        invariants::asked_of_router(world, &route(5.0, 2));
     });
     expect("invariant 13", &|world| {
         world.ledger.target(NAME).lowered_unheard = true;

@@ -3,20 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serin::core::arms::arms;
-use serin::core::judge::{Advice, Assessment, JudgeState, Verdict};
-use serin::core::metric::{MetricObservation, TickObservation, Usage};
+use serin::core::judge::{Advice, JudgeState, Verdict};
+use serin::core::metric::{Counts, NoData, Reading, TickObservation};
 use serin::core::policy::{AtMax, Mode};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{CommandKind, EventKind, Hold, Phase, Rollout};
 use serin::core::split::{Role, Split, Weight};
 use serin::core::target::Target;
-use serin::core::time::Timestamp;
 use serin::ports::{Commit, Outgoing};
 
-use crate::invariants::{Before, RolloutLedger, violated, wanted_weights};
-use crate::provider::{backend, counts_of};
-use crate::testkit::builders::T0;
+use crate::invariants::{Before, MARK, RolloutLedger, violated, wanted_weights};
+use crate::observations::observation;
 use crate::world::World;
 
 /// Checks a commit that the store has just taken, and takes it into the ledger.
@@ -31,7 +28,8 @@ pub fn committed(world: &mut World, before: &Before, commit: &Commit) {
         ledger.committed.insert(now.generation, weights);
     }
     commands(world, before, commit);
-    notices(world, commit);
+    notices(world, before, commit);
+    only_its_own(world, before, commit);
     if let (Some(rollout), Some(now)) = (&before.rollout, &commit.rollout) {
         log(world, rollout, now, commit);
         if let Some((tick, assessment)) = &commit.observation {
@@ -41,12 +39,56 @@ pub fn committed(world: &mut World, before: &Before, commit: &Commit) {
     }
 }
 
+/// Whether the source has said anything of a metric; no answer in time is none.
+fn shows_something(tick: &TickObservation) -> bool {
+    let is_answer = |reading: &Reading<Counts>| !matches!(reading, Err(NoData::Timeout | NoData::Refused(_)));
+    tick.metrics.iter().any(|metric| is_answer(&metric.canary) || is_answer(&metric.baseline))
+}
+
+/// A commit carries what is of its own target and rollout, and nothing else.
+fn only_its_own(world: &mut World, before: &Before, commit: &Commit) {
+    let target = commit.target.as_ref().map(|target| target.name.clone());
+    let of_rollout = commit.rollout.as_ref().map(|rollout| rollout.target.clone());
+    if let (Some(target), Some(of)) = (&target, &of_rollout)
+        && target != of
+    {
+        violated(world, format!("a commit of {target} has a rollout of {of}"));
+    }
+    let Some(own) = target.or(of_rollout) else { return };
+    for of in &before.commanded {
+        if *of != own {
+            violated(world, format!("a commit of {own} answers a command for {of}"));
+        }
+    }
+    if let Some(active) = commit.target.as_ref().and_then(|target| target.active.as_ref())
+        && before.active_of.as_ref().is_some_and(|of| *of != own)
+    {
+        violated(world, format!("{own} is had by {active}, which is another target's"));
+    }
+    if commit.observation.as_ref().is_some_and(|(tick, _)| shows_something(tick)) {
+        world.ledger.target(&own).looked = world.now;
+    }
+    if let Some(rollout) = &commit.rollout
+        && commit.target.as_ref().is_some_and(|target| target.active.as_ref() == Some(&rollout.id))
+    {
+        let mark = rollout.spec.as_ref().and_then(|spec| spec.labels.get(MARK).cloned());
+        world.ledger.target(&own).began = mark;
+    } else if commit.target.as_ref().is_some_and(|target| target.active.is_none()) {
+        world.ledger.target(&own).began = None;
+    }
+}
+
 /// What persons have said in this commit.
 fn said(before: &Before, commit: &Commit) -> Vec<CommandKind> {
     let carried_out = |key: &String| commit.commands.iter().any(|(k, result)| k == key && result.is_ok());
+    let asked = commit
+        .asked
+        .iter()
+        .filter(|asked| !before.commands.iter().any(|known| known.command.key == asked.command.key));
     before
         .commands
         .iter()
+        .chain(asked)
         .filter(|entry| carried_out(&entry.command.key))
         .map(|entry| entry.command.kind.clone())
         .collect()
@@ -56,7 +98,8 @@ fn has(commit: &Commit, kind: EventKind) -> bool {
     commit.events.iter().any(|event| event.kind == kind)
 }
 
-fn ledger<'w>(world: &'w mut World, rollout: &Rollout) -> &'w mut RolloutLedger {
+/// What is remembered of a rollout.
+pub fn ledger<'w>(world: &'w mut World, rollout: &Rollout) -> &'w mut RolloutLedger {
     let now = world.now;
     world.ledger.rollouts.entry(rollout.id.clone()).or_insert_with(|| RolloutLedger {
         judge: JudgeState::new(&rollout.policy),
@@ -143,7 +186,9 @@ fn commands(world: &mut World, before: &Before, commit: &Commit) {
         if !world.ledger.taken.insert(key.clone()) {
             violated(world, format!("the command {key} was taken twice"));
         }
-        let Some(entry) = before.commands.iter().find(|entry| entry.command.key == *key) else {
+        // One from memory comes into the inbox with its commit.
+        let mut known = before.commands.iter().chain(&commit.asked);
+        let Some(entry) = known.find(|entry| entry.command.key == *key) else {
             violated(world, format!("the command {key} was never asked for"));
             continue;
         };
@@ -163,7 +208,7 @@ fn commands(world: &mut World, before: &Before, commit: &Commit) {
     }
 }
 
-fn notices(world: &mut World, commit: &Commit) {
+fn notices(world: &mut World, before: &Before, commit: &Commit) {
     for Outgoing { queue: channel, notice, .. } in &commit.outbox {
         let rollout = commit.rollout.as_ref();
         // What is found at a router is no rollout's.
@@ -174,7 +219,12 @@ fn notices(world: &mut World, commit: &Commit) {
             let known = rollout.is_some_and(|rollout| rollout.id.0 == id);
             seq.parse::<u64>().ok().filter(|_| known)
         });
-        if !is_found && !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq)) {
+        // Nor is it any more that what an earlier one has opened is over.
+        let incident = before.target.as_ref().and_then(|target| target.incident.as_ref());
+        let is_over =
+            target.is_some() && incident.is_some_and(|i| notice.key == format!("{}/resolved", i.key));
+        if !is_found && !is_over && !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq))
+        {
             violated(world, format!("the notice {} names no event of its commit", notice.key));
         }
         if notice.sentence.trim().is_empty() {
@@ -204,133 +254,6 @@ fn log(world: &mut World, was: &Rollout, now: &Rollout, commit: &Commit) {
             world,
             format!("invariant 11: {id} goes from {:?} to {:?} in silence", place(was), place(now)),
         );
-    }
-}
-
-// --------------------------------------------------------------------------------------------- observations
-
-fn observation(
-    world: &mut World,
-    before: &Before,
-    commit: &Commit,
-    tick: &TickObservation,
-    assessment: &Assessment,
-) {
-    let (Some(was), Some(now)) = (&before.rollout, &commit.rollout) else { return };
-    let id = &now.id;
-    if tick.seq != was.tick_seq + 1 || now.tick_seq != tick.seq {
-        violated(world, format!("tick {} of {id} comes after tick {}", tick.seq, was.tick_seq));
-    }
-    let again = {
-        let ledger = ledger(world, was);
-        ledger.judge.observe(&was.policy, tick)
-    };
-    if bits(&again) != bits(assessment) || now.last.as_ref().is_none_or(|last| bits(last) != bits(&again)) {
-        violated(
-            world,
-            format!("invariant 9: tick {} of {id}, judged again, gives something else", tick.seq),
-        );
-    }
-    if let Some((seq, judge)) = &commit.snapshot {
-        let same = *seq == tick.seq && bits(&**judge) == bits(&ledger(world, was).judge);
-        if !same {
-            violated(
-                world,
-                format!("invariant 9: the snapshot of {id} after tick {seq} is not its evidence"),
-            );
-        }
-    }
-    for metric in &tick.metrics {
-        window(world, before, commit, tick, metric);
-    }
-    let length = |metric: &MetricObservation| metric.window.map(|window| window.length());
-    let credit = match was.phase {
-        Phase::Baking => {
-            let counted = |m: &&MetricObservation| m.canary.is_ok() && !m.usage.is_pending();
-            tick.metrics.iter().filter(counted).filter_map(length).max()
-        }
-        _ => {
-            let used = |m: &&MetricObservation| matches!(m.usage, Usage::Used | Usage::Carried);
-            tick.metrics.iter().filter(used).filter_map(length).max()
-        }
-    };
-    let ledger = ledger(world, was);
-    ledger.analysed += credit.unwrap_or_default();
-    let (analysed, counted) = (ledger.analysed, now.timers.analysed);
-    let running = matches!(now.phase, Phase::Progressing { .. } | Phase::Baking);
-    if running && place_of(was) == place_of(now) && counted > analysed {
-        violated(world, format!("invariant 5: {id} counts {counted:?} where {analysed:?} were analysed"));
-    }
-}
-
-fn place_of(rollout: &Rollout) -> (&'static str, Option<usize>) {
-    (rollout.phase.name(), rollout.phase.step())
-}
-
-/// The exact bits of a value.
-fn bits<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    ciborium::into_writer(value, &mut bytes).expect("memory can be written to");
-    bytes
-}
-
-/// Windows follow each other without a gap, each request is in one of them, and what the tests use was
-/// measured under one split.
-fn window(
-    world: &mut World,
-    before: &Before,
-    commit: &Commit,
-    tick: &TickObservation,
-    metric: &MetricObservation,
-) {
-    // The roles as they were when Serin looked: a success changes them in the same commit.
-    let (Some(rollout), Some(target)) = (&before.rollout, &before.target) else { return };
-    let what = format!("tick {} of {}, {}", tick.seq, rollout.id, metric.metric);
-    let consumed = commit.cursors.contains_key(&metric.metric);
-    if consumed == metric.usage.is_pending() {
-        return violated(world, format!("{what}: consumed {consumed}, but {:?}", metric.usage));
-    }
-    let Some(window) = metric.window.filter(|_| consumed) else { return };
-    let source = rollout.policy.metric(&metric.metric).map(|metric| metric.source.clone());
-    let Some(service) = world.services.get(&target.name) else { return };
-    let selectors = arms(&service.spec, target, &rollout.version).expect("arms that can be told apart");
-    let known = ledger(world, rollout).windows.get(&metric.metric).copied();
-    if known.is_some_and(|(end, _)| end != window.start) || window.end < window.start {
-        violated(
-            world,
-            format!("invariant 5: {what}: the window {window:?} follows one that ended {known:?}"),
-        );
-    }
-    let mut ends = known.map_or([None, None], |(_, ends)| ends);
-    let sides = [(&metric.canary, &selectors.0), (&metric.baseline, &selectors.1)];
-    for (end, (reading, selector)) in ends.iter_mut().zip(sides) {
-        let (Ok(counts), Some((_, backend)), Some(source)) = (reading, backend(selector), &source) else {
-            continue;
-        };
-        let pool = world.services.get(&target.name).and_then(|service| service.pools.get(&backend));
-        let from = end.replace(window.end).unwrap_or(window.end);
-        let truth = pool.map(|pool| counts_of(&pool.truth(from, window.end), source));
-        if truth.as_ref() != Some(counts) {
-            violated(world, format!("{what}: {backend} has {counts:?} stored, and was sent {truth:?}"));
-        }
-    }
-    ledger(world, rollout).windows.insert(metric.metric.clone(), (window.end, ends));
-    // When a split was seen stands in Serin's own time: with a wall clock that was wrong since the change,
-    // nobody can tell which samples came before it.
-    let skewed = world.last_skewed;
-    // What is changed and set right while no process looks is nobody's to know: a proxy that comes back to a
-    // new process has the wanted split before it is looked at.
-    let is_unwatched = world.starts.iter().any(|start| {
-        let at = Timestamp(T0.0 + *start);
-        window.start < at && at < window.end
-    });
-    let inside = |change: &i64| {
-        let at = Timestamp(T0.0 + *change);
-        window.start < at && at < window.end && skewed < *change && !is_unwatched
-    };
-    let changes = world.services.get(&target.name).map(|service| service.changes.clone()).unwrap_or_default();
-    if metric.usage == Usage::Used && changes.iter().any(inside) {
-        violated(world, format!("{what}: a window is used though the split changed in it"));
     }
 }
 

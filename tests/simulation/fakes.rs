@@ -5,9 +5,10 @@ use serin::core::notice::Notice;
 use serin::core::split::Split;
 use serin::ports::{Notifier, NotifyError, Workload};
 
+use crate::faults::FaultKind;
 use crate::invariants;
 use crate::life::Life;
-use crate::world::{FaultKind, Shared};
+use crate::world::Shared;
 
 pub struct FakeNotifier {
     pub world: Shared,
@@ -22,11 +23,11 @@ impl Notifier for FakeNotifier {
         let result = {
             let mut world = self.world.lock();
             let error = |detail: &str| Err(NotifyError::again(detail));
-            if world.has(FaultKind::NotifierFails) {
+            if world.has(FaultKind::NotifierFails, "") {
                 error("the receiver answered with status 503")
             } else {
                 invariants::delivered(&mut world, &self.channel, notice);
-                if world.has(FaultKind::NotifierLate) { error("no answer in time") } else { Ok(()) }
+                if world.has(FaultKind::NotifierLate, "") { error("no answer in time") } else { Ok(()) }
             }
         };
         self.life.step("notifier.deliver after").await;
@@ -41,13 +42,13 @@ pub struct FakeWorkload {
 
 #[async_trait]
 impl Workload for FakeWorkload {
-    async fn prepare(&self, _target: &str, _split: Split) -> Result<bool, String> {
+    async fn prepare(&self, target: &str, _split: Split) -> Result<bool, String> {
         self.life.step("workload.prepare").await;
-        Ok(!self.world.lock().has(FaultKind::WorkloadNotReady))
+        Ok(!self.world.lock().has(FaultKind::WorkloadNotReady, target))
     }
 
-    async fn finalize(&self, _target: &str) -> Result<bool, String> {
+    async fn finalize(&self, target: &str) -> Result<bool, String> {
         self.life.step("workload.finalize").await;
-        Ok(!self.world.lock().has(FaultKind::WorkloadNotReady))
+        Ok(!self.world.lock().has(FaultKind::WorkloadNotReady, target))
     }
 }

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serin::core::arms::ArmSelector;
 use serin::core::ids::RolloutId;
 use serin::core::judge::JudgeState;
 use serin::core::notice::Notice;
 use serin::core::pools::ObservedSplit;
 use serin::core::rollout::Rollout;
 use serin::core::routing::PAGE;
+use serin::core::spec::TargetSpec;
 use serin::core::split::{Role, Split};
 use serin::core::target::Target;
 use serin::core::time::Timestamp;
@@ -26,6 +28,10 @@ pub struct Before {
     pub rollout: Option<Rollout>,
     /// The inbox entries of the commit's commands.
     pub commands: Vec<InboxEntry>,
+    /// The targets that the commit's commands are for.
+    pub commanded: Vec<String>,
+    /// The target of the rollout that has the target by the commit.
+    pub active_of: Option<String>,
     /// The target's rollouts that are not at an end, with their phases.
     pub open: Vec<(RolloutId, &'static str)>,
 }
@@ -51,6 +57,12 @@ pub struct Ledger {
 
 #[derive(Default)]
 pub struct TargetLedger {
+    /// The mark of the declaration that the target's rollout began with, while one has it.
+    pub began: Option<String>,
+    /// A person has taken the canary back, and it is not at 0 yet.
+    pub back: Option<Back>,
+    /// When a look was last stored, or need not have been.
+    pub looked: i64,
     /// By generation, in the pools' names.
     pub committed: BTreeMap<u64, BTreeMap<String, u16>>,
     /// The newest generation that a router was given and the store has.
@@ -61,6 +73,13 @@ pub struct TargetLedger {
     pub lowered_unheard: bool,
     /// Serin has heard that the canary is as low as this, and no person has spoken since.
     pub lowered: Option<u16>,
+}
+
+/// A way back that a person has ordered, in memory.
+#[derive(Clone, Debug)]
+pub struct Back {
+    pub since: i64,
+    pub rollout: RolloutId,
 }
 
 pub struct RolloutLedger {
@@ -97,6 +116,37 @@ pub fn wanted_weights(world: &World, target: &Target, split: &Split) -> BTreeMap
     weights(&pools, split)
 }
 
+/// The label of a target's series that says which declaration they are looked for by.
+pub const MARK: &str = "mark";
+
+/// Serin asks the source for an arm: as the rollout that has the target began.
+pub fn asked_of_source(world: &mut World, arm: &ArmSelector) {
+    let name = arm.labels.get("service").cloned().unwrap_or_default();
+    let mark = arm.labels.get(MARK).cloned().unwrap_or_default();
+    let began = world.ledger.target(&name).began.clone();
+    if began.as_ref().is_some_and(|began| *began != mark) {
+        violated(world, format!("{name} is judged by the labels of {mark:?}, and began with {began:?}"));
+    }
+}
+
+/// Serin decides to give a router a split: without a store nothing rises.
+pub fn asked_of_router(world: &mut World, route: &Route) {
+    if world.ledger.store_known_broken && raises(world, route) {
+        let what = format!("{} as generation {} to {}", route.split, route.generation, route.target);
+        violated(world, format!("invariant 14: {what} raises the canary without a working store"));
+    }
+}
+
+/// Whether a split is more for the canary than any proxy gives it now. A proxy that is cut off stays behind:
+/// giving the others again what they have raises nothing.
+fn raises(world: &World, route: &Route) -> bool {
+    let canary = &route.pools[&Role::Canary].backend;
+    let weight = weights(&route.pools, &route.split).get(canary).copied().unwrap_or(0);
+    let service = world.services.get(&route.target);
+    let there = service.and_then(|service| service.proxies.values().map(|proxy| proxy.weight(canary)).max());
+    weight > there.unwrap_or(0)
+}
+
 /// Serin gives a router a split: it must be what is stored, never older than before; without a store
 /// nothing rises; and what a person has lowered stays there.
 pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
@@ -107,11 +157,11 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
         return violated(world, format!("{how}: the target {name} is unknown"));
     };
     let spec = service.spec.clone();
-    // A proxy that is cut off stays behind: giving the others again what they have raises nothing.
-    let now_there = service.proxies.values().map(|proxy| proxy.weight(&canary)).max().unwrap_or(0);
     // Loading tells a router that keeps its weights by itself, and moves nothing there.
+    let is_first = how == "load";
     let moves = how == "apply" || !service.external;
-    let broken = world.ledger.store_known_broken;
+    let is_raise = raises(world, route);
+    let broken = world.ledger.store_known_broken && is_first;
     let now = world.now;
     let ledger = world.ledger.target(name);
     ledger.committed.entry(1).or_insert_with(|| default_weights(&spec));
@@ -128,12 +178,12 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
         ledger.lowered_unheard = false;
     }
     // A way back runs ahead of its commit (invariant 2), and of a store that is broken (invariant 14).
-    let lowers = weight <= now_there;
+    let lowers = !is_raise;
     let is_ahead = route.generation == newest + 1 || (weight == 0 && route.generation > newest);
     if !stored && (!lowers || !is_ahead) {
         violated(world, format!("invariant 4: {what}, which was never stored"));
     }
-    if !stored && how == "load" {
+    if !stored && is_first {
         violated(world, format!("invariant 4: {what}, which is not what is stored"));
     }
     if stored && route.generation < handed {
@@ -144,7 +194,7 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     }
     // What was adopted while the store was away is lost if the process dies before it is back: the next
     // one knows only what is stored.
-    if moves && how != "load" && lowered.is_some_and(|lowered| weight > lowered) {
+    if moves && !is_first && lowered.is_some_and(|lowered| weight > lowered) {
         violated(world, format!("invariant 13: {what} raises what a person had lowered"));
     }
     world.tell(what);
@@ -188,7 +238,7 @@ pub fn delivered(world: &mut World, channel: &str, notice: &Notice) {
 }
 
 /// After all faults have ended, and enough time has passed: everything is at rest where it should be.
-pub fn at_end(world: &mut World, store: &MemoryStore) {
+pub fn at_end(world: &mut World, store: &MemoryStore, file: &BTreeMap<String, TargetSpec>) {
     let data = store.data();
     for (name, target) in &data.targets {
         if let Some(active) = &target.active {
@@ -203,8 +253,9 @@ pub fn at_end(world: &mut World, store: &MemoryStore) {
         if target.wanted != Split::STABLE {
             violated(world, format!("invariant 8: {name} rests at {}", target.wanted));
         }
-        // Before the first rollout that moves traffic, a target is not Serin's.
-        let Some(service) = world.services.get(name).filter(|_| target.generation > 1) else { continue };
+        // Before the first rollout that moves traffic, a target is not Serin's, nor when it is not declared any more.
+        let is_ours = target.generation > 1 && file.contains_key(name);
+        let Some(service) = world.services.get(name).filter(|_| is_ours) else { continue };
         let wrong: Vec<String> = service
             .proxies
             .iter()
@@ -228,7 +279,13 @@ pub fn at_end(world: &mut World, store: &MemoryStore) {
             violated(world, format!("the observations of {id} have gaps: {ticks:?}"));
         }
     }
-    for entry in data.inbox.values().filter(|entry| entry.result.is_none()) {
+    let is_open = |entry: &&InboxEntry| {
+        let rollout = data.rollouts.get(&entry.rollout);
+        // Nobody is there for what comes after its target has gone.
+        let is_gone = rollout.is_some_and(|data| !file.contains_key(&data.rollout.target));
+        entry.result.is_none() && !is_gone
+    };
+    for entry in data.inbox.values().filter(is_open) {
         let kind = entry.command.kind.name();
         violated(world, format!("{kind} ({}) for {} was never answered", entry.command.key, entry.rollout));
     }

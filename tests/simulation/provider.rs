@@ -1,7 +1,7 @@
 //! A source of metrics over the true world: exact counts with cursors, as architecture.md's "Counts, not
 //! rates" asks for, and faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serin::core::arms::ArmSelector;
@@ -13,8 +13,13 @@ use serin::core::source::MetricSource;
 use serin::core::time::Timestamp;
 use serin::ports::{CountsAnswer, CountsRequest, MetricsProvider, Required, ValueRequest};
 
+use crate::faults::FaultKind;
+use crate::invariants;
 use crate::life::Life;
-use crate::world::{BOUNDS, COUNTERS, FaultKind, PoolTruth, Sample, Shared, World};
+use crate::world::{BOUNDS, COUNTERS, PoolTruth, Sample, Shared, World};
+
+/// The source's own deadline, in milliseconds.
+const DEADLINE: i64 = 10_000;
 
 pub struct FakeProvider {
     pub world: Shared,
@@ -25,15 +30,29 @@ pub struct FakeProvider {
 impl MetricsProvider for FakeProvider {
     async fn counts(&self, requests: &[CountsRequest]) -> Vec<CountsAnswer> {
         self.life.step("provider.counts").await;
-        let world = self.world.lock();
-        requests.iter().map(|request| answer(&world, request)).collect()
+        let targets: BTreeSet<&str> = requests.iter().map(|request| target_of(&request.canary)).collect();
+        let late = self.wait(&targets).await;
+        let mut world = self.world.lock();
+        for request in requests {
+            invariants::asked_of_source(&mut world, &request.canary);
+        }
+        let one = |request: &CountsRequest| match late.contains(target_of(&request.canary)) {
+            true => pending(request, None, Err(NoData::Timeout), Err(NoData::Timeout)),
+            false => answer(&world, request),
+        };
+        requests.iter().map(one).collect()
     }
 
     async fn values(&self, requests: &[ValueRequest]) -> Vec<ValueObservation> {
         self.life.step("provider.values").await;
+        let targets: BTreeSet<&str> = requests.iter().map(|request| target_of(&request.canary)).collect();
+        let late = self.wait(&targets).await;
         let world = self.world.lock();
         let value = |arm: &ArmSelector| -> Reading<f64> {
-            if let Some(fault) = fault_of_all(&world) {
+            if late.contains(target_of(arm)) {
+                return Err(NoData::Timeout);
+            }
+            if let Some(fault) = fault_of_all(&world, target_of(arm)) {
                 return Err(fault);
             }
             let pool = pool(&world, arm).ok_or(NoData::Empty)?;
@@ -50,6 +69,27 @@ impl MetricsProvider for FakeProvider {
     }
 }
 
+impl FakeProvider {
+    /// A call takes as long as its slowest query. Gives the targets whose queries have met the source's deadline.
+    async fn wait<'t>(&self, targets: &BTreeSet<&'t str>) -> BTreeSet<&'t str> {
+        self.world.take_time().await;
+        let has = |kind| targets.iter().filter(move |target| self.world.lock().has(kind, target));
+        for target in has(FaultKind::ProviderHangs).collect::<Vec<_>>() {
+            self.world.sit_out(FaultKind::ProviderHangs, target, None).await;
+        }
+        let slow: BTreeSet<&str> = has(FaultKind::ProviderSlow).copied().collect();
+        if let Some(target) = slow.first() {
+            self.world.sit_out(FaultKind::ProviderSlow, target, Some(DEADLINE)).await;
+        }
+        slow
+    }
+}
+
+/// The target that an arm is of.
+fn target_of(arm: &ArmSelector) -> &str {
+    arm.labels.get("service").map_or("", String::as_str)
+}
+
 /// The backend that an arm's labels mean.
 pub fn backend(arm: &ArmSelector) -> Option<(String, String)> {
     let service = arm.labels.get("service")?;
@@ -62,8 +102,8 @@ fn pool<'w>(world: &'w World, arm: &ArmSelector) -> Option<&'w PoolTruth> {
 }
 
 /// A fault of the provider as a whole.
-fn fault_of_all(world: &World) -> Option<NoData> {
-    world.fault(|kind| match kind {
+fn fault_of_all(world: &World, target: &str) -> Option<NoData> {
+    world.fault(target, |kind| match kind {
         FaultKind::ProviderUnreachable => Some(NoData::Unreachable("connection refused".to_owned())),
         FaultKind::ProviderTimeout => Some(NoData::Timeout),
         FaultKind::ProviderStatus => Some(NoData::Status(503)),
@@ -75,9 +115,10 @@ fn fault_of_all(world: &World) -> Option<NoData> {
 }
 
 fn answer(world: &World, request: &CountsRequest) -> CountsAnswer {
-    let fault = |silent: FaultKind| match fault_of_all(world) {
+    let target = target_of(&request.canary);
+    let fault = |silent: FaultKind| match fault_of_all(world, target) {
         Some(fault) => Some(fault),
-        None => world.has(silent).then_some(NoData::Empty),
+        None => world.has(silent, target).then_some(NoData::Empty),
     };
     let canary = fresh(world, request, &request.canary, fault(FaultKind::CanarySilent));
     let baseline = fresh(world, request, &request.baseline, fault(FaultKind::BaselineSilent));
@@ -158,7 +199,7 @@ fn fresh<'w>(
         return Err(fault);
     }
     let samples = &pool(world, arm).ok_or(NoData::Empty)?.samples;
-    let late = world.fault(|kind| match kind {
+    let late = world.fault(target_of(arm), |kind| match kind {
         FaultKind::SamplesLate(late) => Some(late),
         _ => None,
     });

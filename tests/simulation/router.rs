@@ -9,9 +9,10 @@ use serin::core::spec::Pool;
 use serin::core::split::{Role, Split, Weight};
 use serin::ports::{Route, RouterError, TrafficRouter};
 
+use crate::faults::FaultKind;
 use crate::invariants;
 use crate::life::Life;
-use crate::world::{FaultKind, Proxy, Service, Shared, World, weights};
+use crate::world::{Proxy, Service, Shared, World, weights};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouterKind {
@@ -29,12 +30,18 @@ pub struct FakeRouter {
 impl TrafficRouter for FakeRouter {
     async fn load(&self, routes: &[Route]) -> Result<(), RouterError> {
         self.life.step("router.load").await;
+        self.world.take_time().await;
         let mut world = self.world.lock();
+        let mut held = std::mem::take(&mut world.served);
+        let how = if held.is_empty() { "load" } else { "hand over" };
         for route in routes {
-            invariants::handed_to_router(&mut world, route, "load");
-            world
-                .served
-                .insert(route.target.clone(), (route.generation, weights(&route.pools, &route.split)));
+            let is_newer = |(generation, _): &(u64, _)| *generation > route.generation;
+            let kept = held.remove(&route.target).filter(is_newer);
+            let served = kept.unwrap_or_else(|| {
+                invariants::handed_to_router(&mut world, route, how);
+                (route.generation, weights(&route.pools, &route.split))
+            });
+            world.served.insert(route.target.clone(), served);
         }
         if self.kind == RouterKind::Serving {
             world.serving = true;
@@ -45,24 +52,36 @@ impl TrafficRouter for FakeRouter {
 
     async fn apply(&self, route: &Route) -> Result<(), RouterError> {
         self.life.step("router.apply before").await;
+        invariants::asked_of_router(&mut self.world.lock(), route);
+        let target = route.target.as_str();
+        self.world.take_time().await;
+        self.world.sit_out(FaultKind::RouterSilent, target, None).await;
         let result = {
             let mut world = self.world.lock();
-            match refusal(&world) {
+            match refusal(&world, target) {
                 Some(error) => Err(error),
                 None => {
                     self.take(&mut world, route);
-                    if world.has(FaultKind::RouterHangs) { Err(RouterError::Timeout) } else { Ok(()) }
+                    Ok(())
                 }
             }
         };
+        self.world.take_time().await;
+        self.world.sit_out(FaultKind::RouterHangs, target, None).await;
         self.life.step("router.apply after").await;
         result
     }
 
     async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
         self.life.step("router.observe").await;
+        self.world.take_time().await;
+        for kind in [FaultKind::RouterSilent, FaultKind::RouterHangs] {
+            self.world.sit_out(kind, &route.target, None).await;
+        }
         let mut world = self.world.lock();
-        if let Some(error) = refusal(&world).filter(|error| !matches!(error, RouterError::Refused(_))) {
+        if let Some(error) =
+            refusal(&world, &route.target).filter(|error| !matches!(error, RouterError::Refused(_)))
+        {
             return Err(error);
         }
         let now = world.now;
@@ -101,8 +120,8 @@ impl TrafficRouter for FakeRouter {
     }
 }
 
-fn refusal(world: &World) -> Option<RouterError> {
-    world.fault(|kind| match kind {
+fn refusal(world: &World, target: &str) -> Option<RouterError> {
+    world.fault(target, |kind| match kind {
         FaultKind::RouterUnreachable => Some(RouterError::Unreachable("connection refused".to_owned())),
         FaultKind::RouterRefuses => Some(RouterError::Refused("not now".to_owned())),
         _ => None,
@@ -114,7 +133,7 @@ impl FakeRouter {
     fn take(&self, world: &mut World, route: &Route) {
         invariants::handed_to_router(world, route, "apply");
         let wanted = weights(&route.pools, &route.split);
-        let delay = world.fault(|kind| match kind {
+        let delay = world.fault(&route.target, |kind| match kind {
             FaultKind::RouterDelays(looks) => Some(looks),
             _ => None,
         });

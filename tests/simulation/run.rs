@@ -3,27 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serin::core::found::{Decided, Decision};
-use serin::core::ids::RolloutId;
-use serin::core::rollout::{Command, CommandKind, Hold, Phase, Rollout};
+use serin::core::rollout::Rollout;
 use serin::core::spec::TargetSpec;
-use serin::core::split::Role;
 use serin::core::time::Timestamp;
-use serin::ports::{Commit, Commits, InboxEntry, Outbox, StoreError};
+use serin::ports::Outbox;
 
 use crate::dice::Dice;
-use crate::drive::{Process, Worked, revision_for_people};
-use crate::invariants;
+use crate::drive::{Process, Worked};
+use crate::invariants::{self, MARK};
 use crate::life::Life;
 use crate::router::RouterKind;
-use crate::scenario::{Happening, Revision, Scenario, patience};
-use crate::testkit::builders::{command, created, rollout, target_spec};
+use crate::scenario::{Scenario, TargetPlan};
+use crate::testkit::builders::target_spec;
 use crate::testkit::fakes::MemoryStore;
 use crate::testkit::fakes::data::Data;
+use crate::watch;
 use crate::world::{Service, Shared, World, default_weights};
-
-/// The target's name.
-pub const TARGET: &str = "shop";
 
 /// Work that is due at once, so often in a row, is a loop that eats a processor.
 const MOST_IN_THE_PAST: u32 = 10;
@@ -40,7 +35,7 @@ pub struct Report {
     pub passed: BTreeMap<&'static str, u64>,
     /// Pieces of work that processes did.
     pub steps: u64,
-    /// The true share of the second pool, which is the first canary: at each piece of work.
+    /// The true share of the first target's second pool, which is the first canary: at each piece of work.
     pub exposure: Vec<(i64, f64)>,
 }
 
@@ -51,19 +46,20 @@ impl Report {
     }
 }
 
-struct Run {
-    scenario: Scenario,
-    world: Shared,
-    store: MemoryStore,
-    targets: BTreeMap<String, TargetSpec>,
-    dice: Dice,
-    process: Option<Process>,
-    /// A process that does not know that another one has taken over.
-    old: Option<Process>,
+pub struct Run {
+    pub scenario: Scenario,
+    pub world: Shared,
+    pub store: MemoryStore,
+    /// What the configuration declares now.
+    pub file: BTreeMap<String, TargetSpec>,
+    pub dice: Dice,
+    pub process: Option<Process>,
+    /// A process that does not know that another one has taken over, with the configuration as it was then.
+    pub old: Option<(Process, BTreeMap<String, TargetSpec>)>,
     /// No process starts before this true time.
-    down_until: i64,
-    started: u64,
-    commands: u64,
+    pub down_until: i64,
+    /// Rollouts, commands and declarations so far.
+    pub count: u64,
     /// How often in a row the next work was due before the last was done.
     in_the_past: u32,
     deaths: Vec<String>,
@@ -80,7 +76,7 @@ pub async fn run(scenario: Scenario) -> Report {
     run.drain().await;
     run.stop();
     let mut world = run.world.lock();
-    invariants::at_end(&mut world, &run.store);
+    invariants::at_end(&mut world, &run.store, &run.file);
     Report {
         violations: std::mem::take(&mut world.ledger.violations),
         story: std::mem::take(&mut world.story),
@@ -92,33 +88,46 @@ pub async fn run(scenario: Scenario) -> Report {
     }
 }
 
+/// A target as it is declared first.
+pub fn declared_first(name: &str) -> TargetSpec {
+    let mut spec = target_spec(name);
+    spec.labels.insert(MARK.to_owned(), "first".to_owned());
+    spec
+}
+
+fn service(plan: &TargetPlan, is_external: bool) -> Service {
+    let spec = declared_first(plan.name);
+    let mut service = Service::new(spec.clone(), plan.rate, plan.proxies, is_external, plan.scrapes);
+    for (pool, behaviour) in [(&spec.stable, plan.stable), (&spec.canary, plan.canary)] {
+        if let Some(truth) = service.pools.get_mut(&pool.backend) {
+            truth.behaviour = behaviour;
+        }
+    }
+    service
+}
+
 impl Run {
     fn new(scenario: Scenario) -> Run {
         let mut dice = Dice::new(scenario.seed ^ 0x5EED);
-        let spec = target_spec(TARGET);
         let mut world = World::new(dice.next());
-        let external = scenario.router == RouterKind::External;
-        let mut service =
-            Service::new(spec.clone(), scenario.rate, scenario.proxies, external, scenario.scrapes);
-        let behaviours = [(&spec.stable, scenario.stable), (&spec.canary, scenario.canary)];
-        for (pool, behaviour) in behaviours {
-            if let Some(truth) = service.pools.get_mut(&pool.backend) {
-                truth.behaviour = behaviour;
-            }
+        for plan in &scenario.targets {
+            let service = service(plan, scenario.router == RouterKind::External);
+            world.ledger.target(plan.name).committed.insert(1, default_weights(&service.spec));
+            world.services.insert(plan.name.to_owned(), service);
         }
-        world.ledger.target(TARGET).committed.insert(1, default_weights(&spec));
-        world.services.insert(TARGET.to_owned(), service);
+        // Where nothing else goes wrong, no result does.
+        world.rough = !scenario.faults.is_empty();
         world.faults.clone_from(&scenario.faults);
+        let declared = scenario.targets.iter().filter(|plan| plan.is_declared);
         Run {
             world: Shared::new(world),
             store: MemoryStore::new(),
-            targets: BTreeMap::from([(TARGET.to_owned(), spec)]),
+            file: declared.map(|plan| (plan.name.to_owned(), declared_first(plan.name))).collect(),
             dice,
             process: None,
             old: None,
             down_until: 0,
-            started: 0,
-            commands: 0,
+            count: 0,
             in_the_past: 0,
             deaths: Vec::new(),
             passed: BTreeMap::new(),
@@ -128,7 +137,7 @@ impl Run {
         }
     }
 
-    fn now(&self) -> i64 {
+    pub fn now(&self) -> i64 {
         self.world.lock().now
     }
 
@@ -136,56 +145,16 @@ impl Run {
     async fn hostile(&mut self) {
         let mut happenings = std::mem::take(&mut self.scenario.happenings).into_iter().peekable();
         while self.now() < self.scenario.hostile_until {
-            let next = happenings.peek().map_or(i64::MAX, |(at, _)| *at);
+            let next = happenings.peek().map_or(i64::MAX, |(at, ..)| *at);
             self.advance(next.min(self.scenario.hostile_until)).await;
-            while let Some((_, happening)) = happenings.next_if(|(at, _)| *at <= self.now()) {
-                self.happen(happening).await;
+            while let Some((_, place, happening)) = happenings.next_if(|(at, ..)| *at <= self.now()) {
+                self.happen(place, happening).await;
             }
             self.work().await;
         }
-        for (_, happening) in happenings {
-            self.happen(happening).await;
+        for (_, place, happening) in happenings {
+            self.happen(place, happening).await;
         }
-    }
-
-    /// All faults have ended: everything must come to rest, in the end by a person's word.
-    async fn peace(&mut self) {
-        {
-            let mut world = self.world.lock();
-            world.hostile = false;
-            world.wall_offset = 0;
-            world.tell("all faults have ended");
-        }
-        if let Some(old) = self.old.take() {
-            self.ended(&old.life);
-        }
-        if let Some(process) = &self.process {
-            process.life.spare();
-        }
-        let begun = self.now();
-        let patience = patience(&self.scenario.policy).as_millis() as i64;
-        let mut words = 0;
-        let mut rests = 0;
-        while rests < 5 && self.now() < begun + patience * 8 {
-            self.advance(i64::MAX).await;
-            self.work().await;
-            rests = if self.at_rest() { rests + 1 } else { 0 };
-            if self.now() > begun + patience * (words + 1) {
-                words += 1;
-                self.last_word(words).await;
-            }
-        }
-    }
-
-    /// No rollout is on its way, and the split has been looked at again for some time.
-    fn at_rest(&self) -> bool {
-        self.process.is_some()
-            && self.store.inspect(|data| {
-                data.rollouts.values().all(|data| data.rollout.phase.is_terminal())
-                    && data.targets.values().all(|t| t.active.is_none() && (t.is_seen() || t.generation == 1))
-                    && data.targets.values().all(|target| target.found.is_none())
-                    && data.inbox.values().all(|entry| entry.result.is_some())
-            })
     }
 
     /// Waits until the last notice is out: receivers that failed are tried again after minutes.
@@ -203,9 +172,10 @@ impl Run {
     }
 
     /// Moves time on to the next thing that is due, at most to `until`.
-    async fn advance(&mut self, until: i64) {
+    pub async fn advance(&mut self, until: i64) {
         let due = self.process.as_ref().and_then(Process::next_due);
-        let interval = self.scenario.policy.analysis.interval.as_millis() as i64;
+        let intervals = self.scenario.targets.iter().map(|plan| plan.policy.analysis.interval.as_millis());
+        let interval = intervals.min().unwrap_or_default() as i64;
         let mut world = self.world.lock();
         let now = world.now;
         let due = due.map(|due| due.saturating_sub(world.monotonic_offset).as_millis() as i64);
@@ -213,28 +183,31 @@ impl Run {
             Some(due) => due.max(now + 1),
             None => self.down_until.max(now + 1),
         };
+        let next = world.sleepers.next().map_or(next, |sleeper| next.min(sleeper.max(now + 1)));
         world.advance(next.min(now + interval).min(until.max(now + 1)));
     }
 
     /// Starts a process if there is none, and lets it do what is due.
-    async fn work(&mut self) {
+    pub async fn work(&mut self) {
         if self.process.is_none() {
             self.start().await;
         }
-        if let Some(mut old) = self.old.take() {
-            match old.work().await {
-                Worked::Done => self.old = Some(old),
+        if let Some((mut old, file)) = self.old.take() {
+            match old.work(&file).await {
+                Worked::Done => self.old = Some((old, file)),
                 Worked::Died => self.ended(&old.life),
             }
         }
         let Some(process) = &mut self.process else { return };
         self.steps += 1;
-        if process.work().await == Worked::Died {
+        if process.work(&self.file).await == Worked::Died {
             return self.stop();
         }
         let due = process.next_due();
         let mut world = self.world.lock();
-        let share = world.services[TARGET].share(&self.targets[TARGET].canary.backend);
+        watch::targets(&mut world, &self.store);
+        let first = &world.services[self.scenario.targets[0].name];
+        let share = first.share(&first.spec.canary.backend);
         self.exposure.push((world.now, share));
         let now = world.monotonic_offset + Duration::from_millis(world.now.unsigned_abs());
         self.in_the_past = if due.is_some_and(|due| due < now) { self.in_the_past + 1 } else { 0 };
@@ -265,32 +238,38 @@ impl Run {
             let now = world.now;
             world.starts.push(now);
             world.tell("a process starts");
+            // Nothing is done while it starts, however long a call takes.
+            world.rough = false;
         }
-        // Where nothing else goes wrong, no result does.
-        let is_rough = !self.scenario.faults.is_empty();
-        let started = Process::start(
-            &self.world,
-            &self.store,
-            self.scenario.router,
-            &self.targets,
-            life.clone(),
-            is_rough,
-        )
-        .await;
+        let begun = Process::start(&self.world, &self.store, self.scenario.router, &self.file, life.clone());
+        let started = self.not_held_up(begun).await;
+        self.world.lock().rough = !self.scenario.faults.is_empty();
         match started {
             Some(process) => self.process = Some(process),
             None => self.ended(&life),
         }
     }
 
+    /// What a process does before it runs; `None` if it hangs in it, and is ended by whoever has started it.
+    async fn not_held_up(&self, start: impl Future<Output = Option<Process>>) -> Option<Process> {
+        let mut start = std::pin::pin!(start);
+        for _ in 0..10 {
+            if let std::task::Poll::Ready(process) = futures::poll!(&mut start) {
+                return process;
+            }
+            tokio::task::yield_now().await;
+        }
+        None
+    }
+
     /// The process is gone; its streams break.
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             self.ended(&process.life);
         }
     }
 
-    fn ended(&mut self, life: &Life) {
+    pub fn ended(&mut self, life: &Life) {
         for (name, count) in life.passed() {
             *self.passed.entry(name).or_default() += count;
         }
@@ -307,7 +286,10 @@ impl Run {
             .ledger
             .targets
             .iter_mut()
-            .filter_map(|(name, ledger)| Some((name.clone(), ledger.ahead_since.take()?)))
+            .filter_map(|(name, ledger)| {
+                ledger.back = None;
+                Some((name.clone(), ledger.ahead_since.take()?))
+            })
             .collect();
         for (name, since) in ahead {
             if let Some(service) = world.services.get_mut(&name) {
@@ -319,170 +301,5 @@ impl Run {
         world.ledger.store_known_broken = false;
         world.settle_proxies();
         self.down_until = world.now + self.dice.between(0, 3000) as i64;
-    }
-
-    async fn happen(&mut self, happening: Happening) {
-        self.world.lock().tell(format!("{happening:?}"));
-        match happening {
-            Happening::Start { supersede } => self.ask_for_rollout(supersede).await,
-            Happening::Command { kind, revision, again } => {
-                let key = self.command(kind.clone(), revision).await;
-                if let Some(key) = key.filter(|_| again) {
-                    self.command_with_key(kind, revision, &key).await;
-                }
-            }
-            Happening::LoweredByHand(divisor) => {
-                self.by_hand(|weight| weight.checked_div(divisor).unwrap_or(0))
-            }
-            Happening::RaisedByHand(by) => self.by_hand(|weight| (weight + by).min(10_000)),
-            Happening::SecondProcess => {
-                if let Some(first) = self.process.take() {
-                    self.old = Some(first);
-                    self.down_until = self.now();
-                }
-            }
-            Happening::ProxyRestarts => self.restart_proxy(),
-            Happening::PoolRestarts(which) => {
-                let spec = &self.targets[TARGET];
-                let pool = if which == 0 { &spec.stable } else { &spec.canary };
-                self.world.lock().restart_pool(TARGET, &pool.backend);
-            }
-        }
-    }
-
-    async fn ask_for_rollout(&mut self, supersede: bool) {
-        if self.store.target(TARGET).await.is_err() {
-            // Nobody has loaded the targets yet: the API would not be ready.
-            return;
-        }
-        self.started += 1;
-        let mut asked = rollout(&format!("r{}", self.started), TARGET, self.scenario.policy.clone());
-        asked.plan_mut().version = format!("v{}", self.started + 1);
-        asked.plan_mut().created_at = self.world.lock().wall();
-        asked.phase_since = asked.created_at;
-        let free = self.store.inspect(|data| data.targets[TARGET].active.is_none());
-        let first = created(&asked);
-        let result = self.store.create_rollout(asked, first, None, supersede).await;
-        let mut world = self.world.lock();
-        match result {
-            Ok(rollout) => {
-                world.tell(format!("{} is {}", rollout.id, rollout.phase.name()));
-                if !free && rollout.phase != Phase::Scheduled {
-                    invariants::violated(&mut world, "invariant 6: a taken target was taken again");
-                }
-            }
-            Err(StoreError::Occupied { active, .. }) if !free => {
-                world.tell(format!("refused: {active} has the target"));
-            }
-            Err(error) => {
-                invariants::violated(&mut world, format!("a rollout could not be created: {error}"));
-            }
-        }
-    }
-
-    /// A command for whatever has the target. Gives its key.
-    async fn command(&mut self, kind: CommandKind, revision: Revision) -> Option<String> {
-        self.commands += 1;
-        let key = format!("c{}", self.commands);
-        self.command_with_key(kind, revision, &key).await.then_some(key)
-    }
-
-    async fn command_with_key(&mut self, kind: CommandKind, revision: Revision, key: &str) -> bool {
-        let active: Option<Rollout> = self.store.inspect(|data| {
-            let id = data.targets.get(TARGET)?.active.as_ref()?;
-            data.rollouts.get(id).map(|data| data.rollout.clone())
-        });
-        let Some(active) = active else { return false };
-        let mut command: Command = command(key, kind);
-        let current = revision_for_people(&active);
-        command.expected_revision = match revision {
-            Revision::None => None,
-            Revision::Current => Some(current),
-            Revision::Stale => Some(current.saturating_sub(1)),
-        };
-        let at = self.world.lock().wall();
-        if self.dice.chance(0.5)
-            && let Some(process) = &mut self.process
-        {
-            // The API hands it over in memory, and puts it into the inbox at the same time.
-            let entry = InboxEntry { rollout: active.id.clone(), at, command: command.clone(), result: None };
-            process.command(entry);
-        }
-        self.store.enqueue(&active.id, command, at).await.is_ok()
-    }
-
-    /// Somebody changes the canary's weight at the router, if what Serin wants is in force there.
-    fn by_hand(&mut self, change: impl Fn(u16) -> u16) {
-        let target = self.store.inspect(|data| data.targets.get(TARGET).cloned());
-        let Some(target) = target.filter(|target| target.is_seen()) else { return };
-        let mut world = self.world.lock();
-        let wanted = invariants::wanted_weights(&world, &target, &target.wanted);
-        let Some(canary) = self.targets[TARGET].pool(Role::Canary, target.swapped) else { return };
-        let Some(stable) = self.targets[TARGET].pool(Role::Stable, target.swapped) else { return };
-        let Some(service) = world.services.get_mut(TARGET) else { return };
-        let mut change_of = None;
-        for proxy in service.proxies.values_mut().filter(|p| p.in_force == wanted && p.pending.is_none()) {
-            let weight = proxy.weight(&canary.backend);
-            let changed = change(weight);
-            if changed != weight {
-                proxy.in_force = BTreeMap::from([
-                    (canary.backend.clone(), changed),
-                    (stable.backend.clone(), 10_000 - changed),
-                ]);
-                proxy.tampered = true;
-                change_of = Some((weight, changed));
-            }
-        }
-        if let Some((from, to)) = change_of {
-            world.tell(format!("somebody sets the canary from {from} to {to}"));
-            world.ledger.target(TARGET).lowered_unheard = to < from;
-        }
-    }
-
-    fn restart_proxy(&mut self) {
-        let mut world = self.world.lock();
-        let configured = default_weights(&self.targets[TARGET]);
-        let proxy = world.services.get_mut(TARGET).and_then(|service| service.proxies.values_mut().next());
-        if let Some(proxy) = proxy {
-            proxy.in_force = configured;
-            proxy.generation = 0;
-            proxy.pending = None;
-            proxy.tampered = true;
-            proxy.connected = false;
-        }
-        world.settle_proxies();
-    }
-
-    /// A person decides about a split that the store knows nothing of.
-    async fn decide_found(&mut self) {
-        let found = self.store.inspect(|data| data.targets.get(TARGET).cloned());
-        let Some(mut target) = found.filter(|target| target.found.is_some()) else { return };
-        if let Some(found) = &mut target.found {
-            found.decided = Some(Decided { decision: Decision::Zero, by: "erin".to_owned() });
-        }
-        self.world.lock().tell("what was found at the router is to be set to 0%");
-        // A conflict is decided again with the next word.
-        let decided = self.store.commit(&Commit { target: Some(target), ..Commit::default() }).await;
-        if let (Ok(()), Some(process)) = (decided, &mut self.process) {
-            // The API that has stored it says so.
-            process.has_news(TARGET);
-        }
-    }
-
-    /// A person decides what the evidence has not.
-    async fn last_word(&mut self, times: i64) {
-        self.decide_found().await;
-        let held: Option<(RolloutId, Vec<Hold>)> = self.store.inspect(|data| {
-            let id = data.targets.get(TARGET)?.active.as_ref()?;
-            data.rollouts.get(id).map(|d| (d.rollout.id.clone(), d.rollout.holds.iter().copied().collect()))
-        });
-        let Some((id, holds)) = held else { return };
-        let kind = match times {
-            1 if !holds.is_empty() => CommandKind::Resume,
-            1..=3 => self.scenario.last_word.clone(),
-            _ => CommandKind::Rollback,
-        };
-        self.world.lock().tell(format!("the last word on {id}, held by {holds:?}: {}", kind.name()));
-        self.command(kind, Revision::None).await;
     }
 }

@@ -1,22 +1,38 @@
 //! What happens in a run, all of it chosen by the seed before the run begins.
 
-use std::time::Duration;
-
 use serin::core::limit::GuardrailLimit;
 use serin::core::policy::{AtMax, GuardrailAction, LimitOutcome, Metric, Policy, Signal, Step};
 use serin::core::rollout::CommandKind;
 
 use crate::dice::Dice;
+use crate::faults::{Fault, FaultKind};
 use crate::router::RouterKind;
 use crate::testkit::builders::{error_guardrail, errors, latency, percent, policy, secs};
-use crate::world::{Behaviour, Fault, FaultKind};
+use crate::world::Behaviour;
+
+/// The targets' names.
+const NAMES: [&str; 4] = ["shop", "cart", "mail", "bill"];
 
 /// Everything that is chosen beforehand.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
-    pub policy: Policy,
     pub router: RouterKind,
+    pub targets: Vec<TargetPlan>,
+    /// Things go wrong until then, in milliseconds.
+    pub hostile_until: i64,
+    pub faults: Vec<Fault>,
+    /// In order of time, with the target's place.
+    pub happenings: Vec<(i64, usize, Happening)>,
+    /// The chance that a process gets a step at which it dies.
+    pub deadly: f64,
+}
+
+/// A target, and the truth about it.
+#[derive(Clone, Debug)]
+pub struct TargetPlan {
+    pub name: &'static str,
+    pub policy: Policy,
     pub proxies: usize,
     pub rate: f64,
     /// Of the first and the second pool, in milliseconds.
@@ -25,15 +41,10 @@ pub struct Scenario {
     pub canary: Behaviour,
     /// The canary is no worse than the baseline, and nothing but the tests could think so.
     pub harmless: bool,
-    /// Things go wrong until then, in milliseconds.
-    pub hostile_until: i64,
-    pub faults: Vec<Fault>,
-    /// In order of time.
-    pub happenings: Vec<(i64, Happening)>,
-    /// The chance that a process gets a step at which it dies.
-    pub deadly: f64,
-    /// What a person does with a rollout that is still undecided long after the last fault.
+    /// What a person does with a rollout that only a person can end.
     pub last_word: CommandKind,
+    /// It is declared from the beginning.
+    pub is_declared: bool,
 }
 
 /// Something that somebody does.
@@ -53,6 +64,12 @@ pub enum Happening {
     PoolRestarts(usize),
     /// A second process of Serin takes over, and the first does not know.
     SecondProcess,
+    /// The configuration declares the target, again or for the first time.
+    Declare,
+    /// The configuration declares it otherwise.
+    Respec(Respec),
+    /// The configuration does not declare it any more.
+    Remove,
 }
 
 /// Which revision a command says it has seen.
@@ -63,35 +80,67 @@ pub enum Revision {
     Stale,
 }
 
+/// How a target is declared otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Respec {
+    /// Only who is told changes: taken at once.
+    Environment,
+    /// Its pages are elsewhere: taken at once.
+    Endpoints,
+    /// Its series have other labels: taken when no rollout has it.
+    Mark,
+    /// Its series are in the other source: taken when no rollout has it.
+    Source,
+}
+
 impl Scenario {
     pub fn of(seed: u64) -> Scenario {
         let mut dice = Dice::new(seed);
-        let policy = some_policy(&mut dice);
-        let interval = policy.analysis.interval.as_millis() as i64;
-        let hostile_until = interval * dice.between(30, 70) as i64;
-        let (stable, canary, harmless) = some_truth(&mut dice, hostile_until);
+        let count = *dice.pick(&[1, 1, 1, 1, 2, 2, 2, 2, 3, 4]);
         let router = *dice.pick(&[RouterKind::External, RouterKind::Serving]);
-        let proxies = match router {
-            RouterKind::External => 1,
-            RouterKind::Serving => dice.between(1, 3) as usize,
-        };
+        let policies: Vec<Policy> = (0..count).map(|_| some_policy(&mut dice)).collect();
+        let interval = policies[0].analysis.interval.as_millis() as i64;
+        let until = interval * dice.between(30, 70) as i64;
         let calm = dice.chance(0.15);
+        let targets: Vec<TargetPlan> = policies
+            .into_iter()
+            .zip(NAMES)
+            .map(|(policy, name)| some_target(&mut dice, name, policy, router, until))
+            .collect();
         Scenario {
             seed,
             router,
-            proxies,
-            rate: *dice.pick(&[20.0, 200.0, 1000.0, 4000.0]),
-            scrapes: [*dice.pick(&[1000, 2000, 5000]), *dice.pick(&[1000, 2000, 5000])],
-            stable,
-            canary,
-            harmless,
-            hostile_until,
-            faults: if calm { Vec::new() } else { some_faults(&mut dice, router, hostile_until) },
-            happenings: some_happenings(&mut dice, router, hostile_until, calm),
+            hostile_until: until,
+            faults: if calm { Vec::new() } else { some_faults(&mut dice, router, until, count) },
+            happenings: some_happenings(&mut dice, router, until, calm, &targets),
             deadly: if calm { 0.0 } else { *dice.pick(&[0.0, 0.3, 0.9]) },
-            last_word: dice.pick(&[CommandKind::Promote, CommandKind::Rollback]).clone(),
-            policy,
+            targets,
         }
+    }
+}
+
+fn some_target(
+    dice: &mut Dice,
+    name: &'static str,
+    policy: Policy,
+    router: RouterKind,
+    until: i64,
+) -> TargetPlan {
+    let (stable, canary, harmless) = some_truth(dice, until);
+    TargetPlan {
+        name,
+        proxies: match router {
+            RouterKind::External => 1,
+            RouterKind::Serving => dice.between(1, 3) as usize,
+        },
+        rate: *dice.pick(&[20.0, 200.0, 1000.0, 4000.0]),
+        scrapes: [*dice.pick(&[1000, 2000, 5000]), *dice.pick(&[1000, 2000, 5000])],
+        stable,
+        canary,
+        harmless,
+        last_word: dice.pick(&[CommandKind::Promote, CommandKind::Rollback]).clone(),
+        is_declared: name == NAMES[0] || dice.chance(0.85),
+        policy,
     }
 }
 
@@ -175,21 +224,26 @@ fn some_truth(dice: &mut Dice, until: i64) -> (Behaviour, Behaviour, bool) {
     }
 }
 
-fn some_faults(dice: &mut Dice, router: RouterKind, until: i64) -> Vec<Fault> {
-    let count = dice.between(0, 8);
+fn some_faults(dice: &mut Dice, router: RouterKind, until: i64, targets: usize) -> Vec<Fault> {
+    let count = dice.between(0, 6 + 2 * targets as u64);
     (0..count)
         .map(|_| {
             let from = dice.between(0, until as u64) as i64;
             // Most are short, a few outlast every limit of the policy.
             let length =
                 if dice.chance(0.2) { until / 2 } else { dice.between(500, until as u64 / 8) as i64 };
-            Fault { from, until: from + length, kind: some_fault(dice, router) }
+            let kind = some_fault(dice, router);
+            let can_be_one =
+                kind.is_of_source() || kind.is_of_router() || kind == FaultKind::WorkloadNotReady;
+            let is_one = can_be_one && targets > 1 && dice.chance(0.6);
+            let target = is_one.then(|| NAMES[dice.between(0, targets as u64 - 1) as usize].to_owned());
+            Fault { from, until: from + length, target, kind }
         })
         .collect()
 }
 
 fn some_fault(dice: &mut Dice, router: RouterKind) -> FaultKind {
-    match dice.between(0, 21) {
+    match dice.between(0, 28) {
         0 => FaultKind::ProviderUnreachable,
         1 => FaultKind::ProviderTimeout,
         2 => FaultKind::ProviderStatus,
@@ -211,28 +265,63 @@ fn some_fault(dice: &mut Dice, router: RouterKind) -> FaultKind {
         18 => FaultKind::NotifierFails,
         19 => FaultKind::NotifierLate,
         20 => FaultKind::WorkloadNotReady,
+        21 | 22 => FaultKind::ProviderSlow,
+        23 => FaultKind::ProviderHangs,
+        24 | 25 => FaultKind::RouterSilent,
+        26 => FaultKind::StoreHangs,
+        27 => FaultKind::StoreSilent,
         _ => FaultKind::WallClock(*dice.pick(&[3_600_000, -3_600_000, 40_000, -40_000])),
     }
 }
 
-fn some_happenings(dice: &mut Dice, router: RouterKind, until: i64, calm: bool) -> Vec<(i64, Happening)> {
-    let mut happenings = vec![(dice.between(0, 5000) as i64, Happening::Start { supersede: false })];
-    let count = if calm { 0 } else { dice.between(0, 6) };
+fn some_happenings(
+    dice: &mut Dice,
+    router: RouterKind,
+    until: i64,
+    calm: bool,
+    targets: &[TargetPlan],
+) -> Vec<(i64, usize, Happening)> {
+    let start = || Happening::Start { supersede: false };
+    let mut happenings = Vec::new();
+    for (place, plan) in targets.iter().enumerate() {
+        let mut at = dice.between(0, 5000) as i64;
+        if !plan.is_declared {
+            at = dice.between(0, until as u64 / 2) as i64;
+            happenings.push((at, place, Happening::Declare));
+            at += dice.between(0, 5000) as i64;
+        }
+        happenings.push((at, place, start()));
+        if !calm && dice.chance(0.2) {
+            let at = dice.between(0, until as u64) as i64;
+            happenings.push((at, place, Happening::Remove));
+            let again = at + dice.between(0, until as u64 / 4) as i64;
+            if again < until && dice.chance(0.7) {
+                happenings.push((again, place, Happening::Declare));
+                happenings.push((again + dice.between(0, 20_000) as i64, place, start()));
+            }
+        }
+        if dice.chance(0.3) {
+            happenings.push((until, place, start()));
+        }
+    }
+    let count = if calm { 0 } else { dice.between(0, 4 + 2 * targets.len() as u64) };
     for _ in 0..count {
         let at = dice.between(0, until as u64) as i64;
-        happenings.push((at, some_happening(dice, router)));
+        let place = dice.between(0, targets.len() as u64 - 1) as usize;
+        happenings.push((at, place, some_happening(dice, router)));
     }
-    if dice.chance(0.3) {
-        happenings.push((until, Happening::Start { supersede: false }));
-    }
-    happenings.sort_by_key(|(at, _)| *at);
+    happenings.sort_by_key(|(at, ..)| *at);
     happenings
 }
 
 fn some_happening(dice: &mut Dice, router: RouterKind) -> Happening {
     let by_hand = router == RouterKind::External;
-    match dice.between(0, 12) {
+    match dice.between(0, 14) {
         12 if by_hand => Happening::SecondProcess,
+        13 => {
+            let ways = [Respec::Environment, Respec::Endpoints, Respec::Mark, Respec::Source];
+            Happening::Respec(*dice.pick(&ways))
+        }
         0 => Happening::Start { supersede: true },
         1 => Happening::Start { supersede: false },
         2 | 3 if by_hand => Happening::LoweredByHand(dice.between(2, 4) as u16 * (dice.next() % 2) as u16),
@@ -257,29 +346,28 @@ fn some_happening(dice: &mut Dice, router: RouterKind) -> Happening {
     }
 }
 
-/// A run without faults, in which only the truth matters.
+/// A run of one target without faults, in which only the truth matters.
 pub fn calm(seed: u64, policy: Policy, stable: Behaviour, canary: Behaviour) -> Scenario {
     let mut dice = Dice::new(seed);
     let interval = policy.analysis.interval.as_millis() as i64;
     Scenario {
         seed,
         router: *dice.pick(&[RouterKind::External, RouterKind::Serving]),
-        proxies: 1,
-        rate: 2000.0,
-        scrapes: [1000, 1000],
-        stable,
-        canary,
-        harmless: stable == canary,
         hostile_until: interval * 40,
         faults: Vec::new(),
-        happenings: vec![(dice.between(0, 5000) as i64, Happening::Start { supersede: false })],
+        happenings: vec![(dice.between(0, 5000) as i64, 0, Happening::Start { supersede: false })],
         deadly: 0.0,
-        last_word: CommandKind::Rollback,
-        policy,
+        targets: vec![TargetPlan {
+            name: NAMES[0],
+            proxies: 1,
+            rate: 2000.0,
+            scrapes: [1000, 1000],
+            stable,
+            canary,
+            harmless: stable == canary,
+            last_word: CommandKind::Rollback,
+            is_declared: true,
+            policy,
+        }],
     }
-}
-
-/// The most that a person waits before the last word.
-pub fn patience(policy: &Policy) -> Duration {
-    policy.analysis.interval * 30
 }

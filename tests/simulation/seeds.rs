@@ -114,7 +114,8 @@ impl Tally {
                 Phase::RolledBack { reason } => format!(" ({:?})", reason.code),
                 _ => String::new(),
             };
-            if scenario.harmless {
+            let plan = scenario.targets.iter().find(|plan| plan.name == rollout.target);
+            if plan.is_some_and(|plan| plan.harmless) {
                 let by_tests = |code| matches!(code, ReasonCode::Harm | ReasonCode::Catastrophe);
                 let wrong = matches!(&rollout.phase, Phase::RolledBack { reason } if by_tests(reason.code));
                 self.harmless += 1;

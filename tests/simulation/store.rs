@@ -20,10 +20,11 @@ use serin::ports::{
     StoreError, StoredRollout,
 };
 
+use crate::faults::FaultKind;
 use crate::invariants::{self, Before};
 use crate::life::Life;
 use crate::testkit::fakes::MemoryStore;
-use crate::world::{FaultKind, Shared};
+use crate::world::Shared;
 
 pub struct WatchedStore {
     pub world: Shared,
@@ -44,12 +45,18 @@ impl WatchedStore {
         // What Serin looks at to know whether it has a store.
         let telling = ["commit", "ping", "targets", "target", "own_targets", "load", "load_target", "news"]
             .contains(&place);
-        if self.world.lock().has(FaultKind::StoreFails) {
+        self.world.take_time().await;
+        self.world.sit_out(FaultKind::StoreHangs, "", None).await;
+        if self.world.lock().has(FaultKind::StoreFails, "") {
             self.world.lock().ledger.store_known_broken |= telling;
             return Err(StoreError::Unavailable("the disk is full".to_owned()));
         }
         let result = work.await;
-        let lost = writes && self.world.lock().has(FaultKind::StoreLosesAnswers);
+        let lost = writes && self.world.lock().has(FaultKind::StoreLosesAnswers, "");
+        if writes {
+            self.world.take_time().await;
+            self.world.sit_out(FaultKind::StoreSilent, "", None).await;
+        }
         if telling {
             self.world.lock().ledger.store_known_broken = lost;
         }
@@ -77,6 +84,16 @@ impl WatchedStore {
                 .iter()
                 .filter_map(|(key, _)| data.inbox.values().find(|entry| entry.command.key == *key).cloned())
                 .collect(),
+            commanded: commit
+                .commands
+                .iter()
+                .filter_map(|(key, _)| data.inbox.values().find(|entry| entry.command.key == *key))
+                .filter_map(|entry| Some(data.rollouts.get(&entry.rollout)?.rollout.target.clone()))
+                .collect(),
+            active_of: commit
+                .target
+                .as_ref()
+                .and_then(|target| Some(data.rollouts.get(target.active.as_ref()?)?.rollout.target.clone())),
             open: commit.target.as_ref().map_or_else(Vec::new, |target| {
                 let open = data.rollouts.values().map(|data| &data.rollout);
                 open.filter(|r| r.target == target.name && !r.phase.is_terminal())

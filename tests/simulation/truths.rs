@@ -6,11 +6,12 @@ use serin::core::policy::{AtMax, Policy, Preflight};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{CommandKind, EventKind, Phase};
 
+use crate::faults::{Fault, FaultKind};
 use crate::run::Report;
 use crate::scenario::{Scenario, calm};
 use crate::seeds::play;
 use crate::testkit::builders::{error_guardrail, policy, secs, step};
-use crate::world::{Behaviour, Fault, FaultKind};
+use crate::world::Behaviour;
 
 const SEEDS: u64 = 200;
 
@@ -137,8 +138,9 @@ fn without_a_store_a_bad_canary_still_goes_to_zero() {
         policy.steps = vec![step(50.0, 3600), step(100.0, 0)];
         let mut scenario = calm(seed, policy, healthy, bad);
         let until = scenario.hostile_until;
-        scenario.faults = vec![Fault { from: breaks_at - 3000, until, kind: FaultKind::StoreFails }];
-        scenario.last_word = CommandKind::Promote;
+        scenario.faults =
+            vec![Fault { from: breaks_at - 3000, until, target: None, kind: FaultKind::StoreFails }];
+        scenario.targets[0].last_word = CommandKind::Promote;
         scenario
     };
     check("a broken store and a broken canary", 20, scenario, |report| {

@@ -10,7 +10,9 @@ use serin::core::split::{Role, Split};
 use serin::core::time::Timestamp;
 
 use crate::dice::Dice;
+use crate::faults::{Fault, FaultKind};
 use crate::invariants::Ledger;
+use crate::sleep::Sleepers;
 use crate::testkit::builders::T0;
 
 /// Bounds of the latency buckets, in seconds.
@@ -57,6 +59,10 @@ pub struct World {
     pub ledger: Ledger,
     /// No traffic and no scrapes any more: for waiting until the last notice is out.
     pub quiet: bool,
+    /// Calls that wait for a time.
+    pub sleepers: Sleepers,
+    /// Calls take their time, and results are late, lost and doubled, while the world is hostile.
+    pub rough: bool,
     /// What happened, for the report of a failed run.
     pub story: Vec<String>,
 }
@@ -147,47 +153,6 @@ pub struct Proxy {
     pub pending: Option<(u32, u64, BTreeMap<String, u16>)>,
 }
 
-/// Something that goes wrong for a time.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    pub from: i64,
-    pub until: i64,
-    pub kind: FaultKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FaultKind {
-    ProviderUnreachable,
-    ProviderTimeout,
-    ProviderStatus,
-    ProviderMalformed,
-    ProviderNotFinite,
-    ProviderBoundsDiffer,
-    /// Nothing is scraped any more: samples grow old.
-    ScrapesStop,
-    CanarySilent,
-    BaselineSilent,
-    /// Samples become visible so many milliseconds late.
-    SamplesLate(i64),
-    RouterUnreachable,
-    RouterRefuses,
-    /// It does what it is told, and the answer does not come.
-    RouterHangs,
-    /// Splits come into force after so many looks.
-    RouterDelays(u32),
-    /// The first proxy cannot be reached.
-    ProxyCutOff,
-    StoreFails,
-    /// Commits are carried out and the answer is lost.
-    StoreLosesAnswers,
-    NotifierFails,
-    /// It gets the notice, and its answer does not come.
-    NotifierLate,
-    WorkloadNotReady,
-    /// Serin's wall clock is wrong by so many milliseconds.
-    WallClock(i64),
-}
-
 impl World {
     pub fn new(seed: u64) -> World {
         World {
@@ -204,6 +169,8 @@ impl World {
             serving: false,
             ledger: Ledger::default(),
             quiet: false,
+            sleepers: Sleepers::default(),
+            rough: false,
             story: Vec::new(),
         }
     }
@@ -222,20 +189,6 @@ impl World {
         self.story.push(format!("{:>9.3} s  {}", self.now as f64 / 1000.0, what.into()));
     }
 
-    /// True while a fault of this kind lasts.
-    pub fn has(&self, kind: FaultKind) -> bool {
-        self.faults.iter().any(|fault| fault.kind == kind && self.lasts(fault))
-    }
-
-    /// The value that `find` takes out of a fault that lasts.
-    pub fn fault<T>(&self, find: impl Fn(FaultKind) -> Option<T>) -> Option<T> {
-        self.faults.iter().filter(|fault| self.lasts(fault)).find_map(|fault| find(fault.kind))
-    }
-
-    fn lasts(&self, fault: &Fault) -> bool {
-        self.hostile && (fault.from..fault.until).contains(&self.now)
-    }
-
     /// Moves true time on, with all requests and scrapes on the way.
     pub fn advance(&mut self, until: i64) {
         if self.quiet {
@@ -248,7 +201,7 @@ impl World {
             self.now = next;
             self.scrape();
         }
-        let wrong = self.fault(|kind| match kind {
+        let wrong = self.fault("", |kind| match kind {
             FaultKind::WallClock(offset) => Some(offset),
             _ => None,
         });
@@ -257,6 +210,15 @@ impl World {
             self.last_skewed = self.now;
         }
         self.settle_proxies();
+        self.sleepers.wake(self.now);
+    }
+
+    /// All faults have ended, for good.
+    pub fn make_peace(&mut self) {
+        self.hostile = false;
+        self.wall_offset = 0;
+        self.tell("all faults have ended");
+        self.sleepers.wake(i64::MAX);
     }
 
     fn draw(&mut self, milliseconds: i64) {
@@ -293,17 +255,18 @@ impl World {
     }
 
     fn scrape(&mut self) {
-        let (now, stopped) = (self.now, self.has(FaultKind::ScrapesStop));
+        let now = self.now;
+        let stopped: Vec<bool> =
+            self.services.keys().map(|name| self.has(FaultKind::ScrapesStop, name)).collect();
         let at = self.true_wall();
-        for pool in self.services.values_mut().flat_map(|service| service.pools.values_mut()) {
-            if now < pool.next_scrape {
-                continue;
-            }
-            pool.next_scrape = now + pool.scrape_every;
-            if !stopped {
-                let (started, values) = (pool.started, pool.counters);
-                let gained = std::mem::take(&mut pool.unscraped);
-                pool.samples.push(Sample { at, started, values, gained });
+        for (service, stopped) in self.services.values_mut().zip(stopped) {
+            for pool in service.pools.values_mut().filter(|pool| now >= pool.next_scrape) {
+                pool.next_scrape = now + pool.scrape_every;
+                if !stopped {
+                    let (started, values) = (pool.started, pool.counters);
+                    let gained = std::mem::take(&mut pool.unscraped);
+                    pool.samples.push(Sample { at, started, values, gained });
+                }
             }
         }
     }
@@ -322,9 +285,13 @@ impl World {
     /// Cut-off proxies lose their stream; the others have theirs back and are served at once what the
     /// process that runs has to serve.
     pub fn settle_proxies(&mut self) {
-        let cut = self.has(FaultKind::ProxyCutOff);
+        let cut: Vec<bool> =
+            self.services.keys().map(|name| self.has(FaultKind::ProxyCutOff, name)).collect();
         let wall = self.wall();
-        for (name, service) in self.services.iter_mut().filter(|(_, service)| !service.external) {
+        for ((name, service), cut) in self.services.iter_mut().zip(cut) {
+            if service.external {
+                continue;
+            }
             let served = self.served.get(name).filter(|_| self.serving);
             for (index, proxy) in service.proxies.values_mut().enumerate() {
                 let was = std::mem::replace(&mut proxy.connected, !(cut && index == 0) && served.is_some());
