@@ -59,6 +59,10 @@ pub struct Process {
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Brought>>>>,
     /// Jobs that are under way, and how each is cut off.
     jobs: Vec<(String, Ticket, AbortHandle)>,
+    /// How each target that is being read is given up.
+    beginnings: Vec<AbortHandle>,
+    /// It begins with nothing new.
+    is_retired: bool,
     /// Notices are being delivered.
     is_telling: bool,
     /// The configuration is being taken in.
@@ -150,6 +154,8 @@ impl Process {
             errands: Vec::new(),
             under_way: FuturesUnordered::new(),
             jobs: Vec::new(),
+            beginnings: Vec::new(),
+            is_retired: false,
             is_telling: false,
             is_declaring: false,
             declared: targets.clone(),
@@ -243,6 +249,13 @@ impl Process {
         self.tell(Inbound::Command(Box::new(entry)));
     }
 
+    /// Another process has been started: whoever has done that has ended what this one was about to begin with.
+    pub fn retire(&mut self) {
+        self.is_retired = true;
+        self.errands.retain(|errand| !matches!(errand.what, What::Own(_)));
+        self.beginnings.drain(..).for_each(|beginning| beginning.abort());
+    }
+
     /// The API has stored something of a target.
     pub fn news_of(&mut self, target: &str) {
         self.tell(Inbound::To(target.to_owned(), Message::News));
@@ -282,7 +295,7 @@ impl Process {
 
     fn follow(&mut self) {
         let followed = self.fleet.follow(&self.handle.targets());
-        for spec in followed.begin {
+        for spec in followed.begin.into_iter().filter(|_| !self.is_retired).collect::<Vec<_>>() {
             self.send(What::Own(spec));
         }
         for name in followed.changed {

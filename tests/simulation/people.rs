@@ -37,7 +37,8 @@ impl Run {
             }
             Happening::RaisedByHand(by) => self.by_hand(name, |weight| (weight + by).min(10_000)),
             Happening::SecondProcess => {
-                if let Some(first) = self.process.take() {
+                if let Some(mut first) = self.process.take() {
+                    first.retire();
                     self.old = Some((first, self.file.clone()));
                     self.down_until = self.now();
                 }

@@ -390,7 +390,7 @@ impl Actor {
             }
             if (self.is_outdated || self.in_doubt || self.has_news)
                 && may_store
-                && !self.is_asked(&JobKind::Load)
+                && (!self.is_asked(&JobKind::Load) || self.steering.must_read_again())
             {
                 self.load(now, out);
             }

@@ -13,6 +13,7 @@ impl Actor {
     /// Reads what the store holds.
     pub(super) fn load(&mut self, now: Now, out: &mut Decision) {
         self.has_news = false;
+        self.steering.is_reading = self.steering.must_read;
         let known = (!self.is_outdated).then_some(self.target.revision);
         let keys = self.commands.iter().filter(|pending| !pending.is_stored);
         let keys = keys.map(|pending| pending.entry.command.key.clone()).collect();
@@ -21,7 +22,10 @@ impl Actor {
 
     /// What the store holds has come.
     pub(super) fn loaded(&mut self, loaded: Result<Box<Loaded>, StoreError>, now: Now, out: &mut Decision) {
-        self.steering.must_read = false;
+        // What was asked for before the look that made it necessary says nothing of what was found.
+        if std::mem::take(&mut self.steering.is_reading) {
+            self.steering.must_read = false;
+        }
         let loaded = match loaded {
             Ok(loaded) => *loaded,
             Err(error) => {

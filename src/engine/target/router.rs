@@ -38,6 +38,8 @@ pub(super) struct Steering {
     answered: bool,
     /// Somebody else may have decided what was found: the store is read before it is set right.
     pub must_read: bool,
+    /// It is being read since then.
+    pub is_reading: bool,
     /// When the generation that is not seen yet was wanted.
     pub wanted_at: Option<Duration>,
     /// When the target was last worked on.
@@ -58,9 +60,15 @@ impl Steering {
             looked: false,
             answered: false,
             must_read: false,
+            is_reading: false,
             wanted_at: None,
             last_work: now,
         }
+    }
+
+    /// Whether what is being read was asked for too early.
+    pub fn must_read_again(&self) -> bool {
+        self.must_read && !self.is_reading
     }
 
     /// The split is looked at as soon as possible.

@@ -83,9 +83,14 @@ impl Process {
             }
             What::Own(spec) => {
                 let engine = self.engine.clone();
+                let (given_up, registration) = AbortHandle::new_pair();
+                self.beginnings.push(given_up);
                 self.under_way.push(Box::pin(async move {
-                    let loaded = engine.own(&spec.name).await;
-                    Brought::Owned(spec, loaded.map(Box::new))
+                    let name = spec.name.clone();
+                    match Abortable::new(engine.own(&name), registration).await {
+                        Ok(loaded) => Brought::Owned(spec, loaded.map(Box::new)),
+                        Err(_) => Brought::CutOff,
+                    }
                 }));
             }
             What::HandOver(splits) => {
