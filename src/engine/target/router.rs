@@ -188,8 +188,13 @@ impl Actor {
             match arrived {
                 Arrived::Observed { split, .. } => {
                     let wanted = self.target.wanted;
-                    self.steering.was_raised =
-                        split.split.is_some_and(|f| f != wanted && f.canary >= wanted.canary);
+                    let is_raised = split.split.is_some_and(|f| f != wanted && f.canary >= wanted.canary);
+                    if is_raised && !self.steering.was_raised && self.owed.is_none() {
+                        // Whoever has stored something newer may have raised it.
+                        self.steering.must_read = true;
+                        self.has_news = true;
+                    }
+                    self.steering.was_raised = is_raised;
                     self.target.observe(&split, now.wall);
                     self.looks.observed();
                 }
