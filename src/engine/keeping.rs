@@ -41,8 +41,10 @@ impl Handle {
         for rollout in self.store().rollouts(&filter).await? {
             let is_wrong = wanted.is_wrong(&Name::Target(rollout.target.clone()));
             let is_removed = wanted.wanted(&rollout.target).is_none() && !is_wrong;
-            // One that waits for its target takes it as it is then; without a target it waits for nothing.
-            if rollout.phase == Phase::Scheduled && !is_removed {
+            // One that begins later takes its target as it is then, one that takes it over as it was asked for; without
+            // a target they wait for nothing.
+            let is_later = rollout.phase == Phase::Scheduled && rollout.supersedes.is_none();
+            if is_later && !is_removed {
                 continue;
             }
             let Some(keeps) = keep(&before, &wanted, &rollout) else { continue };
@@ -76,8 +78,9 @@ impl Handle {
 /// What a rollout keeps of its target; `None` where the newest declaration changes nothing that it needs.
 fn keep(before: &Catalogue, wanted: &Catalogue, rollout: &Rollout) -> Option<Kept> {
     let began = match &rollout.spec {
-        Some(spec) => spec.clone(),
-        None => before.targets().get(&rollout.target)?.as_ref().clone(),
+        // What was declared when one that began later was asked for is not what it began with.
+        Some(spec) if rollout.not_before.is_none() => spec.clone(),
+        _ => before.targets().get(&rollout.target)?.as_ref().clone(),
     };
     let (spec, waiting) = match wanted.wanted(&rollout.target) {
         // Wrong, or not there: the rollout goes on, or is rolled back, as it began.

@@ -233,6 +233,43 @@ async fn a_target_that_the_file_removes_is_rolled_back_first() {
     assert!(!world.handle.targets().contains_key("checkout"));
 }
 
+#[tokio::test]
+async fn a_rollout_that_waits_for_a_target_that_is_removed_is_ended_first() {
+    let (world, _) = administered();
+    let id = RolloutId(CHECKOUT.into());
+    world.store.change(|data| data.rollouts.get_mut(&id).unwrap().rollout.phase = Phase::Scheduled);
+    world.handle.declare_kept(Source::File, Declared::Whole(Vec::new())).await.unwrap();
+    let asked = world.store.pending(std::slice::from_ref(&id)).await.unwrap();
+    assert_eq!(asked.len(), 1, "it would wait for ever");
+    assert_eq!(asked[0].command.kind, CommandKind::Rollback);
+    assert!(world.handle.targets().contains_key("checkout"), "it is needed for that");
+}
+
+#[tokio::test]
+async fn a_rollout_that_takes_its_target_over_keeps_what_it_was_asked_for() {
+    let (world, token) = administered();
+    assert_eq!(send(&world, "PUT", "/api/v1/targets/cart", &token, CART).await.status, 201);
+    let id = RolloutId(CHECKOUT.into());
+    let asked = TargetSpec::clone(&world.handle.targets()["cart"]);
+    world.store.change(|data| {
+        data.targets.insert("cart".into(), Target::new("cart"));
+        let rollout = &mut data.rollouts.get_mut(&id).unwrap().rollout;
+        rollout.phase = Phase::Scheduled;
+        rollout.plan_mut().target = "cart".into();
+        rollout.plan_mut().spec = Some(asked);
+        rollout.plan_mut().supersedes = Some(RolloutId("0195c100".into()));
+    });
+    let changed = CART.replace("route: cart", "route: other");
+    assert_eq!(send(&world, "PUT", "/api/v1/targets/cart", &token, &changed).await.status, 200);
+    assert_eq!(world.handle.targets()["cart"].route, "cart", "it is about to begin");
+    // One that begins later takes the target as it is then.
+    world.store.change(|data| {
+        data.rollouts.get_mut(&id).unwrap().rollout.plan_mut().supersedes = None;
+    });
+    world.handle.release_kept().await.unwrap();
+    assert_eq!(world.handle.targets()["cart"].route, "other");
+}
+
 /// Another process over the same store.
 async fn again(world: &World, instances: Instances) -> Handle {
     let clock = Arc::new(Hands::default());
