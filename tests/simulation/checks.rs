@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serin::core::arms::ArmSelector;
 use serin::core::ids::RolloutId;
 use serin::core::judge::{Advice, Assessment, JudgeState};
 use serin::core::metric::{Cursor, MetricCursor};
@@ -14,10 +15,13 @@ use serin::core::target::Target;
 use serin::core::time::Timestamp;
 use serin::ports::{Commit, InboxEntry, Outgoing, Route};
 
-use crate::invariants::{self, Before};
+use crate::faults::{Fault, FaultKind};
+use crate::invariants::{self, Back, Before, MARK};
 use crate::testkit::builders::{
     T0, at, command, notice, percent, policy, rollout, target, target_spec, tick,
 };
+use crate::testkit::fakes::MemoryStore;
+use crate::watch;
 use crate::world::{Service, World, default_weights};
 
 const NAME: &str = "shop";
@@ -296,4 +300,70 @@ fn notices_out_of_order_or_out_of_nowhere_are_found() {
     world.ledger.delivered.clear();
     invariants::delivered(&mut world, "hook", &second);
     assert!(world.ledger.violations.iter().any(|found| found.contains("delivered before")));
+}
+
+#[test]
+fn what_belongs_to_another_target_is_found() {
+    expect("has a rollout of cart", |_, _, commit| {
+        commit.rollout.as_mut().expect("a rollout").plan_mut().target = "cart".to_owned();
+    });
+    expect("answers a command for cart", |_, before, _| before.commanded.push("cart".to_owned()));
+    expect("is had by r1, which is another target's", |_, before, _| {
+        before.active_of = Some("cart".to_owned());
+    });
+    let mut world = world();
+    let arm = |mark: &str| ArmSelector {
+        labels: BTreeMap::from([("service".to_owned(), NAME.to_owned()), (MARK.to_owned(), mark.to_owned())]),
+        endpoints: Vec::new(),
+    };
+    world.ledger.target(NAME).began = Some("first".to_owned());
+    invariants::asked_of_source(&mut world, &arm("first"));
+    assert!(world.ledger.violations.is_empty(), "{:?}", world.ledger.violations);
+    invariants::asked_of_source(&mut world, &arm("second"));
+    assert!(world.ledger.violations.iter().any(|found| found.contains("began with")));
+}
+
+#[test]
+fn a_target_that_others_hold_up_is_found() {
+    let found = |change: &dyn Fn(&mut World)| {
+        let (rollout, target) = at_five();
+        let store = MemoryStore::new();
+        store.change(|data| {
+            data.targets.insert(NAME.to_owned(), target);
+            data.put(rollout);
+        });
+        let mut world = world();
+        let service = world.services.get_mut(NAME).expect("a service");
+        let five = BTreeMap::from([("shop-a".to_owned(), 9500), ("shop-b".to_owned(), 500)]);
+        service.proxies.values_mut().for_each(|proxy| proxy.come_into_force(2, five.clone()));
+        world.now = 500_000;
+        world.ledger.target(NAME).looked = 499_000;
+        change(&mut world);
+        watch::targets(&mut world, &store);
+        world.ledger.violations
+    };
+    assert_eq!(found(&|_| {}), Vec::<String>::new());
+    let looks = found(&|world| world.ledger.target(NAME).looked = 100_000);
+    assert!(looks.iter().any(|found| found.contains("the looks of shop have stopped")), "{looks:?}");
+    let back = |world: &mut World| {
+        world.ledger.target(NAME).back = Some(Back { since: 400_000, rollout: RolloutId("r1".to_owned()) });
+    };
+    let held_up = found(&back);
+    assert!(held_up.iter().any(|found| found.contains("the canary has 500")), "{held_up:?}");
+    let fault = |target: &str| Fault {
+        from: 390_000,
+        until: 510_000,
+        target: Some(target.to_owned()),
+        kind: FaultKind::RouterSilent,
+    };
+    let own = found(&|world| {
+        back(world);
+        world.faults.push(fault(NAME));
+    });
+    assert_eq!(own, Vec::<String>::new(), "its own router does not answer");
+    let others = found(&|world| {
+        back(world);
+        world.faults.push(fault("cart"));
+    });
+    assert!(!others.is_empty(), "the router of another target is no excuse");
 }

@@ -24,6 +24,10 @@ pub fn committed(world: &mut World, before: &Before, commit: &Commit) {
         let ledger = world.ledger.target(&now.name);
         if now.generation != target.generation {
             ledger.ahead_since = None;
+            if now.wanted == Split::STABLE {
+                // Nobody needs to hear any more that it was lowered.
+                ledger.lowered_unheard = false;
+            }
         }
         ledger.committed.insert(now.generation, weights);
     }
@@ -219,11 +223,12 @@ fn notices(world: &mut World, before: &Before, commit: &Commit) {
             let known = rollout.is_some_and(|rollout| rollout.id.0 == id);
             seq.parse::<u64>().ok().filter(|_| known)
         });
-        // Nor is it any more that what an earlier one has opened is over.
-        let incident = before.target.as_ref().and_then(|target| target.incident.as_ref());
-        let is_over =
-            target.is_some() && incident.is_some_and(|i| notice.key == format!("{}/resolved", i.key));
-        if !is_found && !is_over && !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq))
+        // Nor is what an earlier one has opened, and what becomes of it later.
+        let was = before.target.as_ref().and_then(|target| target.incident.as_ref());
+        let is = target.and_then(|target| target.incident.as_ref());
+        let mut incidents = was.into_iter().chain(is);
+        let is_old = target.is_some() && incidents.any(|i| notice.key.starts_with(&format!("{}/", i.key)));
+        if !is_found && !is_old && !seq.is_some_and(|seq| commit.events.iter().any(|event| event.seq == seq))
         {
             violated(world, format!("the notice {} names no event of its commit", notice.key));
         }

@@ -1,6 +1,6 @@
 //! The whole engine on a virtual clock, with ports that fail by a seed.
 //!
-//! `SEEDS=N` chooses how many seeds are run, `SEED=N` plays one of them again and tells its story.
+//! `SEEDS=N` chooses how many seeds are run, from `FIRST=N` on; `SEED=N` plays one of them again and tells its story.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod checks;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serin::core::policy::Mode;
 use serin::core::rollout::{CommandKind, Hold, Phase, Rollout, Stage};
 
-use crate::invariants::violated;
+use crate::invariants::{violated, wanted_weights};
 use crate::run::Run;
 use crate::scenario::{Revision, TargetPlan};
 
@@ -59,7 +59,15 @@ impl Run {
     /// No rollout is on its way, and what is declared is in force.
     fn is_at_rest(&self) -> bool {
         let Some(process) = &self.process else { return false };
+        let is_as_wanted = |name: &String| {
+            let target = self.store.inspect(|data| data.targets.get(name).cloned());
+            let Some(target) = target.filter(|target| target.generation > 1) else { return true };
+            let world = self.world.lock();
+            let wanted = wanted_weights(&world, &target, &target.wanted);
+            world.services[name].proxies.values().all(|proxy| proxy.in_force == wanted)
+        };
         !process.is_behind()
+            && self.file.keys().all(is_as_wanted)
             && self.store.inspect(|data| {
                 let there = || data.targets.values().filter(|target| self.file.contains_key(&target.name));
                 data.rollouts.values().all(|data| data.rollout.phase.is_terminal())

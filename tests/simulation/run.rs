@@ -192,6 +192,7 @@ impl Run {
         if self.process.is_none() {
             self.start().await;
         }
+        self.world.lock().is_replaced = self.old.is_some();
         if let Some((mut old, file)) = self.old.take() {
             match old.work(&file).await {
                 Worked::Done => self.old = Some((old, file)),

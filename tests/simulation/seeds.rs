@@ -11,7 +11,7 @@ use crate::run::{Report, run};
 use crate::scenario::Scenario;
 
 /// Seeds of a run that says nothing else.
-const SEEDS: u64 = 5000;
+const SEEDS: u64 = 10_000;
 const THREADS: u64 = 2;
 
 fn number(name: &str) -> Option<u64> {
@@ -52,13 +52,14 @@ fn whatever_happens_the_invariants_hold() {
         return;
     }
     let seeds = number("SEEDS").unwrap_or(SEEDS);
-    let next = AtomicU64::new(1);
+    let first = number("FIRST").unwrap_or(1);
+    let next = AtomicU64::new(first);
     let tallies: Vec<Tally> = thread::scope(|scope| {
         let worker = || {
             let mut tally = Tally::default();
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
-                if seed > seeds {
+                if seed >= first + seeds {
                     return tally;
                 }
                 let scenario = Scenario::of(seed);

@@ -63,6 +63,8 @@ pub struct World {
     pub sleepers: Sleepers,
     /// Calls take their time, and results are late, lost and doubled, while the world is hostile.
     pub rough: bool,
+    /// A process that has been replaced goes on.
+    pub is_replaced: bool,
     /// What happened, for the report of a failed run.
     pub story: Vec<String>,
 }
@@ -171,6 +173,7 @@ impl World {
             quiet: false,
             sleepers: Sleepers::default(),
             rough: false,
+            is_replaced: false,
             story: Vec::new(),
         }
     }
