@@ -157,9 +157,15 @@ impl World {
         };
         if raises {
             // Invariant 14: what was stored before the store went away does not rise now.
-            let ping = self.in_time(self.store.ping()).await;
-            if let Err(error) = ping.unwrap_or_else(|| Err(too_late())) {
-                return Ok(Err(ApplyError::Store(error)));
+            // Nor what somebody else has replaced: a process may have been taken over from, and not know it yet.
+            let stored = self.in_time(self.store.target(&route.target)).await;
+            match stored.unwrap_or_else(|| Err(too_late())) {
+                Ok(stored) if stored.generation > route.generation => {
+                    let newer = StoreError::Conflict(format!("target {}", route.target));
+                    return Ok(Err(ApplyError::Store(newer)));
+                }
+                Ok(_) => {}
+                Err(error) => return Ok(Err(ApplyError::Store(error))),
             }
         }
         self.failpoints.pass("before_apply")?;

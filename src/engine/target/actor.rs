@@ -186,7 +186,7 @@ impl Actor {
         }
         let lost = self.asked.values().map(|asked| asked.until).min().unwrap_or(Duration::MAX);
         if self.flight.is_some() {
-            return lost;
+            return lost.min(self.due_hurried());
         }
         let stored = self.owed.is_some()
             || self.is_outdated
@@ -297,8 +297,12 @@ impl Actor {
     pub(super) fn send(&mut self, kind: JobKind, job: Job, now: Now, out: &mut Decision) {
         self.cut_off(&kind, out);
         self.tickets += 1;
-        let patience = match kind {
-            JobKind::Gate(_) => GATE_PATIENCE,
+        let patience = match (&kind, &job) {
+            (JobKind::Gate(_), _) => GATE_PATIENCE,
+            // One call to the router, which ends by its deadline: a way back is tried again soon.
+            (_, Job::Apply { raises: false, .. }) => {
+                self.options.call_deadline + self.options.confirm_interval
+            }
             _ => self.options.call_deadline * PATIENCE,
         };
         let asked = Asked { number: self.tickets, until: now.monotonic + patience };
@@ -436,6 +440,7 @@ impl Actor {
     /// Asks the world for what is due. While a commit is under way nothing is begun: what is asked depends
     /// on what is stored.
     fn ask(&mut self, now: Now, out: &mut Decision) {
+        self.drive_hurried(now, out);
         if self.flight.is_some() {
             return;
         }

@@ -11,7 +11,7 @@ use crate::core::pools::ObservedSplit;
 use crate::core::rollout::{Event, Hold};
 use crate::core::split::Weight;
 use crate::core::target::{Finding, Target};
-use crate::ports::{Commit, RouterError};
+use crate::ports::{Commit, RouterError, StoreError};
 use crate::telemetry;
 
 /// What is known of the way to the router.
@@ -30,6 +30,8 @@ pub(super) struct Steering {
     pub driven: u64,
     /// What is being applied is more than what is in force.
     pub is_raising: bool,
+    /// A way back that a person has ordered while something else was being stored, until a router has taken it.
+    hurried: Option<Box<Target>>,
     /// The router was last found to give the canary more than is wanted.
     was_raised: bool,
     /// This process has heard from the router.
@@ -56,6 +58,7 @@ impl Steering {
             observing: 0,
             driven: 0,
             is_raising: false,
+            hurried: None,
             was_raised: false,
             looked: false,
             answered: false,
@@ -94,7 +97,8 @@ impl Actor {
     pub(super) fn due_router(&self) -> Duration {
         let observe =
             if self.is_asked(&JobKind::Observe) { Duration::MAX } else { self.steering.next_observe };
-        let drive = if self.wants_drive() && !self.waits_for_look() && !self.is_asked(&JobKind::Apply) {
+        let wants_drive = self.hurried().is_some() || (self.wants_drive() && !self.waits_for_look());
+        let drive = if wants_drive && !self.is_asked(&JobKind::Apply) {
             self.steering.next_drive
         } else {
             Duration::MAX
@@ -274,6 +278,30 @@ impl Actor {
         self.target.wanted.canary > in_force
     }
 
+    /// The way back that waits to be decided about, and that no router has taken yet.
+    fn hurried(&self) -> Option<&Target> {
+        self.steering.hurried.as_deref().filter(|_| self.has_rollback_waiting())
+    }
+
+    /// When a way back is tried again while something is being stored.
+    pub(super) fn due_hurried(&self) -> Duration {
+        let waits = self.hurried().is_some() && !self.is_asked(&JobKind::Apply);
+        if waits { self.steering.next_drive } else { Duration::MAX }
+    }
+
+    /// Tries a way back again that waits for what is being stored.
+    pub(super) fn drive_hurried(&mut self, now: Now, out: &mut Decision) {
+        if !self.has_rollback_waiting() {
+            self.steering.hurried = None;
+        }
+        if let Some(target) = self.hurried().cloned()
+            && !self.is_asked(&JobKind::Apply)
+            && now.monotonic >= self.steering.next_drive
+        {
+            self.apply(&target, false, now, out);
+        }
+    }
+
     /// Drives the router to the wanted split.
     pub(super) fn drive(&mut self, now: Now, out: &mut Decision) {
         if !self.wants_drive() || self.waits_for_look() {
@@ -298,6 +326,7 @@ impl Actor {
     /// The canary goes down before anything is decided: a person has said so, and a commit is under way.
     pub(super) fn lower_now(&mut self, mut target: Target, now: Now, out: &mut Decision) {
         target.generation = target.generation.max(self.steering.driven) + 1;
+        self.steering.hurried = Some(Box::new(target.clone()));
         self.lower(&target, now, out);
     }
 
@@ -314,11 +343,16 @@ impl Actor {
         self.steering.is_raising = false;
         self.steering.next_drive = soon;
         match result {
-            Ok(()) => {}
+            Ok(()) => self.steering.hurried = None,
             Err(ApplyError::Router(error)) => {
                 telemetry::split_apply_fault(&self.target.name);
                 tracing::warn!(target_name = %self.target.name, split = %self.target.wanted, %error,
                     "the split cannot be applied; it is tried again");
+            }
+            Err(ApplyError::Store(StoreError::Conflict(what))) => {
+                tracing::warn!(%what, "somebody else has stored a newer split; loading it");
+                self.is_outdated = true;
+                return;
             }
             Err(ApplyError::Store(error)) => {
                 // What was stored before the store went away does not rise now.
