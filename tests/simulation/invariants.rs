@@ -73,6 +73,8 @@ pub struct TargetLedger {
     pub lowered_unheard: bool,
     /// Serin has heard that the canary is as low as this, and no person has spoken since.
     pub lowered: Option<u16>,
+    /// When it heard of that.
+    pub lowered_at: i64,
 }
 
 /// A way back that a person has ordered, in memory.
@@ -162,12 +164,15 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     let moves = how == "apply" || !service.external;
     let is_raise = raises(world, route);
     let is_replaced = world.is_replaced;
+    let world_is_rough = world.rough;
     let broken = world.ledger.store_known_broken && is_first;
     let now = world.now;
     let ledger = world.ledger.target(name);
     ledger.committed.entry(1).or_insert_with(|| default_weights(&spec));
     let newest = ledger.committed.last_key_value().map_or(0, |(generation, _)| *generation);
     let (handed, lowered) = (ledger.handed, ledger.lowered);
+    // What was on its way to the router when it was heard is no answer to it; it is driven again and again.
+    let is_fresh = world_is_rough && now < ledger.lowered_at + 10_000;
     let stored = ledger.committed.get(&route.generation) == Some(&given);
     let weight = given.get(&canary).copied().unwrap_or(0);
     let what = format!("{how} of {} as generation {} to {name}", route.split, route.generation);
@@ -197,7 +202,7 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
     }
     // What was adopted while the store was away is lost if the process dies before it is back: the next
     // one knows only what is stored.
-    if moves && !is_first && lowered.is_some_and(|lowered| weight > lowered) {
+    if moves && !is_first && !is_fresh && lowered.is_some_and(|lowered| weight > lowered) {
         violated(world, format!("invariant 13: {what} raises what a person had lowered"));
     }
     world.tell(what);
@@ -206,12 +211,14 @@ pub fn handed_to_router(world: &mut World, route: &Route, how: &str) {
 /// A router has told Serin what is in force.
 pub fn reported_by_router(world: &mut World, route: &Route, observed: &ObservedSplit) {
     let Some(split) = observed.split else { return };
+    let now = world.now;
     let canary = &route.pools[&Role::Canary].backend;
     let ledger = world.ledger.target(&route.target);
     let wanted = ledger.committed.last_key_value().and_then(|(_, weights)| weights.get(canary));
     if ledger.lowered_unheard && wanted.is_some_and(|wanted| split.canary.0 < *wanted) {
         ledger.lowered_unheard = false;
         ledger.lowered = Some(split.canary.0);
+        ledger.lowered_at = now;
     }
 }
 

@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// A way back that a person has ordered in memory is in force after this, in milliseconds, once the target's own
 /// router does what it is told. Calls and results that are late by chance are in it.
-const BACK_WITHIN: i64 = 15_000;
+const BACK_WITHIN: i64 = 30_000;
 /// Beside three intervals, a look is stored after this at the latest, in milliseconds, once the target's own source
 /// and router answer, and the store does.
 const LOOK_WITHIN: i64 = 100_000;

@@ -125,7 +125,9 @@ impl Process {
                 let place = self.jobs.iter().position(|(of, known, _)| *of == target && *known == ticket);
                 place.map(|place| self.jobs.remove(place));
                 if self.is_rough() && self.dice.chance(0.01) {
-                    self.world.lock().tell(format!("the result of {ticket:?} for {target} is lost"));
+                    let mut world = self.world.lock();
+                    world.tell(format!("the result of {ticket:?} for {target} is lost"));
+                    world.ledger.target(&target).looked = world.now;
                     return Some(());
                 }
                 match self.delay() {
