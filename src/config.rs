@@ -23,6 +23,7 @@ mod readers;
 mod reading;
 mod references;
 mod reload;
+mod restarts;
 mod routing;
 mod schema;
 mod selectors;
@@ -41,7 +42,8 @@ pub use files::{PolicyFile, check_policies, check_policy_files, load_policy, res
 pub use policy::parse_policy;
 pub use problem::{Mark, Problem, Problems};
 pub use references::{ProviderKind, References, RouterKind};
-pub use reload::{Restart, Stamps, restarts, watched};
+pub use reload::{Stamps, watched};
+pub use restarts::{Differences, Restart, Taken, take};
 pub use schema::policy_schema;
 pub use targets::{declared_name, parse_target};
 pub use teams::Incoming;

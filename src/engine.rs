@@ -8,6 +8,7 @@
 mod catalogue;
 mod collector;
 mod committer;
+mod connections;
 mod deadline;
 mod fleet;
 mod freezes;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Kept, Name, Owner, Source};
+pub use connections::{Adapters, Connections};
 pub use fleet::{Fleet, Followed, HandOver, Inbound};
 pub use freezes::Freezes;
 pub use handle::{Handle, StartError, StartRequest};
@@ -51,9 +53,9 @@ use crate::messages::Words;
 use crate::ports::{
     Failpoints, Gatekeeper, MetricsProvider, Notifier, Retention, StoreError, TrafficRouter, Workload,
 };
-use collector::Collector;
 use committer::Committer;
-use pools::Pools;
+use connections::Limits;
+use pools::GatePools;
 
 /// Places where the process may die, in the order in which a decision passes them.
 pub const FAILPOINTS: &[&str] = &[
@@ -141,7 +143,6 @@ pub struct Engine {
     /// What the store has for the targets.
     pub news: News,
     handle: Handle,
-    channels: Vec<String>,
 }
 
 impl Engine {
@@ -152,6 +153,8 @@ impl Engine {
     /// [`StoreError`] if the store cannot be used; nothing was handed to a router then.
     pub async fn load(parts: Parts) -> Result<Engine, StoreError> {
         let handle = parts.handle.clone();
+        handle.set_limits(Limits::of(&parts.options));
+        handle.connect(Adapters::of(&parts));
         let outbox = Arc::new(Outbox::new(&parts));
         let store = handle.store().clone();
         let specs = handle.targets();
@@ -160,35 +163,26 @@ impl Engine {
         // What is there is loaded; what comes from here on is new.
         news.next(store.as_ref(), Duration::ZERO).await?;
         let now = Now { wall: handle.clock().wall(), monotonic: handle.clock().monotonic() };
-        let mut fleet = Fleet::new(outbox.telling().clone(), handle.freezes(), parts.options);
+        let mut fleet = Fleet::new(outbox.telling(), handle.freezes(), parts.options);
         for target in store.own_targets(&names).await? {
             let Some(spec) = specs.get(&target.name).cloned() else { continue };
             let loaded = loading::load(store.as_ref(), &target.name, None, &[]).await?;
             fleet.add(spec, loaded, now);
         }
-        let pools = Pools::new(parts.routers.keys(), parts.options.concurrency);
-        let Options { concurrency, call_deadline, .. } = parts.options;
-        let source =
-            |provider| Collector::new(provider, handle.clock().clone(), concurrency, call_deadline * 2);
-        let sources = parts.providers.into_iter().map(|(name, provider)| (name, source(provider))).collect();
-        let handed = parts.routers.keys().map(|name| (name.clone(), Default::default())).collect();
         let world = World {
             committer: Committer::new(store.clone()),
             store,
             clock: handle.clock().clone(),
-            sources,
-            routers: parts.routers,
+            connections: handle.connections(),
             workload: parts.workload,
             gatekeeper: parts.gatekeeper,
             failpoints: parts.failpoints,
             options: parts.options,
-            pools,
-            handed,
+            gates: GatePools::default(),
         };
         world.hand_over_all(&mut fleet).await;
         handle.set_loaded();
-        let channels = parts.notifiers.into_keys().collect();
-        Ok(Engine { fleet, world: Arc::new(world), outbox, news, handle, channels })
+        Ok(Engine { fleet, world: Arc::new(world), outbox, news, handle })
     }
 
     /// What API, CLI and demo may ask of it.

@@ -15,7 +15,6 @@ mod values;
 mod webhook;
 mod window;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,27 +22,28 @@ use async_trait::async_trait;
 use crate::core::gate::{Check, GateAnswer, Hook};
 use crate::core::notice::Notice;
 use crate::outbound::guard::Guarded;
-use crate::ports::{GateRequest, Gatekeeper, MetricsProvider, NotifyError};
+use crate::ports::{GateRequest, Gatekeeper, NotifyError, Sources};
 
 pub use template::check_template;
 
 /// Asks gates' checks and runs hooks.
 pub struct Gates {
-    providers: BTreeMap<String, Arc<dyn MetricsProvider>>,
+    providers: Arc<dyn Sources>,
     guarded: Guarded,
 }
 
 impl Gates {
     /// `providers` by their configured names: those that measure the targets.
-    pub fn new(providers: BTreeMap<String, Arc<dyn MetricsProvider>>) -> Gates {
-        Gates { providers, guarded: Guarded::default() }
+    pub fn new(providers: impl Sources + 'static) -> Gates {
+        Gates { providers: Arc::new(providers), guarded: Guarded::default() }
     }
 }
 
 #[async_trait]
 impl Gatekeeper for Gates {
     async fn ask(&self, request: &GateRequest) -> GateAnswer {
-        let provider = self.providers.get(&request.provider).map(|provider| &**provider);
+        let provider = self.providers.source(&request.provider);
+        let provider = provider.as_deref();
         let answer = match &request.gate.check {
             // Persons come to Serin; Serin asks nobody.
             Check::Approval { .. } => GateAnswer::NotYet("persons have not approved".to_owned()),

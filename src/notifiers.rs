@@ -11,7 +11,6 @@ pub mod pagerduty;
 pub mod slack;
 mod slack_text;
 pub mod statuspage;
-mod swap;
 pub mod teams;
 mod text;
 pub mod webhook;
@@ -28,8 +27,6 @@ use crate::core::time::Timestamp;
 use crate::messages::Words;
 use crate::ports::{ChannelMemory, Clock, Notifier};
 use crate::secrets::SecretSource;
-
-pub use swap::SwapNotifier;
 
 /// The configuration of a channel; its variant names the kind.
 #[derive(Clone, Debug, PartialEq)]

@@ -21,7 +21,9 @@ pub use clock::{Clock, Died, Failpoints, NoFailpoints};
 pub use declarations::Declarations;
 pub use error::StoreError;
 pub use gates::{GateRequest, Gatekeeper, NoGatekeeper};
-pub use metrics::{CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, Required, ValueRequest};
+pub use metrics::{
+    CountsAnswer, CountsRequest, HistoryRequest, MetricsProvider, Required, Sources, ValueRequest,
+};
 pub use notices::{ChannelMemory, Digest, NoMemory, Notifier, NotifyError};
 pub use outbox::{
     Delivery, Outbox, OutboxCounts, OutboxEntry, OutboxFilter, OutboxGroup, OutboxRecord, OutboxState,

@@ -4,7 +4,6 @@ mod look;
 mod pair;
 pub mod prometheus;
 pub mod scrape;
-mod swap;
 
 use std::sync::Arc;
 
@@ -13,8 +12,6 @@ use thiserror::Error;
 use crate::core::metric::NoData;
 use crate::outbound::answer::Fault;
 use crate::ports::MetricsProvider;
-
-pub use swap::SwapProvider;
 
 /// The configuration of a provider; its variant names the backend.
 #[derive(Clone, Debug, PartialEq)]

@@ -39,8 +39,9 @@ fn configuration(api: &Api) -> String {
         ));
     }
     if !last.restart.is_empty() {
-        let fields: Vec<&str> = last.restart.iter().map(|needed| needed.field.as_str()).collect();
-        lines.push_str(&format!("configuration: restart needed for {}\n", fields.join(", ")));
+        let needed = last.restart.iter().map(|needed| format!("{} ({})", needed.field, needed.why));
+        let needed = needed.collect::<Vec<_>>().join(", ");
+        lines.push_str(&format!("configuration: restart needed for {needed}\n"));
     }
     lines
 }

@@ -13,16 +13,19 @@ use crate::contract::{ConfigurationView, ReloadView, RestartView};
 use crate::engine::{LastReload, Name, ReloadError, Reloaded, RestartNeeded};
 
 fn reload_view(reloaded: &Reloaded) -> ReloadView {
-    let names = |names: &[Name]| names.iter().map(ToString::to_string).collect();
+    let names = |names: &[Name], parts: &[String]| {
+        names.iter().map(ToString::to_string).chain(parts.iter().cloned()).collect()
+    };
     let wrong = reloaded
         .wrong
         .iter()
         .flat_map(|(name, faults)| faults.iter().map(move |fault| format!("{name}: {}", fault.detail)));
     ReloadView {
-        added: names(&reloaded.changes.added),
-        changed: names(&reloaded.changes.changed),
-        removed: names(&reloaded.changes.removed),
+        added: names(&reloaded.changes.added, &reloaded.added),
+        changed: names(&reloaded.changes.changed, &reloaded.changed),
+        removed: names(&reloaded.changes.removed, &reloaded.removed),
         replaced: reloaded.replaced.clone(),
+        waiting: reloaded.waiting.clone(),
         restart_needed: restart(&reloaded.restart),
         not_taken: wrong.collect(),
     }

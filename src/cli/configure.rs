@@ -127,6 +127,7 @@ fn told(view: &ReloadView) -> String {
         ("added", &view.added),
         ("changed", &view.changed),
         ("removed", &view.removed),
+        ("waiting", &view.waiting),
         ("not applied", &view.not_taken),
     ];
     for (word, names) in lists {

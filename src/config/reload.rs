@@ -1,19 +1,15 @@
-//! What a running daemon does with a configuration that has changed: which files to watch, whether they have
-//! changed, and what of the new configuration is taken only at the next start.
+//! What a running daemon watches: which files its configuration is made of, and whether they have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::daemon::Config;
 use super::extend;
 use super::files::files_of;
 use super::problem::Report;
 use super::reading::read_file;
-use super::references::ProviderKind;
 use super::yaml::{self, Kind, Node};
-use crate::providers::ProviderConfig;
 
 /// More files are not watched.
 const MOST: usize = 5000;
@@ -112,81 +108,6 @@ impl Stamp {
         })
     }
 }
-
-/// A part of the configuration that is taken only at the next start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restart {
-    /// The field of the configuration.
-    pub field: String,
-    /// Why.
-    pub why: &'static str,
-}
-
-/// What differs from the configuration that the daemon was started with and cannot be changed while it runs.
-pub fn restarts(running: &Config, new: &Config) -> Vec<Restart> {
-    let mut found = Vec::new();
-    let mut need = |differs: bool, field: &str, why: &'static str| {
-        if differs {
-            found.push(Restart { field: field.to_owned(), why });
-        }
-    };
-    need(running.listen != new.listen, "listen", "the address is bound at the start");
-    need(
-        running.tls != new.tls,
-        "tls",
-        "where the certificate is, is read at the start (its files are reloaded)",
-    );
-    need(running.authentication != new.authentication, "authentication", SESSIONS);
-    need(running.cors_origins != new.cors_origins, "cors", SESSIONS);
-    need(running.store != new.store, "store", "the database is opened at the start");
-    need(running.retention != new.retention, "retention", ENGINE);
-    need(running.engine != new.engine, "engine", ENGINE);
-    need(running.routing != new.routing, "routing", ENGINE);
-    need(running.public_url != new.public_url, "public_url", ENGINE);
-    need(running.teams != new.teams, "teams", PEOPLE);
-    need(running.approval_links != new.approval_links, "approval_links", PEOPLE);
-    need(running.incoming != new.incoming, "incoming", PEOPLE);
-    for (name, before) in &running.routers {
-        let differs = new.routers.get(name).is_some_and(|now| now != before);
-        need(
-            differs,
-            &format!("routers.{name}"),
-            "a router keeps its connections and what they have confirmed",
-        );
-        let gone = !new.routers.contains_key(name);
-        need(gone, &format!("routers.{name}"), "a router that is removed runs until the next start");
-    }
-    for name in new.routers.keys().filter(|name| !running.routers.contains_key(*name)) {
-        need(true, &format!("routers.{name}"), "routers are connected at the start");
-    }
-    for (name, before) in &running.providers {
-        let kind = |config: Option<&ProviderConfig>| config.map(ProviderKind::of);
-        let differs = new.providers.contains_key(name) && kind(new.providers.get(name)) != kind(Some(before));
-        need(differs, &format!("providers.{name}"), "its type is set at the start");
-    }
-    need_new(&mut need, "providers", &running.providers, &new.providers);
-    need_new(&mut need, "notifiers", &running.notifiers, &new.notifiers);
-    found
-}
-
-/// Those that are there are replaced while running; which ones there are is known at the start.
-fn need_new<T>(
-    need: &mut impl FnMut(bool, &str, &'static str),
-    section: &str,
-    running: &BTreeMap<String, T>,
-    new: &BTreeMap<String, T>,
-) {
-    for name in new.keys().filter(|name| !running.contains_key(*name)) {
-        need(true, &format!("{section}.{name}"), "one that is new is connected at the start");
-    }
-    for name in running.keys().filter(|name| !new.contains_key(*name)) {
-        need(true, &format!("{section}.{name}"), "one that is removed runs until the next start");
-    }
-}
-
-const SESSIONS: &str = "who may call the API is set up at the start";
-const ENGINE: &str = "the engine is set up at the start";
-const PEOPLE: &str = "the API is set up at the start";
 
 #[cfg(test)]
 mod tests {

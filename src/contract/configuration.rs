@@ -6,14 +6,17 @@ use utoipa::ToSchema;
 /// What a reload has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReloadView {
-    /// Targets and policies that are new, such as `target shop`.
+    /// What is new, such as `target shop` or `provider prom`.
     pub added: Vec<String>,
-    /// Targets and policies that are different now.
+    /// What is different now, such as `policy standard`, `router edge` or `routing`.
     pub changed: Vec<String>,
-    /// Targets and policies that are not declared any more.
+    /// What is not in the file any more.
     pub removed: Vec<String>,
-    /// Providers and notifiers that were set up anew, such as `providers.prom`.
+    /// Providers, routers and notifiers that were set up anew, with their secrets and certificates, such as
+    /// `providers.prom`.
     pub replaced: Vec<String>,
+    /// What is applied when a rollout has ended.
+    pub waiting: Vec<String>,
     /// What is different in the file and taken only at the next start, with the reason.
     pub restart_needed: Vec<RestartView>,
     /// Targets that cannot be taken now, with the reason.

@@ -61,6 +61,11 @@ impl Collector {
         })
     }
 
+    /// The source itself.
+    pub fn provider(&self) -> &Arc<dyn MetricsProvider> {
+        &self.provider
+    }
+
     /// Asks for metrics' pasts.
     pub async fn past(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
         let _place = self.single.acquire().await.ok();

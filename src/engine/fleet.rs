@@ -25,6 +25,8 @@ pub enum Inbound {
 /// What follows from what is declared now.
 #[derive(Debug, Default)]
 pub struct Followed {
+    /// Routers that steer a target now which another one steered before: they get their splits.
+    pub rerouted: BTreeSet<String>,
     /// Targets that were not here yet: they are to be owned and read, and [`Fleet::loaded`] to be told of it.
     pub begin: Vec<Arc<TargetSpec>>,
     /// Targets that are declared otherwise, by name: they are to be listened to anew, and are due.
@@ -76,6 +78,9 @@ impl Fleet {
             match self.actors.get_mut(name) {
                 Some(actor) if actor.spec() == spec.as_ref() => {}
                 Some(actor) => {
+                    if actor.spec().router != spec.router {
+                        followed.rerouted.insert(spec.router.clone());
+                    }
                     actor.set_spec(spec.clone());
                     followed.changed.push(name.clone());
                 }
@@ -136,6 +141,12 @@ impl Fleet {
         self.handed += 1;
         let on_it = self.actors.values().filter(|actor| actor.spec().router == router);
         HandOver { router: router.to_owned(), routes: on_it.map(Actor::route).collect(), number: self.handed }
+    }
+
+    /// Others are told, or in other words, from now on.
+    pub fn set_telling(&mut self, telling: &Arc<Telling>) {
+        self.telling = telling.clone();
+        self.actors.values_mut().for_each(|actor| actor.set_telling(telling.clone()));
     }
 
     /// Other freezes hold from now on. Gives the targets that have to look at them.

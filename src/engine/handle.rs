@@ -1,14 +1,16 @@
 //! What API, CLI and demo may ask of a running engine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::Options;
 use super::catalogue::{Catalogue, Changes, Declaration, Declared, Item, Source};
+use super::connections::{Adapters, Connections, Limits};
 use super::deadline::within;
 use super::fleet::Inbound;
 use super::freezes::Freezes;
@@ -27,7 +29,7 @@ use crate::core::spec::TargetSpec;
 use crate::core::split::Weight;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
-use crate::ports::{Clock, Commit, InboxEntry, Store, StoreError};
+use crate::ports::{Clock, Commit, InboxEntry, MetricsProvider, Sources, Store, StoreError};
 use crate::telemetry;
 
 /// Freezes that are looked at.
@@ -48,6 +50,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     configuration: Configuration,
+    connections: watch::Sender<Arc<Connections>>,
+    /// Calls that each provider and router gets at a time.
+    limits: RwLock<Limits>,
     changes: broadcast::Sender<RolloutId>,
     loaded: AtomicBool,
     storing: AtomicBool,
@@ -127,6 +132,8 @@ impl Handle {
                 clock,
                 catalogue: watch::channel(Arc::new(catalogue)).0,
                 configuration: Configuration::default(),
+                connections: watch::channel(Arc::default()).0,
+                limits: RwLock::new(Limits::of(&Options::default())),
                 changes: broadcast::channel(CHANGES).0,
                 loaded: AtomicBool::new(false),
                 storing: AtomicBool::new(false),
@@ -161,6 +168,30 @@ impl Handle {
     /// What is known of the running configuration, and how it is reloaded.
     pub fn configuration(&self) -> &Configuration {
         &self.inner.configuration
+    }
+
+    /// Connects these, and nothing else, from now on; those who watch the connections hear of it. What is under way
+    /// ends with what it began with.
+    pub fn connect(&self, adapters: Adapters) {
+        let limits = *self.inner.limits.read().unwrap_or_else(PoisonError::into_inner);
+        self.inner
+            .connections
+            .send_modify(|now| *now = Arc::new(now.next(adapters, limits, &self.inner.clock)));
+    }
+
+    /// How much is asked of what is connected from now on.
+    pub(super) fn set_limits(&self, limits: Limits) {
+        *self.inner.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// What is connected now, and whenever that changes.
+    pub fn connections(&self) -> watch::Receiver<Arc<Connections>> {
+        self.inner.connections.subscribe()
+    }
+
+    /// What is connected now.
+    pub(super) fn connected(&self) -> Arc<Connections> {
+        self.inner.connections.borrow().clone()
     }
 
     /// The policies that there are now, by name.
@@ -437,5 +468,11 @@ impl Handle {
     /// What becomes of a command, from now on: that it is in force, and that it is stored.
     pub fn answers(&self, key: &str) -> mpsc::UnboundedReceiver<Answer> {
         self.inner.mailbox.answers(key)
+    }
+}
+
+impl Sources for Handle {
+    fn source(&self, name: &str) -> Option<Arc<dyn MetricsProvider>> {
+        Some(self.connected().sources.get(name)?.provider().clone())
     }
 }

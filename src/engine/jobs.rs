@@ -1,14 +1,16 @@
 //! Carries out what targets ask of the world, each call within its deadline and its instance's places.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::collector::Collector;
 use super::committer::Committer;
+use super::connections::{Connected, Connections};
 use super::deadline::within;
 use super::fleet::{Fleet, HandOver};
-use super::pools::Pools;
+use super::pools::GatePools;
 use super::target::{ApplyError, Job, LookRequest, Looked, Outcome};
 use super::{Options, loading};
 use crate::core::gate::GateAnswer;
@@ -18,7 +20,7 @@ use crate::core::rollout::EventKind;
 use crate::core::split::Weight;
 use crate::ports::{
     Clock, Commit, Died, Failpoints, GateRequest, Gatekeeper, HistoryRequest, Route, RouterError, Store,
-    StoreError, TrafficRouter, Workload,
+    StoreError, Workload,
 };
 use crate::telemetry;
 
@@ -30,21 +32,27 @@ pub struct World {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) committer: Committer,
-    pub(super) sources: BTreeMap<String, Arc<Collector>>,
-    pub(super) routers: BTreeMap<String, Arc<dyn TrafficRouter>>,
+    pub(super) connections: watch::Receiver<Arc<Connections>>,
     pub(super) workload: Arc<dyn Workload>,
     pub(super) gatekeeper: Arc<dyn Gatekeeper>,
     pub(super) failpoints: Arc<dyn Failpoints>,
     pub(super) options: Options,
-    pub(super) pools: Pools,
-    /// By router: the newest hand-over of splits.
-    pub(super) handed: BTreeMap<String, tokio::sync::Mutex<u64>>,
+    pub(super) gates: GatePools,
 }
 
 impl World {
+    fn now(&self) -> Arc<Connections> {
+        self.connections.borrow().clone()
+    }
+
+    /// A router by its name.
+    pub(super) fn router(&self, name: &str) -> Option<Connected> {
+        self.now().routers.get(name).cloned()
+    }
+
     /// Every router gets the stored splits of its targets before anything else.
     pub(super) async fn hand_over_all(&self, fleet: &mut Fleet) {
-        for name in self.routers.keys() {
+        for name in self.now().routers.keys() {
             self.hand_over(&fleet.hand_over(name)).await;
         }
     }
@@ -52,13 +60,13 @@ impl World {
     /// A router gets the stored splits of all its targets, unless it has got newer ones meanwhile.
     pub async fn hand_over(&self, splits: &HandOver) {
         let name = &splits.router;
-        let (Some(router), Some(newest)) = (self.routers.get(name), self.handed.get(name)) else { return };
-        let mut newest = newest.lock().await;
+        let Some(router) = self.router(name) else { return };
+        let mut newest = router.handed.lock().await;
         if *newest > splits.number {
             return;
         }
         *newest = splits.number;
-        if let Err(error) = router.load(&splits.routes).await {
+        if let Err(error) = router.adapter.load(&splits.routes).await {
             tracing::error!(router = %name, %error, "the router did not take the stored splits");
         }
     }
@@ -132,13 +140,43 @@ impl World {
     }
 
     async fn look(&self, request: LookRequest) -> Option<Looked> {
-        let source = self.sources.get(&request.source)?;
-        self.in_long(source.look(request)).await.flatten()
+        let looked = self.ask_source(&request.source, |source| {
+            let request = request.clone();
+            async move { source.look(request).await }
+        });
+        self.in_long(looked).await.flatten().flatten()
     }
 
     async fn past(&self, source: &str, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
-        let Some(source) = self.sources.get(source) else { return Vec::new() };
-        self.in_long(source.past(requests)).await.unwrap_or_default()
+        let asked = self.ask_source(source, |source| async move { source.past(requests).await });
+        self.in_long(asked).await.flatten().unwrap_or_default()
+    }
+
+    /// Asks a source; if another one is connected in its place meanwhile, that one: what hangs at an address that has
+    /// been corrected is waited for no longer.
+    async fn ask_source<T, F: Future<Output = T>>(
+        &self,
+        name: &str,
+        ask: impl Fn(Arc<Collector>) -> F,
+    ) -> Option<T> {
+        loop {
+            let source = self.now().sources.get(name)?.clone();
+            tokio::select! {
+                biased;
+                () = self.replaced(name, &source) => {}
+                answer = ask(source.clone()) => return Some(answer),
+            }
+        }
+    }
+
+    /// Resolves when a source is not the one of that name any more.
+    async fn replaced(&self, name: &str, source: &Arc<Collector>) {
+        let mut connections = self.connections.clone();
+        let is =
+            |now: &Arc<Connections>| now.sources.get(name).is_some_and(|known| Arc::ptr_eq(known, source));
+        if connections.wait_for(|now| !is(now)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn observe(
@@ -146,13 +184,13 @@ impl World {
         name: &str,
         route: &Route,
     ) -> Result<crate::core::pools::ObservedSplit, RouterError> {
-        let Some(router) = self.routers.get(name) else { return Err(unknown(name)) };
         let is_back = route.split.canary == Weight::ZERO;
-        self.call(name, "observe", is_back, router.observe(route)).await
+        let Some(router) = self.router(name) else { return Err(unknown(name)) };
+        self.call(name, &router, is_back, ("observe", router.adapter.observe(route))).await
     }
 
     async fn apply(&self, name: &str, route: &Route, raises: bool) -> Result<Result<(), ApplyError>, Died> {
-        let Some(router) = self.routers.get(name) else {
+        let Some(router) = self.router(name) else {
             return Ok(Err(ApplyError::Router(unknown(name))));
         };
         if raises {
@@ -170,33 +208,33 @@ impl World {
         }
         self.failpoints.pass("before_apply")?;
         let is_back = route.split.canary == Weight::ZERO;
-        let applied = self.call(name, "apply", is_back, router.apply(route)).await;
+        let applied = self.call(name, &router, is_back, ("apply", router.adapter.apply(route))).await;
         self.failpoints.pass("applied")?;
         Ok(applied.map_err(ApplyError::Router))
     }
 
     async fn call<T>(
         &self,
-        router: &str,
-        name: &'static str,
+        name: &str,
+        router: &Connected,
         is_back: bool,
-        call: impl Future<Output = Result<T, RouterError>>,
+        (what, call): (&'static str, impl Future<Output = Result<T, RouterError>>),
     ) -> Result<T, RouterError> {
         let begun = self.clock.monotonic();
         let answer = self.in_time(async {
-            let _place = self.pools.router(router, is_back).await;
+            let _place = router.place(is_back).await;
             call.await
         });
         let answer = answer.await.unwrap_or(Err(RouterError::Timeout));
         let took = self.clock.monotonic().saturating_sub(begun).as_secs_f64();
-        telemetry::router_answered(router, name, took, answer.is_err());
+        telemetry::router_answered(name, what, took, answer.is_err());
         answer
     }
 
     async fn ask_gate(&self, request: &GateRequest) -> Result<GateAnswer, Died> {
         self.failpoints.pass("gate_begun")?;
         let answer = within(self.clock.as_ref(), LONGEST, async {
-            let _place = self.pools.gate(&request.policy, &request.gate.name).await;
+            let _place = self.gates.place(&request.policy, &request.gate.name).await;
             self.gatekeeper.ask(request).await
         })
         .await;

@@ -42,8 +42,6 @@ const COUNT: Duration = Duration::from_secs(2);
 /// What is told, and who is told it. It stands beside the engine: it changes no target and no rollout.
 pub struct Outbox {
     handle: Handle,
-    notifiers: BTreeMap<String, Arc<dyn Notifier>>,
-    telling: Arc<Telling>,
     gatekeeper: Arc<dyn Gatekeeper>,
     failpoints: Arc<dyn Failpoints>,
     /// For each call to a notifier that names no time of its own.
@@ -59,12 +57,6 @@ impl Outbox {
     pub fn new(parts: &Parts) -> Outbox {
         Outbox {
             handle: parts.handle.clone(),
-            notifiers: parts.notifiers.clone(),
-            telling: Arc::new(Telling {
-                routing: parts.routing.clone(),
-                words: parts.words.clone(),
-                channels: parts.notifiers.keys().cloned().collect(),
-            }),
             gatekeeper: parts.gatekeeper.clone(),
             failpoints: parts.failpoints.clone(),
             call_deadline: parts.options.call_deadline,
@@ -74,8 +66,12 @@ impl Outbox {
     }
 
     /// Who is told what.
-    pub fn telling(&self) -> &Arc<Telling> {
-        &self.telling
+    pub fn telling(&self) -> Arc<Telling> {
+        self.handle.connected().telling.clone()
+    }
+
+    fn notifier(&self, channel: &str) -> Option<Arc<dyn Notifier>> {
+        self.handle.connected().notifiers.get(channel).cloned()
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -254,8 +250,8 @@ impl Outbox {
             notices: group.newest.into_iter().map(|entry| entry.notice).collect(),
             more,
         };
-        let delivery = match self.notifiers.get(channel) {
-            None => gone(),
+        let delivery = match self.notifier(channel) {
+            None => gone(channel, &digest.key),
             Some(notifier) => {
                 self.pass("before_deliver")?;
                 let result =
@@ -278,8 +274,9 @@ impl Outbox {
         if let Some(name) = entry.channel.strip_prefix(hooks::PREFIX) {
             return self.deliver_hook(entry, name).await;
         }
-        let Some(notifier) = self.notifiers.get(channel_of(&entry.channel)) else {
-            return Ok(Some(gone()));
+        let channel = channel_of(&entry.channel);
+        let Some(notifier) = self.notifier(channel) else {
+            return Ok(Some(gone(channel, &entry.notice.key)));
         };
         self.pass("before_deliver")?;
         let result = timeout(self.patience(notifier.as_ref()), notifier.deliver(&entry.notice))
@@ -318,8 +315,12 @@ fn late() -> NotifyError {
     NotifyError::again("no answer in time")
 }
 
-fn gone() -> Delivery {
-    Delivery::Dead { detail: "the channel is not in the configuration any more".to_owned() }
+/// What waits for a channel that is gone is given up, so that somebody sees it; once the channel is back it can be
+/// retried.
+fn gone(channel: &str, key: &str) -> Delivery {
+    let detail = "the channel is not in the configuration any more".to_owned();
+    tracing::error!(channel, key, detail, "a notice was given up");
+    Delivery::Dead { detail }
 }
 
 fn measure(queue: &str, delivery: &Delivery) {

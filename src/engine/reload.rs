@@ -26,8 +26,17 @@ pub struct RestartNeeded {
 pub struct Reloaded {
     /// Targets and policies.
     pub changes: Changes,
-    /// Adapters that were replaced, such as `providers.prom`.
+    /// Other parts that are new, such as `provider prom`.
+    pub added: Vec<String>,
+    /// Other parts that are different, such as `router edge` or `routing`.
+    pub changed: Vec<String>,
+    /// Other parts that are not in the file any more.
+    pub removed: Vec<String>,
+    /// Providers, routers and notifiers that were set up anew, with their secrets and certificates, such as
+    /// `providers.prom`.
     pub replaced: Vec<String>,
+    /// What is taken when a rollout has ended, and which one.
+    pub waiting: Vec<String>,
     /// What waits for a restart.
     pub restart: Vec<RestartNeeded>,
     /// Targets that are declared and cannot be taken now, with the reasons.

@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
+use super::connections::Connections;
 use super::fleet::{Fleet, Inbound};
 use super::jobs::World;
 use super::news;
@@ -41,7 +42,7 @@ impl Engine {
         tasks.spawn(prune(self.handle.clone(), self.world.options.retention, shutdown.clone()));
         tasks.spawn(self.outbox.run(shutdown.clone()));
         let runner = Runner {
-            shown: Shown::new(&self.fleet, &self.world, &self.channels),
+            shown: Shown::new(&self.fleet, &self.handle.connected()),
             fleet: self.fleet,
             world: self.world,
             handle: self.handle,
@@ -109,6 +110,9 @@ impl Runner {
             self.tell(name, Message::Due);
         }
         let mut catalogue = self.handle.catalogue();
+        let mut connections = self.handle.connections();
+        let mut connected = connections.borrow_and_update().clone();
+        self.fleet.set_telling(&connected.telling);
         self.follow();
         loop {
             let due = self.fleet.due().unwrap_or(Duration::MAX).min(self.measured + REFRESH);
@@ -121,6 +125,11 @@ impl Runner {
                     Brought::Message(target, message) => self.tell(target, message),
                     Brought::Target(spec, loaded) => self.add(spec, loaded),
                 },
+                Ok(()) = connections.changed() => {
+                    let now = connections.borrow_and_update().clone();
+                    self.reconnect(&connected, &now);
+                    connected = now;
+                }
                 Ok(()) = catalogue.changed() => {
                     catalogue.mark_unchanged();
                     self.follow();
@@ -171,6 +180,7 @@ impl Runner {
     fn follow(&mut self) {
         let followed = self.fleet.follow(&self.handle.targets());
         followed.begin.into_iter().for_each(|spec| self.load(spec));
+        followed.rerouted.into_iter().for_each(|router| self.hand_over(router));
         for name in followed.changed {
             self.listen(&name);
             self.tell(name, Message::Due);
@@ -208,21 +218,46 @@ impl Runner {
             return super::target::store_failed(&name, &error);
         }
         telemetry::begin_target(&name);
-        let (world, splits) = (self.world.clone(), self.fleet.hand_over(&router));
-        self.jobs.spawn(async move {
-            world.hand_over(&splits).await;
-            Ok(())
-        });
+        self.hand_over(router);
         self.listen(&name);
         self.fleet.actor(&name).into_iter().for_each(|actor| self.handle.standings().set(actor));
         // What came after it was read was told to nobody.
         self.tell(name, Message::News);
     }
 
+    /// A router gets the stored splits of all its targets.
+    fn hand_over(&mut self, router: String) {
+        let (world, splits) = (self.world.clone(), self.fleet.hand_over(&router));
+        self.jobs.spawn(async move {
+            world.hand_over(&splits).await;
+            Ok(())
+        });
+    }
+
+    /// Goes on with what is connected now. A target whose router was connected anew looks at it at once.
+    fn reconnect(&mut self, before: &Connections, now: &Connections) {
+        self.shown.connected(now);
+        self.fleet.set_telling(&now.telling);
+        for router in now.fresh_routers(before) {
+            let on_it = self.fleet.actors().filter(|actor| actor.spec().router == router);
+            let on_it: Vec<String> = on_it.map(|actor| actor.name().to_owned()).collect();
+            // Without targets it waits for the first one: a router must not take for all what is none.
+            if on_it.is_empty() {
+                continue;
+            }
+            self.hand_over(router);
+            for name in on_it {
+                self.listen(&name);
+                self.tell(name, Message::Changed);
+            }
+        }
+    }
+
     /// Hears of changes at a target's router.
     fn listen(&mut self, name: &str) {
         let Some(actor) = self.fleet.actor(name) else { return };
-        let Some(router) = self.world.routers.get(&actor.spec().router).cloned() else { return };
+        let Some(router) = self.world.router(&actor.spec().router) else { return };
+        let router = router.adapter;
         let task = self.jobs.spawn(hear(name.to_owned(), router, self.results.clone()));
         if let Some(earlier) = self.hearing.insert(name.to_owned(), task) {
             earlier.abort();
@@ -253,10 +288,10 @@ impl Runner {
         decision.changed.iter().for_each(|rollout| self.handle.changed(rollout));
         let Some(actor) = self.fleet.actor(target) else { return };
         if decision.is_lost
-            && let Some(router) = self.world.routers.get(&actor.spec().router).cloned()
+            && let Some(router) = self.world.router(&actor.spec().router)
         {
             self.jobs.spawn(async move {
-                router.authority(false).await;
+                router.adapter.authority(false).await;
                 Ok(())
             });
         }

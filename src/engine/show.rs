@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::connections::Connections;
 use super::fleet::Fleet;
-use super::jobs::World;
 use super::target::{Actor, Now};
 use crate::core::ids::RolloutId;
 use crate::core::judge::{Assessment, GuardrailStatus, MetricAssessment, Verdict};
@@ -24,12 +24,15 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Counters of everything that is configured are there from the start.
-    pub fn new(fleet: &Fleet, world: &World, channels: &[String]) -> Shown {
+    pub fn new(fleet: &Fleet, connections: &Connections) -> Shown {
         fleet.actors().for_each(|actor| telemetry::begin_target(actor.name()));
-        world.sources.keys().for_each(|name| telemetry::begin_provider(name));
-        world.routers.keys().for_each(|name| telemetry::begin_router(name));
-        channels.iter().for_each(|name| telemetry::begin_channel(name));
+        begin(connections);
         Shown { rollouts: BTreeMap::new() }
+    }
+
+    /// Counters of what is connected now are there too.
+    pub fn connected(&self, connections: &Connections) {
+        begin(connections);
     }
 
     /// Says how a target and its rollout are. What a rollout had is gone when it has ended.
@@ -50,6 +53,12 @@ impl Shown {
             None => drop(self.rollouts.remove(actor.name())),
         }
     }
+}
+
+fn begin(connections: &Connections) {
+    connections.sources.keys().for_each(|name| telemetry::begin_provider(name));
+    connections.routers.keys().for_each(|name| telemetry::begin_router(name));
+    connections.notifiers.keys().for_each(|name| telemetry::begin_channel(name));
 }
 
 fn rollout(current: &mut Current, actor: &Actor, now: Now) {

@@ -14,7 +14,7 @@ use crate::messages::Words;
 use crate::ports::Outgoing;
 
 /// Which channels get what, in which words. Plain values.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Telling {
     /// Which channels get what.
     pub routing: Routing,

@@ -1,5 +1,7 @@
 //! What a source of metrics is asked.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -109,5 +111,17 @@ pub trait MetricsProvider: Send + Sync {
     async fn history(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
         let nothing = || Err(NoData::Refused("this provider keeps no history".to_owned()));
         requests.iter().map(|_| nothing()).collect()
+    }
+}
+
+/// Finds providers by the names that targets use; which ones there are may change while Serin runs.
+pub trait Sources: Send + Sync {
+    /// The provider of that name, if it is connected.
+    fn source(&self, name: &str) -> Option<Arc<dyn MetricsProvider>>;
+}
+
+impl Sources for BTreeMap<String, Arc<dyn MetricsProvider>> {
+    fn source(&self, name: &str) -> Option<Arc<dyn MetricsProvider>> {
+        self.get(name).cloned()
     }
 }

@@ -157,7 +157,7 @@ async fn router_answers(
             Err(error) => Err(format!("cannot listen on {}: {}", envoy.listen, error.kind())),
         };
     }
-    let built = router.build(clock).await.map_err(|error| error.to_string())?;
+    let built = router.build(clock).await.map_err(|error| error.to_string())?.router();
     let targets: Vec<&TargetSpec> = config.targets.values().filter(|target| target.router == name).collect();
     let mut wrong = Vec::new();
     for target in &targets {

@@ -1,113 +1,66 @@
 //! The configuration file as a source of targets and policies: read at the start, and again when a file changes, at
 //! SIGHUP, and when the API asks for it.
 
+pub mod connect;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serin::config::{self, Config, ProviderKind, RouterKind, Stamps, load_config};
+use serin::api::People;
+use serin::config::{self, Config, Differences, ProviderKind, RouterKind, Stamps, Taken, load_config};
+use serin::core::routing::channel_of;
+use serin::core::spec::TargetSpec;
+use serin::core::target::Target;
 use serin::engine::{
     Declaration, Declared, Fault, Handle, Instances, Item, LastReload, Name, ReloadError, ReloadRequest,
     Reloaded, RestartNeeded, Source,
 };
-use serin::notifiers::{NotifierConfig, Surroundings, SwapNotifier};
-use serin::ports::{ChannelMemory, Clock, MetricsProvider, Notifier};
-use serin::providers::SwapProvider;
+use serin::ports::{OutboxFilter, OutboxState};
 use serin::{api, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use connect::{Built, Connected};
+
 /// How often the files are looked at. A change is taken when they look the same twice, so that a file that is being
 /// written is not read.
 const LOOK: Duration = Duration::from_secs(1);
+/// Notifications that are counted when their channel is removed.
+const MOST_PENDING: usize = 10_000;
 
-/// Providers and notifiers that can be replaced while they are in use.
-#[derive(Default)]
-pub struct Adapters {
-    providers: BTreeMap<String, Arc<SwapProvider>>,
-    notifiers: BTreeMap<String, Arc<SwapNotifier>>,
-}
-
-impl Adapters {
-    /// Builds them as the configuration says.
-    pub fn build(
-        config: &Config,
-        memory: &Arc<dyn ChannelMemory>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Adapters> {
-        let mut adapters = Adapters::default();
-        for (name, provider) in &config.providers {
-            let built = provider.build().with_context(|| format!("provider {name}"))?;
-            adapters.providers.insert(name.clone(), SwapProvider::new(built));
-        }
-        for (name, notifier) in &config.notifiers {
-            let built = channel(config, name, notifier, memory, clock)?;
-            adapters.notifiers.insert(name.clone(), SwapNotifier::new(built));
-        }
-        Ok(adapters)
-    }
-
-    /// For the engine.
-    pub fn providers(&self) -> BTreeMap<String, Arc<dyn MetricsProvider>> {
-        self.providers.iter().map(|(name, provider)| (name.clone(), Arc::clone(provider) as _)).collect()
-    }
-
-    /// For the engine.
-    pub fn notifiers(&self) -> BTreeMap<String, Arc<dyn Notifier>> {
-        self.notifiers.iter().map(|(name, notifier)| (name.clone(), Arc::clone(notifier) as _)).collect()
-    }
-}
-
-fn channel(
-    config: &Config,
-    name: &str,
-    notifier: &NotifierConfig,
-    memory: &Arc<dyn ChannelMemory>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn Notifier>> {
-    let words = Arc::new(config.words(name));
-    let around = Surroundings { words, memory: memory.clone(), clock: clock.clone() };
-    notifier.build(name, &around).with_context(|| format!("notifier {name}"))
-}
+/// Targets that wait for a restart: what they name that is not connected before.
+type Waits = BTreeMap<String, (&'static str, String)>;
 
 /// The configuration file, and what was made of it.
 pub struct FileSource {
     path: PathBuf,
-    /// What the daemon was started with, for what needs a restart.
-    started: Config,
-    adapters: Adapters,
+    /// What runs: of what waits for a restart, what it was started with.
+    config: Config,
+    connected: Connected,
+    people: People,
     handle: Handle,
-    memory: Arc<dyn ChannelMemory>,
     requests: mpsc::Receiver<ReloadRequest>,
     /// As the files looked when they were last read.
     stamps: Stamps,
 }
 
 impl FileSource {
-    /// Takes over what was read at the start, and declares it. `stamps` are from before it was read.
+    /// Takes over what was read and connected at the start, and declares it. `stamps` are from before it was read.
     pub fn new(
         path: PathBuf,
-        stamps: Stamps,
-        config: Config,
-        adapters: Adapters,
+        (config, stamps): (Config, Stamps),
+        connected: Connected,
+        people: People,
         handle: Handle,
-        memory: Arc<dyn ChannelMemory>,
     ) -> FileSource {
-        let configuration = handle.configuration();
-        configuration.set_instances(Instances {
-            providers: config
-                .providers
-                .iter()
-                .map(|(n, p)| (n.clone(), ProviderKind::of(p).name()))
-                .collect(),
-            routers: config.routers.iter().map(|(n, r)| (n.clone(), RouterKind::of(r).name())).collect(),
-        });
-        let requests = configuration.requests();
-        let source = FileSource { path, started: config, adapters, handle, memory, requests, stamps };
-        let (declared, _) = source.declarations(&source.started);
+        let requests = handle.configuration().requests();
+        let source = FileSource { path, config, connected, people, handle, requests, stamps };
+        source.set_instances();
+        let (declared, _) = source.declarations(&source.config, &Waits::new());
         source.handle.declare(Source::File, Declared::Whole(declared));
         telemetry::config_loaded(seconds(&source.handle));
         source
@@ -144,20 +97,23 @@ impl FileSource {
     }
 
     /// Takes what has waited for rollouts that have ended since.
-    async fn release(&self) {
+    async fn release(&mut self) {
         if self.handle.declared().kept().is_empty() {
-            return;
+            return self.release_adapters();
         }
-        let _declaring = self.handle.configuration().declaring().await;
-        match self.handle.release_kept().await {
-            Ok(changes) if changes.is_empty() => {}
+        let declaring = self.handle.configuration().declaring().await;
+        let released = self.handle.release_kept().await;
+        drop(declaring);
+        match released {
+            Ok(changes) if changes.is_empty() => return,
             Ok(changes) => {
                 let names = changes.changed.iter().chain(&changes.removed).map(ToString::to_string);
                 let names = names.collect::<Vec<_>>().join(", ");
                 tracing::info!(names, "a changed declaration is in force now that the rollout has ended");
             }
-            Err(error) => tracing::warn!(%error, "a changed declaration cannot be taken yet"),
+            Err(error) => return tracing::warn!(%error, "a changed declaration cannot be taken yet"),
         }
+        self.release_adapters();
     }
 
     async fn look(&self) -> Stamps {
@@ -196,82 +152,140 @@ impl FileSource {
 
     async fn take(&mut self) -> Result<Reloaded, ReloadError> {
         let _declaring = self.handle.configuration().declaring().await;
-        let path = self.path.clone();
-        let file = self.path.display().to_string();
-        let read = tokio::task::spawn_blocking(move || load_config(&path)).await;
-        let broken = |detail: String| vec![Fault { file: file.clone(), detail, ..Fault::default() }];
-        let read = match read {
-            Ok(Ok(config)) => Ok(config),
-            Ok(Err(problems)) => Err(api::faults(&problems)),
-            Err(error) => Err(broken(format!("it could not be read: {error}"))),
-        };
-        let built = read.and_then(|config| {
-            let conflicts = api::conflicts(&self.handle, &config, &file);
-            if !conflicts.is_empty() {
-                return Err(conflicts);
-            }
-            let adapters = self.rebuild(&config).map_err(|error| broken(format!("{error:#}")))?;
-            Ok((config, adapters))
-        });
-        let (config, new) = match built {
-            Ok(built) => built,
+        let (taken, mut built) = match self.read().await {
+            Ok(read) => read,
             Err(faults) => {
                 self.handle.declare(Source::File, Declared::Wrong(faults.clone()));
                 return Err(ReloadError::Wrong(faults));
             }
         };
-        let (declared, wrong) = self.declarations(&config);
+        let config = taken.config;
+        let differences = Differences::between(&self.config, &config);
+        // What is new is there before the targets that name it; nothing else has changed until they are declared.
+        self.connected.add(&mut built);
+        self.connect();
+        let (declared, wrong) = self.declarations(&config, &taken.targets);
         let changes = match self.handle.declare_kept(Source::File, Declared::Whole(declared)).await {
             Ok(changes) => changes,
-            Err(error) => return Err(ReloadError::Wrong(broken(error.to_string()))),
+            Err(error) => {
+                self.release_adapters();
+                return Err(ReloadError::Wrong(vec![self.fault("", error.to_string())]));
+            }
         };
-        let replaced = self.replace(new);
-        self.handle.plan_freezes(config.freezes.clone());
-        let restart = config::restarts(&self.started, &config).into_iter();
-        let restart = restart.map(|r| RestartNeeded { field: r.field, why: r.why.to_owned() }).collect();
-        Ok(Reloaded { changes, replaced, restart, wrong })
+        let before = std::mem::replace(&mut self.config, config);
+        self.people.replace(&built.people);
+        let replaced = self.connected.take(&self.config, built);
+        self.connect();
+        self.release_adapters();
+        self.handle.plan_freezes(self.config.freezes.clone());
+        self.set_instances();
+        self.tell_removed_channels(&before).await;
+        let restart = taken.restarts.into_iter().map(|r| RestartNeeded { field: r.field, why: r.why });
+        let Differences { added, changed, removed } = differences;
+        let (restart, waiting) = (restart.collect(), self.waiting());
+        Ok(Reloaded { changes, added, changed, removed, replaced, waiting, restart, wrong })
     }
 
-    /// Everything that can be replaced is built before anything is: one that cannot be built keeps all as it was.
-    fn rebuild(&self, config: &Config) -> Result<Rebuilt> {
-        let mut new = Rebuilt::default();
-        for (name, provider) in known(&config.providers, &self.adapters.providers) {
-            let before = self.started.providers.get(name).map(ProviderKind::of);
-            if before != Some(ProviderKind::of(provider)) {
-                continue;
-            }
-            let built = provider.build().with_context(|| format!("providers.{name}"))?;
-            new.providers.push((name.clone(), built));
-        }
-        for (name, notifier) in known(&config.notifiers, &self.adapters.notifiers) {
-            let clock = self.handle.clock();
-            new.notifiers.push((name.clone(), channel(config, name, notifier, &self.memory, clock)?));
-        }
-        Ok(new)
+    /// Reads the file and builds what it names; nothing is in force yet.
+    async fn read(&self) -> Result<(Taken, Built), Vec<Fault>> {
+        let (path, file) = (self.path.clone(), self.path.display().to_string());
+        let read = tokio::task::spawn_blocking(move || load_config(&path)).await;
+        let config = match read {
+            Ok(Ok(config)) => config,
+            Ok(Err(problems)) => return Err(api::faults(&problems)),
+            Err(error) => return Err(vec![self.fault("", format!("it could not be read: {error}"))]),
+        };
+        let mut faults = api::conflicts(&self.handle, &config, &file);
+        let running = Config { routers: self.connected.routers(), ..self.config.clone() };
+        let taken = config::take(&running, &config);
+        let built = match self.connected.build(&taken.config).await {
+            Ok(built) if faults.is_empty() => return Ok((taken, built)),
+            Ok(_) => Vec::new(),
+            Err(wrong) => wrong,
+        };
+        faults.extend(built.into_iter().map(|(field, what)| self.fault(&field, what)));
+        Err(faults)
     }
 
-    fn replace(&self, new: Rebuilt) -> Vec<String> {
-        let mut replaced = Vec::new();
-        for (name, provider) in new.providers {
-            if let Some(place) = self.adapters.providers.get(&name) {
-                place.replace(provider);
-                replaced.push(format!("providers.{name}"));
-            }
-        }
-        for (name, notifier) in new.notifiers {
-            if let Some(place) = self.adapters.notifiers.get(&name) {
-                place.replace(notifier);
-                replaced.push(format!("notifiers.{name}"));
-            }
-        }
-        replaced
+    fn fault(&self, field: &str, detail: String) -> Fault {
+        let file = self.path.display().to_string();
+        Fault { file, field: field.to_owned(), detail, ..Fault::default() }
     }
 
-    /// What a configuration declares. Targets whose provider or router does not run yet, or runs as another kind, are
-    /// not taken before the restart.
-    fn declarations(&self, config: &Config) -> (Vec<Declaration>, Vec<(Name, Vec<Fault>)>) {
+    fn connect(&self) {
+        self.handle.connect(self.connected.adapters(&self.config));
+    }
+
+    /// Lets go of what is neither configured nor used by a target.
+    fn release_adapters(&mut self) {
+        let targets = self.handle.targets();
+        let gone = self.connected.release(&self.config, targets.values().map(AsRef::as_ref));
+        if !gone.is_empty() {
+            tracing::info!(names = gone.join(", "), "not configured and not in use any more: disconnected");
+            self.connect();
+        }
+    }
+
+    /// What is applied when a rollout has ended.
+    fn waiting(&self) -> Vec<String> {
+        let declared = self.handle.declared();
+        let mut waiting = Vec::new();
+        for (target, kept) in declared.kept() {
+            let (fields, rollout) = (kept.waiting.join(", "), &kept.rollout);
+            waiting.push(format!("target {target}: {fields} (until rollout {rollout} has ended)"));
+        }
+        for (kind, name) in self.connected.left_over(&self.config) {
+            let uses = |spec: &&Arc<TargetSpec>| match kind {
+                "provider" => spec.provider == name,
+                _ => spec.router == name,
+            };
+            let users: Vec<&str> =
+                declared.targets().values().filter(uses).map(|t| t.name.as_str()).collect();
+            waiting.push(format!("{kind} {name}: removal (still used by {})", users.join(", ")));
+        }
+        waiting
+    }
+
+    /// Says what is lost with channels that are not configured any more.
+    async fn tell_removed_channels(&self, before: &Config) {
+        let gone: Vec<&String> =
+            before.notifiers.keys().filter(|name| !self.config.notifiers.contains_key(*name)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let store = self.handle.store();
+        let pending = OutboxFilter { state: OutboxState::Pending, after: None, limit: MOST_PENDING };
+        let pending = store.outbox_list(pending).await.unwrap_or_default();
+        let targets = store.targets().await.unwrap_or_default();
+        for channel in gone {
+            let count = pending.iter().filter(|known| channel_of(&known.entry.channel) == channel).count();
+            if count > 0 {
+                tracing::warn!(
+                    channel,
+                    count,
+                    "the channel is removed: notifications that wait for it are given up when they are due \
+                     (`serin outbox`, retry once the channel is back)"
+                );
+            }
+            let has = |target: &&Target| target.incident.as_ref().is_some_and(|i| i.told.contains(channel));
+            for target in targets.iter().filter(has) {
+                tracing::warn!(
+                    channel,
+                    target_name = target.name,
+                    "the channel is removed: the incident that is open there is not resolved by Serin"
+                );
+            }
+        }
+    }
+
+    /// Which providers and routers targets may name.
+    fn set_instances(&self) {
+        self.handle.configuration().set_instances(instances(&self.config));
+    }
+
+    /// What a configuration declares. Targets whose provider or router waits for a restart are not taken before.
+    fn declarations(&self, config: &Config, waits: &Waits) -> (Vec<Declaration>, Vec<(Name, Vec<Fault>)>) {
         let origin = self.path.display().to_string();
-        let running = self.handle.configuration().instances();
         let mut wrong = Vec::new();
         let mut declared: Vec<Declaration> = Vec::new();
         for policy in config.policies.values() {
@@ -279,29 +293,15 @@ impl FileSource {
             declared.push(Declaration::Good { item, origin: origin.clone() });
         }
         for spec in config.targets.values() {
-            let provider =
-                config.providers.get(&spec.provider).map(|provider| ProviderKind::of(provider).name());
-            let router = config.routers.get(&spec.router).map(|router| RouterKind::of(router).name());
-            let waits = if running.providers.get(&spec.provider).copied() != provider {
-                Some(("provider", &spec.provider))
-            } else if running.routers.get(&spec.router).copied() != router {
-                Some(("router", &spec.router))
-            } else {
-                None
-            };
-            let Some((what, name)) = waits else {
+            let Some((what, name)) = waits.get(&spec.name) else {
                 let item = Item::Target(Arc::new(spec.clone()));
                 declared.push(Declaration::Good { item, origin: origin.clone() });
                 continue;
             };
-            let fault = Fault {
-                file: origin.clone(),
-                field: format!("targets.{}.{what}", spec.name),
-                detail: format!(
-                    "the {what} {name} is connected at the next start; restart Serin to apply this"
-                ),
-                ..Fault::default()
-            };
+            let field = format!("targets.{}.{what}", spec.name);
+            let detail =
+                format!("the {what} {name} is connected at the next start; restart Serin to apply this");
+            let fault = self.fault(&field, detail);
             let target = Name::Target(spec.name.clone());
             wrong.push((target.clone(), vec![fault.clone()]));
             declared.push(Declaration::Wrong { name: target, faults: vec![fault] });
@@ -310,18 +310,10 @@ impl FileSource {
     }
 }
 
-#[derive(Default)]
-struct Rebuilt {
-    providers: Vec<(String, Arc<dyn MetricsProvider>)>,
-    notifiers: Vec<(String, Arc<dyn Notifier>)>,
-}
-
-/// Those of a new configuration that are running.
-fn known<'c, C, R>(
-    configured: &'c BTreeMap<String, C>,
-    running: &'c BTreeMap<String, R>,
-) -> impl Iterator<Item = (&'c String, &'c C)> {
-    configured.iter().filter(move |(name, _)| running.contains_key(*name))
+fn instances(config: &Config) -> Instances {
+    let providers = config.providers.iter().map(|(n, p)| (n.clone(), ProviderKind::of(p).name()));
+    let routers = config.routers.iter().map(|(n, r)| (n.clone(), RouterKind::of(r).name()));
+    Instances { providers: providers.collect(), routers: routers.collect() }
 }
 
 fn tell(why: &str, reloaded: &Reloaded) {

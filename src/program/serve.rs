@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use secrecy::ExposeSecret;
-use serin::api::{Access, Limits, People, Tls};
+use serin::api::{Access, Limits, Tls};
 use serin::clock::SystemClock;
 use serin::config::{Config, Stamps, load_config, watched};
-use serin::engine::{Engine, Handle, Options, Parts};
+use serin::engine::{Adapters, Engine, Handle, Options, Parts};
 use serin::gates::Gates;
-use serin::messages::Words;
 use serin::ports::{ChannelMemory, Clock, Failpoints, NoFailpoints, RolloutFilter, Store};
 use serin::routers::StaticPools;
 use serin::store::SqliteStore;
@@ -22,7 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::failpoints::FromEnvironment;
-use super::reload::{Adapters, FileSource};
+use super::reload::FileSource;
+use super::reload::connect::{Connected, Wrong};
 
 /// Runs the daemon until it is told to stop.
 pub async fn serve(path: &Path) -> ExitCode {
@@ -60,7 +59,6 @@ async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     let access = Access::new(config.authentication.as_ref(), config.tls.is_some(), &config.cors_origins)
         .context("authentication")?;
     let tls = config.tls.as_ref().map(Tls::load).transpose().context("tls")?;
-    let people = people(&config)?;
     tell_access(&config);
     let database = SqliteStore::open(&config.store.path)
         .await
@@ -68,10 +66,15 @@ async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     let memory: Arc<dyn ChannelMemory> = Arc::new(database.clone());
     let store: Arc<dyn Store> = Arc::new(database);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let adapters = Adapters::build(&config, &memory, &clock)?;
-    let parts = build(&config, &adapters, store, clock).await?;
+    let mut connected = Connected::nothing(memory, clock.clone());
+    let mut built = connected.build(&config).await.map_err(all_wrong)?;
+    let people = built.people.clone();
+    connected.add(&mut built);
+    connected.take(&config, built);
+    let parts = parts(&config, connected.adapters(&config), store, clock);
     let handle = parts.handle.clone();
-    let file = FileSource::new(path.to_owned(), stamps, config.clone(), adapters, handle.clone(), memory);
+    let read = (config.clone(), stamps);
+    let file = FileSource::new(path.to_owned(), read, connected, people.clone(), handle.clone());
     api::load_declarations(&handle).await.context("loading what the API has declared")?;
     // With all declarations there: what rollouts that were under way keep of their targets.
     handle.release_kept().await.context("loading which rollouts there are")?;
@@ -117,13 +120,10 @@ async fn run(path: &Path, stamps: Stamps, config: Config) -> Result<()> {
     }
 }
 
-fn people(config: &Config) -> Result<People> {
-    let secret = config.approval_links.as_ref().map(|source| source.read()).transpose();
-    let secret = secret.context("approval_links")?;
-    if secret.as_ref().is_some_and(|secret| secret.expose_secret().len() < 32) {
-        anyhow::bail!("approval_links: the secret has fewer than 32 characters, so that it could be guessed");
-    }
-    Ok(People::new(config.teams.clone(), secret, config.public_url.clone(), config.incoming.clone()))
+/// Everything that cannot be connected, a line each.
+fn all_wrong(wrong: Wrong) -> anyhow::Error {
+    let lines: Vec<String> = wrong.into_iter().map(|(field, what)| format!("{field}: {what}")).collect();
+    anyhow::anyhow!(lines.join("\n"))
 }
 
 /// Says at the start who may reach the API.
@@ -177,35 +177,24 @@ async fn stop_signal(shutdown: &CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn build(
-    config: &Config,
-    adapters: &Adapters,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-) -> Result<Parts> {
-    let providers = adapters.providers();
-    let mut routers = BTreeMap::new();
-    for (name, router) in &config.routers {
-        let built = router.build(clock.clone()).await.with_context(|| format!("router {name}"))?;
-        routers.insert(name.clone(), built);
-    }
+fn parts(config: &Config, adapters: Adapters, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Parts {
     let failpoints: Arc<dyn Failpoints> = match FromEnvironment::read() {
         Some(failpoints) => Arc::new(failpoints),
         None => Arc::new(NoFailpoints),
     };
-    let gatekeeper = Arc::new(Gates::new(providers.clone()));
     // What the file declares comes with its source.
     let handle = Handle::new(store, clock, BTreeMap::new(), BTreeMap::new());
     handle.plan_freezes(config.freezes.clone());
-    Ok(Parts {
+    let Adapters { providers, routers, notifiers, routing, words } = adapters;
+    Parts {
+        gatekeeper: Arc::new(Gates::new(handle.clone())),
         handle,
         providers,
         routers,
         workload: Arc::new(StaticPools),
-        notifiers: adapters.notifiers(),
-        routing: config.routing.clone(),
-        words: Words { public_url: config.public_url.clone(), ..Words::default() },
-        gatekeeper,
+        notifiers,
+        routing,
+        words,
         failpoints,
         options: Options {
             concurrency: config.engine.concurrency,
@@ -215,5 +204,5 @@ async fn build(
             retention: config.retention,
             ..Options::default()
         },
-    })
+    }
 }

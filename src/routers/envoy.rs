@@ -26,7 +26,7 @@ mod snapshot;
 mod wire;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -67,7 +67,7 @@ impl EnvoyConfig {
 /// Serves weights to Envoy proxies. The server ends, and all streams with it, when this is dropped.
 pub struct EnvoyRouter {
     shared: Arc<Shared>,
-    admin: Option<Arc<Admin>>,
+    admin: RwLock<Option<Arc<Admin>>>,
     address: SocketAddr,
     _server: DropGuard,
 }
@@ -91,7 +91,24 @@ impl EnvoyRouter {
         let ended = CancellationToken::new();
         tokio::spawn(server::serve(listener, Arc::clone(&shared), ended.clone()));
         info!(%address, layer = config.layer, "serving weights to Envoy by RTDS");
-        Ok(Arc::new(EnvoyRouter { shared, admin, address, _server: ended.drop_guard() }))
+        Ok(Arc::new(EnvoyRouter { shared, admin: RwLock::new(admin), address, _server: ended.drop_guard() }))
+    }
+
+    /// Makes ready what can change while proxies are connected: how long they are remembered, and which admin
+    /// interfaces are read. Gives what puts it in force.
+    ///
+    /// # Errors
+    /// If there is no HTTP client to be had.
+    pub fn renew(
+        self: &Arc<Self>,
+        config: &EnvoyConfig,
+    ) -> Result<impl FnOnce() + Send + use<>, RouterBuildError> {
+        let (router, admin, forget_after) =
+            (Arc::clone(self), Admin::new(&config.admin)?, config.forget_after);
+        Ok(move || {
+            *router.admin.write().unwrap_or_else(PoisonError::into_inner) = admin;
+            router.shared.set_forget_after(forget_after);
+        })
     }
 
     /// Where it listens; the port that was chosen, if port 0 was asked for.
@@ -112,7 +129,8 @@ impl TrafficRouter for EnvoyRouter {
 
     async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
         let mut observed = self.shared.observe(route);
-        if let Some(admin) = &self.admin {
+        let admin = self.admin.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(admin) = admin {
             admin.refresh(self.shared.monotonic(), self.shared.clusters());
             observed.pools = admin.pools(route);
             observed.front = admin.front(route);

@@ -28,10 +28,11 @@ mod stats;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use self::socket::Socket;
@@ -71,13 +72,7 @@ impl HaproxyConfig {
     /// # Errors
     /// If the socket's address is not one.
     pub fn build(&self) -> Result<Arc<dyn TrafficRouter>, RouterBuildError> {
-        Ok(Arc::new(HaproxyRouter {
-            socket: Socket::new(&self.socket, self.deadline)?,
-            sessions: self.sessions,
-            generations: Mutex::default(),
-            known: Mutex::default(),
-            begun: tokio::time::Instant::now(),
-        }))
+        Ok(HaproxyRouter::new(self)?)
     }
 }
 
@@ -85,15 +80,28 @@ impl HaproxyConfig {
 const LONGEST_STATS: Duration = Duration::from_secs(2);
 
 /// Drives one HAProxy.
-struct HaproxyRouter {
-    socket: Socket,
-    sessions: KeptSessions,
+pub struct HaproxyRouter {
+    reach: RwLock<Arc<Reach>>,
+    /// Raised when it is reached elsewhere, to wake those who wait for a change.
+    pulse: watch::Sender<u64>,
     /// The newest generation of each target. The inner lock is held while weights are being set, so
     /// that an older call cannot end after a newer one.
     generations: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<u64>>>>,
     /// What is known of each target's servers.
     known: Mutex<BTreeMap<String, Known>>,
     begun: tokio::time::Instant,
+}
+
+/// How it is reached now.
+struct Reach {
+    socket: Socket,
+    sessions: KeptSessions,
+}
+
+impl Reach {
+    fn new(config: &HaproxyConfig) -> Result<Reach, RouterBuildError> {
+        Ok(Reach { socket: Socket::new(&config.socket, config.deadline)?, sessions: config.sessions })
+    }
 }
 
 #[async_trait]
@@ -114,26 +122,28 @@ impl TrafficRouter for HaproxyRouter {
             return Ok(());
         }
         *held = route.generation;
-        let servers = self.servers(&route.route).await?;
+        let reach = self.reach();
+        let servers = servers(&reach, &route.route).await?;
         let pools = Pools::of(route, &servers)?;
         let wanted = weights::weights(route.split, &pools.sizes())
             .map_err(|why| RouterError::Refused(format!("target {}: {why}", route.target)))?;
-        let commands = pools.commands(&route.route, &wanted, self.sessions);
+        let commands = pools.commands(&route.route, &wanted, reach.sessions);
         if !commands.is_empty() {
-            self.socket.command(&commands).await?;
+            reach.socket.command(&commands).await?;
             info!(target = route.target, generation = route.generation, split = %route.split, "weights set");
         }
         Ok(())
     }
 
     async fn observe(&self, route: &Route) -> Result<ObservedSplit, RouterError> {
-        let servers = self.servers(&route.route).await?;
+        let reach = self.reach();
+        let servers = servers(&reach, &route.route).await?;
         let pools = Pools::of(route, &servers)?;
         // A split that cannot be met is refused by `apply`; here it only cannot be what is found.
         let as_wanted = weights::weights(route.split, &pools.sizes())
             .is_ok_and(|wanted| pools.members.iter().all(|(role, server)| server.weight == wanted[role]));
         let split = if as_wanted { route.split } else { weights::split(&pools.sums()) };
-        self.read_stats(route).await;
+        self.read_stats(&reach, route).await;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(&route.target);
         Ok(ObservedSplit {
@@ -145,9 +155,50 @@ impl TrafficRouter for HaproxyRouter {
 
     /// Weights are only ever set for a route that is given, so there is nothing to stop.
     async fn authority(&self, _held: bool) {}
+
+    async fn changed(&self, _target: &str) {
+        // The sender lives as long as the router.
+        let _ = self.pulse.subscribe().changed().await;
+    }
 }
 
 impl HaproxyRouter {
+    /// A router; HAProxy need not be there yet.
+    ///
+    /// # Errors
+    /// If the socket's address is not one.
+    pub fn new(config: &HaproxyConfig) -> Result<Arc<HaproxyRouter>, RouterBuildError> {
+        Ok(Arc::new(HaproxyRouter {
+            reach: RwLock::new(Arc::new(Reach::new(config)?)),
+            pulse: watch::Sender::new(0),
+            generations: Mutex::default(),
+            known: Mutex::default(),
+            begun: tokio::time::Instant::now(),
+        }))
+    }
+
+    /// Makes ready another way to reach it, and gives what puts that in force: the weights are looked at again at
+    /// once, and generations are kept.
+    ///
+    /// # Errors
+    /// If the socket's address is not one.
+    pub fn renew(
+        self: &Arc<Self>,
+        config: &HaproxyConfig,
+    ) -> Result<impl FnOnce() + Send + use<>, RouterBuildError> {
+        let (router, reach) = (Arc::clone(self), Arc::new(Reach::new(config)?));
+        Ok(move || {
+            *router.reach.write().unwrap_or_else(PoisonError::into_inner) = reach;
+            // What was counted there says nothing of what is counted here.
+            router.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            router.pulse.send_modify(|count| *count += 1);
+        })
+    }
+
+    fn reach(&self) -> Arc<Reach> {
+        self.reach.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn generation(&self, target: &str) -> Arc<tokio::sync::Mutex<u64>> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(generations.entry(target.to_owned()).or_default())
@@ -155,7 +206,7 @@ impl HaproxyRouter {
 
     /// Reads what HAProxy counts, if that was not done lately. The split is known without it, so a failure
     /// only leaves nothing known of the servers.
-    async fn read_stats(&self, route: &Route) {
+    async fn read_stats(&self, reach: &Reach, route: &Route) {
         let now = self.begun.elapsed();
         {
             let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +218,7 @@ impl HaproxyRouter {
         }
         // Only the backend (2) and its servers (4).
         let question = format!("show stat {} 6 -1", route.route);
-        let answer = tokio::time::timeout(LONGEST_STATS, self.socket.ask(&question)).await;
+        let answer = tokio::time::timeout(LONGEST_STATS, reach.socket.ask(&question)).await;
         let answer = answer.unwrap_or(Err(RouterError::Timeout));
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = all.get_mut(&route.target) else { return };
@@ -176,22 +227,21 @@ impl HaproxyRouter {
             known.lose();
         }
     }
+}
 
-    /// The servers of a backend as they are.
-    async fn servers(&self, backend: &str) -> Result<Vec<Server>, RouterError> {
-        state::check_name("backend", backend)?;
-        let answer = self.socket.ask(&format!("show servers state {backend}")).await?;
-        if answer.trim_end() == "Can't find backend." {
-            let all = self.socket.ask("show backend").await?;
-            let names: Vec<&str> =
-                all.split_whitespace().filter(|word| !["#", "name"].contains(word)).collect();
-            return Err(RouterError::Refused(format!(
-                "there is no backend `{backend}`; there are: {}",
-                names.join(", ")
-            )));
-        }
-        state::servers(backend, &answer)
+/// The servers of a backend as they are.
+async fn servers(reach: &Reach, backend: &str) -> Result<Vec<Server>, RouterError> {
+    state::check_name("backend", backend)?;
+    let answer = reach.socket.ask(&format!("show servers state {backend}")).await?;
+    if answer.trim_end() == "Can't find backend." {
+        let all = reach.socket.ask("show backend").await?;
+        let names: Vec<&str> = all.split_whitespace().filter(|word| !["#", "name"].contains(word)).collect();
+        return Err(RouterError::Refused(format!(
+            "there is no backend `{backend}`; there are: {}",
+            names.join(", ")
+        )));
     }
+    state::servers(backend, &answer)
 }
 
 /// The servers of a target by the role that they play now.

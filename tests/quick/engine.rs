@@ -16,7 +16,7 @@ use serin::core::rollout::{CommandKind, Hold, Phase, Rollout, Stage};
 use serin::core::routing::Routing;
 use serin::core::split::{Role, Split};
 use serin::core::target::SeenSplit;
-use serin::engine::{Engine, Handle, Options, Parts};
+use serin::engine::{Adapters, Engine, Handle, Options, Parts};
 use serin::messages::Words;
 use serin::ports::{
     Clock, Commits, CountsAnswer, CountsRequest, MetricsProvider, NoFailpoints, NoGatekeeper, Notifier,
@@ -201,5 +201,51 @@ async fn a_pause_is_taken_while_a_source_hangs() {
     let answer = house.store.command("stay").await.unwrap();
     assert_eq!(answer.result, Some(Ok(())));
     assert!(house.has_canary(0), "a pause changes no weight");
+    house.stop.cancel();
+}
+
+/// Calls for many targets that a source gets at a time.
+const SHARED: u64 = 4;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_at_an_old_address_is_not_waited_for() {
+    let house = house(20).await;
+    let full = async || (house.source.asked.load(Ordering::SeqCst) >= SHARED).then_some(());
+    until("all places of the source to be taken", SOON, full).await;
+    let before = house.source.asked.load(Ordering::SeqCst);
+    let corrected = Arc::new(Hanging::default());
+    house.handle.connect(Adapters {
+        providers: BTreeMap::from([("provider".to_owned(), corrected.clone() as _)]),
+        routers: BTreeMap::from([("router".to_owned(), house.router.clone() as _)]),
+        ..Adapters::default()
+    });
+    // The deadline of what hangs is 20 s: those that come sooner have not waited for it.
+    let begun = tokio::time::Instant::now();
+    let asked = async || (corrected.asked.load(Ordering::SeqCst) >= SHARED).then_some(());
+    until("the corrected source to be asked", SOON, asked).await;
+    println!("all places of the corrected source are taken after {:?}", begun.elapsed());
+    assert_eq!(house.source.asked.load(Ordering::SeqCst), before, "the old one is asked no more");
+    // Those that hang there now hold up nobody who is taken to another router's place.
+    house.roll_back(19).await;
+    house.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_is_connected_later_gets_the_splits_of_its_targets() {
+    let house = house(3).await;
+    let other = InProcessRouter::new();
+    let connect = |routers: BTreeMap<String, Arc<dyn TrafficRouter>>| {
+        let providers = BTreeMap::from([("provider".to_owned(), house.source.clone() as _)]);
+        house.handle.connect(Adapters { providers, routers, ..Adapters::default() });
+    };
+    // Another one under the same name: every target is set up there.
+    connect(BTreeMap::from([("router".to_owned(), other.clone() as _)]));
+    for number in 0..3 {
+        let there = async || {
+            let any = (0..100).any(|part| other.pick(&name(number), u64::MAX / 100 * part) == Role::Canary);
+            any.then_some(())
+        };
+        until("the canary at the new router", SOON, there).await;
+    }
     house.stop.cancel();
 }

@@ -1,5 +1,7 @@
 //! What is on its way: while receivers are down, while one hangs, and commands that were begun.
 
+mod channels;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,8 +10,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serin::clock::SystemClock;
 use serin::core::gate::{CommandCheck, GateAnswer, Hook, HookAction, HookPoint};
-use serin::core::ids::RolloutId;
-use serin::core::incident::{Incident, IncidentCause, IncidentChange, IncidentStep};
 use serin::core::notice::{Notice, NoticeKind};
 use serin::core::rollout::{CommandKind, Rollout};
 use serin::core::routing::Routing;
@@ -23,7 +23,7 @@ use serin::ports::{
 use serin::routers::StaticPools;
 use tokio_util::sync::CancellationToken;
 
-use crate::testkit::builders::{created, notice, policy, rollout, target};
+use crate::testkit::builders::{created, notice, policy, rollout};
 use crate::testkit::fakes::MemoryStore;
 use crate::testkit::wait;
 
@@ -383,70 +383,6 @@ async fn a_command_of_an_earlier_process_is_not_run_again_and_told_once() {
     assert!(sentence.contains("began, outcome unknown; not run again"));
     let dead = in_state(&store, OutboxState::Dead).await;
     assert_eq!((dead.len(), dead[0].detail.as_deref()), (1, Some("began, outcome unknown; not run again")));
-}
-
-#[tokio::test]
-async fn a_page_waits_behind_nothing_else_of_its_channel() {
-    let (store, clock) = (MemoryStore::new(), Arc::new(Hands::default()));
-    let pager = Arc::new(Picky::default());
-    let notifiers: BTreeMap<String, Arc<dyn Notifier>> = [("pager".to_owned(), pager.clone() as _)].into();
-    let parts = Parts {
-        handle: Handle::new(Arc::new(store.clone()), clock.clone(), BTreeMap::new(), BTreeMap::new()),
-        providers: BTreeMap::new(),
-        routers: BTreeMap::new(),
-        workload: Arc::new(StaticPools),
-        routing: Routing::everything(notifiers.keys().cloned()),
-        notifiers,
-        words: Words::default(),
-        gatekeeper: Arc::new(NoGatekeeper),
-        failpoints: Arc::new(NoFailpoints),
-        options: Options::default(),
-    };
-    let outbox = serin::engine::Outbox::new(&parts);
-    put(&store, "pager", [of("r1", 1)], None).await;
-    let change = IncidentChange {
-        key: "shop/r1/2".into(),
-        step: IncidentStep::Trigger,
-        opened_at: Timestamp(0),
-        told: Vec::new(),
-    };
-    let page = Notice { incident: Some(change), ..of("r1", 2) };
-    let mut shop = target("shop");
-    shop.incident = Some(Incident {
-        key: "shop/r1/2".into(),
-        opened_at: Timestamp(0),
-        rollout: RolloutId("r1".into()),
-        causes: [IncidentCause::Found].into(),
-        acknowledged_by: None,
-        told: [].into(),
-    });
-    let outgoing = outbox.telling().of_target(None, &mut shop, &page, Timestamp(0));
-    let told = shop.incident.expect("an incident").told;
-    assert_eq!(told.into_iter().collect::<Vec<_>>(), ["pager"], "its end goes where it was told");
-    assert_eq!(outgoing.iter().map(|out| out.queue.as_str()).collect::<Vec<_>>(), ["pager#page"]);
-    store.commit(&Commit { outbox: outgoing, ..Commit::default() }).await.unwrap();
-    outbox.dispatch().await.unwrap();
-    assert_eq!(*pager.delivered.lock().unwrap(), ["r1/2"], "the change event is refused again and again");
-    let waiting = in_state(&store, OutboxState::Pending).await;
-    assert_eq!(waiting.len(), 1);
-    assert!(waiting[0].entry.due > Timestamp(0), "it says when it is tried next");
-}
-
-/// Takes what is about incidents alone.
-#[derive(Default)]
-struct Picky {
-    delivered: Mutex<Vec<String>>,
-}
-
-#[async_trait]
-impl Notifier for Picky {
-    async fn deliver(&self, notice: &Notice) -> Result<(), NotifyError> {
-        if notice.incident.is_none() {
-            return Err(NotifyError::again("the receiver answered with status 503"));
-        }
-        self.delivered.lock().unwrap().push(notice.key.clone());
-        Ok(())
-    }
 }
 
 #[test]

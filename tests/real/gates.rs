@@ -107,7 +107,8 @@ async fn alerts_metrics_and_budgets_of_a_real_prometheus() {
         max_series: 1000,
         pin: BTreeMap::new(),
     });
-    let gates = Gates::new([("prom".to_owned(), provider.build().expect("a provider"))].into());
+    let provider = provider.build().expect("a provider");
+    let gates = Gates::new(BTreeMap::from([("prom".to_owned(), provider)]));
     let ask = async |check: Check| gates.ask(&request(check)).await;
 
     // Held for 10 s needs 10 s of data, and is a yes only then.

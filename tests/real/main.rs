@@ -22,6 +22,7 @@ mod pools;
 mod providers;
 mod release;
 mod reload;
+mod reload_adapters;
 mod rollouts;
 mod routers;
 #[path = "../testkit/mod.rs"]

@@ -257,6 +257,11 @@ impl Actor {
         self.spec = spec;
     }
 
+    /// Others are told, or in other words, from now on.
+    pub fn set_telling(&mut self, telling: Arc<Telling>) {
+        self.telling = telling;
+    }
+
     /// Other freezes hold from now on.
     pub fn set_freezes(&mut self, freezes: Arc<Freezes>) {
         self.freezes = freezes;

@@ -21,7 +21,7 @@ pub(super) struct Now {
 /// All proxies that are there, or were and are not forgotten.
 #[derive(Debug)]
 pub(super) struct Nodes {
-    forget_after: Duration,
+    pub(super) forget_after: Duration,
     nodes: BTreeMap<String, Node>,
     open: usize,
 }

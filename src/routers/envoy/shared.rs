@@ -60,6 +60,11 @@ impl Shared {
 
     // ---------------------------------------------------------------------------- for the router
 
+    /// Proxies that are cut off from now on are remembered for so long.
+    pub(super) fn set_forget_after(&self, forget_after: Duration) {
+        self.lock().nodes.forget_after = forget_after;
+    }
+
     /// Takes all targets; from now on proxies are answered.
     pub(super) fn load(&self, routes: &[Route]) -> Result<(), RouterError> {
         let mut inner = self.lock();
