@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::testkit::process::free_port;
+use crate::testkit::serin::Daemon;
 use crate::testkit::theatre::{ASKS, theatre};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,3 +61,58 @@ async fn a_person_sees_and_steers_rollouts_in_a_browser() {
         assert!(!log.contains(token), "a token is in the log");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_says_that_a_reload_failed_and_what_needs_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let standard = include_str!("../../policies/standard.yaml");
+    std::fs::write(folder.path().join("standard.yaml"), standard).expect("the policy");
+    let daemon = Daemon::start(folder.path(), PLAIN).await;
+    let file = folder.path().join("serin.yaml");
+    let right = std::fs::read_to_string(&file).expect("the configuration");
+    let wrong = right.replace("route: shop", "rute: shop");
+    let moved = right.replace(&format!(":{}", daemon.port), &format!(":{}", free_port()));
+    let mut script = Command::new("node")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/web"))
+        .args(["e2e/configuration.mjs", &daemon.url("")])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("node runs; `make parts page` installs it and what the page needs");
+    let mut lines = BufReader::new(script.stdout.take().expect("its output")).lines();
+    let mut told = Vec::new();
+    let whole = async {
+        while let Some(line) = lines.next_line().await.expect("text") {
+            let text = match line.as_str() {
+                "WRONG NOW" => Some(&wrong),
+                "RESTART NOW" => Some(&moved),
+                "RIGHT NOW" => Some(&right),
+                _ => None,
+            };
+            if let Some(text) = text {
+                std::fs::write(&file, text).expect("the configuration is written");
+            }
+            told.push(line);
+        }
+        script.wait().await.expect("an end")
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(300), whole).await.expect("the script has an end");
+    assert!(ended.success(), "it broke off:\n{}\n{}", told.join("\n"), daemon.log());
+    println!("{}", told.join("\n"));
+}
+
+/// Nothing of what is named has to answer.
+const PLAIN: &str = "policies: [standard.yaml]
+providers:
+  prom: {type: prometheus, url: 'http://127.0.0.1:1'}
+routers:
+  edge: {type: haproxy, socket: /nowhere/haproxy.sock}
+targets:
+  shop:
+    router: edge
+    provider: prom
+    route: shop
+    stable_version: v1
+    stable: {backend: a, labels: {version: '{version}'}}
+    canary: {backend: b, labels: {version: '{version}'}}
+";

@@ -1,7 +1,6 @@
-// One line on the overview: the configuration file is not valid, or needs a restart.
+// On the overview: the configuration file is not valid, or something in it needs a restart.
 
 import { useEffect } from "preact/hooks";
-import { list } from "../lib/format";
 import { useLoaded } from "../lib/load";
 import type { Configuration } from "../lib/types";
 
@@ -19,20 +18,30 @@ export function ConfigurationLine() {
   if (!value.ok) {
     return (
       <div class="notice urgent" data-configuration="wrong">
-        <p>The configuration file is not valid; the previous configuration stays in force.</p>
-        <ul>
-          {value.problems.slice(0, SHOWN).map((problem) => (
-            <li key={problem}>{problem}</li>
-          ))}
-        </ul>
-        {value.problems.length > SHOWN && <p>and {value.problems.length - SHOWN} more</p>}
+        <p>The last reload failed: the configuration file is not valid. The previous configuration stays in force.</p>
+        <Few lines={value.problems} />
       </div>
     );
   }
   if (value.restart_needed.length === 0) return null;
   return (
-    <p class="notice" data-configuration="restart">
-      Restart Serin to apply {list(value.restart_needed.map(({ field }) => field))}.
-    </p>
+    <div class="notice" data-configuration="restart">
+      <p>Restart Serin to apply changes of the configuration file:</p>
+      <Few lines={value.restart_needed.map(({ field, why }) => `${field}: ${why}`)} />
+    </div>
+  );
+}
+
+/** The first lines, and how many more there are; nothing where there is none to be seen. */
+function Few(props: { lines: string[] }) {
+  const more = props.lines.length - SHOWN;
+  if (props.lines.length === 0) return null;
+  return (
+    <ul>
+      {props.lines.slice(0, SHOWN).map((line) => (
+        <li key={line}>{line}</li>
+      ))}
+      {more > 0 && <li>and {more} more</li>}
+    </ul>
   );
 }
