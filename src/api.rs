@@ -12,6 +12,7 @@ mod annotations;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod declarations;
+mod described;
 // A problem is made at most once a request, on the way out: its size does not matter.
 #[allow(clippy::result_large_err)]
 mod found;
@@ -71,13 +72,15 @@ use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
 
 pub use access::{Access, AccessError};
-pub use declarations::{conflicts, faults, load_declarations};
+pub use declarations::{conflicts, load_declarations};
 pub use openapi::openapi;
 pub use people::People;
 pub use serve::{listen, serve, serve_tls};
 pub use tls::{Reloaded, Tls, TlsError};
 
 use crate::engine::Handle;
+use declarations::{Policies, Targets};
+use found::{Adopt, Zero};
 use problem::Problem;
 
 /// Gives Serin's own metrics as Prometheus text.
@@ -235,8 +238,8 @@ fn v1() -> Router<Api> {
         .route("/docs", get(openapi::docs))
         .route("/reload", get(reload::show).post(reload::reload))
         .merge(declared())
-        .route("/targets/{name}/adopt", post(found::adopt))
-        .route("/targets/{name}/zero", post(found::zero))
+        .route("/targets/{name}/adopt", post(found::decide::<Adopt>))
+        .route("/targets/{name}/zero", post(found::decide::<Zero>))
         .route("/rollouts/{id}/report", get(report::report))
         .route("/annotations", get(annotations::annotations))
         .route(
@@ -252,15 +255,15 @@ fn v1() -> Router<Api> {
 /// Targets and policies, which may be long.
 fn declared() -> Router<Api> {
     Router::new()
-        .route("/targets", get(targets::list).post(declarations::post_target))
+        .route("/targets", get(targets::list).post(declarations::post::<Targets>))
         .route(
             "/targets/{name}",
-            get(targets::show).put(declarations::put_target).delete(declarations::delete_target),
+            get(targets::show).put(declarations::put::<Targets>).delete(declarations::delete::<Targets>),
         )
-        .route("/policies", get(targets::policies).post(declarations::post_policy))
+        .route("/policies", get(targets::policies).post(declarations::post::<Policies>))
         .route(
             "/policies/{name}",
-            get(targets::policy).put(declarations::put_policy).delete(declarations::delete_policy),
+            get(targets::policy).put(declarations::put::<Policies>).delete(declarations::delete::<Policies>),
         )
         .layer(DefaultBodyLimit::max(declarations::BYTES.0))
 }

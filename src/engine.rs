@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use catalogue::{Catalogue, Changes, Declaration, Declared, Fault, Item, Kept, Name, Owner, Source};
+pub use catalogue::{Catalogue, Changes, Declaration, Declared, Item, Kept, Name, Owner, Source};
 pub use connections::{Adapters, Connections};
 pub use fleet::{Fleet, Followed, HandOver, Inbound};
 pub use freezes::Freezes;

@@ -8,14 +8,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use thiserror::Error;
 
-/// Where a secret is read from, when an adapter is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretSource {
-    /// An environment variable.
-    Env(String),
-    /// A file; white space at the end is dropped.
-    File(PathBuf),
-}
+pub use crate::core::secret::SecretSource;
 
 /// Why a secret could not be read; says where, never what.
 #[derive(Debug, Error)]

@@ -21,7 +21,7 @@ use crate::core::declaration::{DeclarationKind, StoredDeclaration};
 use crate::core::policy::Policy;
 use crate::core::spec::TargetSpec;
 use crate::core::target::Target;
-use crate::engine::{Catalogue, Declaration, Declared, Fault, Handle, Item, Name, Source};
+use crate::engine::{Catalogue, Declaration, Declared, Handle, Item, Name, Source};
 use crate::ports::{RolloutFilter, StoreError};
 
 /// The largest body, in bytes.
@@ -60,99 +60,54 @@ impl FromRequest<Api> for Document {
     }
 }
 
-/// `POST /targets`: declares the target that the body names, or changes it.
-#[utoipa::path(post, path = "/api/v1/targets", tag = "configuration", operation_id = "declare_target",
-    request_body(content((Object = "application/json"), (String = "application/yaml")),
-        description = "As an entry of the configuration's `targets`, with its name in the field `name`"),
-    responses((status = 200, description = "It was there and is as declared now", body = TargetView),
-        (status = 201, description = "It is new", body = TargetView)))]
-pub(super) async fn post_target(
+/// A kind of thing that can be declared here.
+pub(super) trait Declares: Send + Sync + 'static {
+    /// Which one.
+    const KIND: DeclarationKind;
+}
+
+/// Targets.
+pub(super) struct Targets;
+/// Policies.
+pub(super) struct Policies;
+
+impl Declares for Targets {
+    const KIND: DeclarationKind = DeclarationKind::Target;
+}
+
+impl Declares for Policies {
+    const KIND: DeclarationKind = DeclarationKind::Policy;
+}
+
+/// `POST /targets`, `POST /policies`: declares what the body names, or changes it.
+pub(super) async fn post<K: Declares>(
     State(api): State<Api>,
     principal: Principal,
     document: Document,
 ) -> Result<Response, Problem> {
-    put(&api, &principal, DeclarationKind::Target, None, document).await
+    apply(&api, &principal, K::KIND, None, document).await
 }
 
-/// `PUT /targets/{name}`: declares the target, or changes it.
-#[utoipa::path(put, path = "/api/v1/targets/{name}", tag = "configuration", operation_id = "put_target",
-    params(
-        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
-    ),
-    request_body(content((Object = "application/json"), (String = "application/yaml")),
-        description = "As an entry of the configuration's `targets`"),
-    responses((status = 200, description = "It was there and is as declared now", body = TargetView),
-        (status = 201, description = "It is new", body = TargetView)))]
-pub(super) async fn put_target(
+/// `PUT /targets/{name}`, `PUT /policies/{name}`: declares it, or changes it.
+pub(super) async fn put<K: Declares>(
     State(api): State<Api>,
     principal: Principal,
     name: PathName,
     document: Document,
 ) -> Result<Response, Problem> {
-    put(&api, &principal, DeclarationKind::Target, Some(&name.0), document).await
+    apply(&api, &principal, K::KIND, Some(&name.0), document).await
 }
 
-/// `DELETE /targets/{name}`: the target is not declared any more. One with a rollout is refused: roll it back first.
-#[utoipa::path(delete, path = "/api/v1/targets/{name}", tag = "configuration", operation_id = "delete_target",
-    params(
-        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
-    ),
-    responses((status = 204, description = "It is not declared any more")))]
-pub(super) async fn delete_target(
-    State(api): State<Api>,
-    principal: Principal,
-    name: PathName,
-) -> Result<StatusCode, Problem> {
-    delete(&api, &principal, DeclarationKind::Target, &name.0).await
-}
-
-/// `POST /policies`: declares the policy that the body names, or changes it.
-#[utoipa::path(post, path = "/api/v1/policies", tag = "configuration", operation_id = "declare_policy",
-    request_body(content((Object = "application/json"), (String = "application/yaml")),
-        description = "A policy without `extends`"),
-    responses((status = 200, description = "It was there and is as declared now", body = PolicyView),
-        (status = 201, description = "It is new", body = PolicyView)))]
-pub(super) async fn post_policy(
-    State(api): State<Api>,
-    principal: Principal,
-    document: Document,
-) -> Result<Response, Problem> {
-    put(&api, &principal, DeclarationKind::Policy, None, document).await
-}
-
-/// `PUT /policies/{name}`: declares the policy, or changes it. Rollouts keep the policy that they began with.
-#[utoipa::path(put, path = "/api/v1/policies/{name}", tag = "configuration", operation_id = "put_policy",
-    params(
-        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
-    ),
-    request_body(content((Object = "application/json"), (String = "application/yaml")),
-        description = "A policy of that name, without `extends`"),
-    responses((status = 200, description = "It was there and is as declared now", body = PolicyView),
-        (status = 201, description = "It is new", body = PolicyView)))]
-pub(super) async fn put_policy(
-    State(api): State<Api>,
-    principal: Principal,
-    name: PathName,
-    document: Document,
-) -> Result<Response, Problem> {
-    put(&api, &principal, DeclarationKind::Policy, Some(&name.0), document).await
-}
-
-/// `DELETE /policies/{name}`: the policy is not declared any more. Rollouts keep the policy that they began with.
-#[utoipa::path(delete, path = "/api/v1/policies/{name}", tag = "configuration", operation_id = "delete_policy",
-    params(
-        ("name" = String, Path, description = "Its name", min_length = 1, max_length = 200, pattern = "^[^/?#%]+$"),
-    ),
-    responses((status = 204, description = "It is not declared any more")))]
-pub(super) async fn delete_policy(
+/// `DELETE /targets/{name}`, `DELETE /policies/{name}`: it is not declared any more.
+pub(super) async fn delete<K: Declares>(
     State(api): State<Api>,
     principal: Principal,
     name: PathName,
 ) -> Result<StatusCode, Problem> {
-    delete(&api, &principal, DeclarationKind::Policy, &name.0).await
+    remove(&api, &principal, K::KIND, &name.0).await
 }
 
-async fn put(
+async fn apply(
     api: &Api,
     principal: &Principal,
     kind: DeclarationKind,
@@ -167,7 +122,7 @@ async fn put(
     if let Some(name) = name {
         refuse_file(&before, &named(kind, name))?;
     }
-    let item = read(handle, &before, kind, name, &document.0).map_err(|faults| invalid(&faults))?;
+    let item = read(handle, &before, kind, name, &document.0).map_err(|problems| invalid(&problems))?;
     principal.note(&format!("{}.apply", kind.name()), item.name().name());
     refuse_file(&before, &item.name())?;
     let is_new = before.owner(&item.name()).is_none();
@@ -191,7 +146,7 @@ async fn put(
     })
 }
 
-async fn delete(
+async fn remove(
     api: &Api,
     principal: &Principal,
     kind: DeclarationKind,
@@ -274,8 +229,8 @@ fn read(
     kind: DeclarationKind,
     name: Option<&str>,
     bytes: &[u8],
-) -> Result<Item, Vec<Fault>> {
-    let problems = |problems: config::Problems| faults(&problems);
+) -> Result<Item, Vec<config::Problem>> {
+    let problems = |problems: config::Problems| problems.0;
     match kind {
         DeclarationKind::Target => {
             let instances = handle.configuration().instances();
@@ -286,11 +241,9 @@ fn read(
         DeclarationKind::Policy => {
             let policy = parse_policy(BODY, bytes).map_err(problems)?;
             match name {
-                Some(name) if name != policy.name => Err(vec![Fault {
-                    file: BODY.to_owned(),
-                    field: "name".to_owned(),
-                    detail: format!("the name is `{}`; expected `{}`", policy.name, short(name)),
-                    ..Fault::default()
+                Some(name) if name != policy.name => Err(vec![config::Problem {
+                    expected: format!("`{}`", short(name)),
+                    ..config::Problem::of(BODY, "name", format!("the name is `{}`", policy.name))
                 }]),
                 _ => Ok(Item::Policy(Arc::new(policy))),
             }
@@ -298,41 +251,26 @@ fn read(
     }
 }
 
-/// What is wrong with a file, as the catalogue shows it.
-pub fn faults(problems: &config::Problems) -> Vec<Fault> {
-    let fault = |problem: &config::Problem| Fault {
-        file: problem.file.clone(),
-        line: problem.line,
-        column: problem.column,
-        field: problem.field.clone(),
-        detail: match problem.expected.as_str() {
-            "" => problem.message.clone(),
-            expected => format!("{}; expected {expected}", problem.message),
-        },
-    };
-    problems.0.iter().map(fault).collect()
-}
-
-fn placed(fault: &Fault) -> PlacedError {
+fn placed(problem: &config::Problem) -> PlacedError {
     PlacedError {
-        file: fault.file.clone(),
-        line: Some(fault.line).filter(|line| *line > 0),
-        column: Some(fault.column).filter(|column| *column > 0),
-        field: Some(fault.field.clone()).filter(|field| !field.is_empty()),
-        detail: fault.detail.clone(),
+        file: problem.file.clone(),
+        line: Some(problem.line).filter(|line| *line > 0),
+        column: Some(problem.column).filter(|column| *column > 0),
+        field: Some(problem.field.clone()).filter(|field| !field.is_empty()),
+        detail: problem.detail(),
     }
 }
 
 /// A 422 with everything that is wrong.
-pub(super) fn invalid(faults: &[Fault]) -> Problem {
-    let detail = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+pub(super) fn invalid(problems: &[config::Problem]) -> Problem {
+    let detail = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let mut problem = Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "invalid_configuration",
         "It is not valid, and nothing was changed",
         detail,
     );
-    problem.problems = faults.iter().map(placed).collect();
+    problem.problems = problems.iter().map(placed).collect();
     problem
 }
 
@@ -372,7 +310,7 @@ pub(super) fn policy_view(policy: &Policy, catalogue: &Catalogue) -> PolicyView 
 
 fn wrong(catalogue: &Catalogue, name: &Name) -> Vec<String> {
     let mine = catalogue.wrong().into_iter().filter(|(wrong, ..)| wrong == name);
-    mine.flat_map(|(_, _, faults)| faults).map(|fault| fault.to_string()).collect()
+    mine.flat_map(|(_, _, problems)| problems).map(|problem| problem.to_string()).collect()
 }
 
 /// A target that is declared and that no process has taken yet.
@@ -391,11 +329,11 @@ pub async fn load_declarations(handle: &Handle) -> Result<(), StoreError> {
     for StoredDeclaration { kind, name, body, by, .. } in stored {
         let declaration = match read(handle, &handle.declared(), kind, Some(&name), body.as_bytes()) {
             Ok(item) => Declaration::Good { item, origin: origin(&by) },
-            Err(faults) => {
-                for fault in &faults {
-                    tracing::error!(what = %named(kind, &name), "declared through the API, and wrong: {fault}");
+            Err(problems) => {
+                for problem in &problems {
+                    tracing::error!(what = %named(kind, &name), "declared through the API, and wrong: {problem}");
                 }
-                Declaration::Wrong { name: named(kind, &name), faults }
+                Declaration::Wrong { name: named(kind, &name), problems }
             }
         };
         handle.declare(Source::Api, Declared::Changed(declaration));
@@ -404,12 +342,10 @@ pub async fn load_declarations(handle: &Handle) -> Result<(), StoreError> {
 }
 
 /// What of a new configuration does not go together with what the API has declared.
-pub fn conflicts(handle: &Handle, config: &Config, file: &str) -> Vec<Fault> {
+pub fn conflicts(handle: &Handle, config: &Config, file: &str) -> Vec<config::Problem> {
     let catalogue = handle.declared();
     let mut found = Vec::new();
-    let mut tell = |field: String, detail: String| {
-        found.push(Fault { file: file.to_owned(), field, detail, ..Fault::default() });
-    };
+    let mut tell = |field: String, detail: String| found.push(config::Problem::of(file, field, detail));
     for item in catalogue.declared_by(Source::Api) {
         let Item::Target(spec) = item else { continue };
         // The file's own declaration of that name is what counts.

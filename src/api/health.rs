@@ -30,8 +30,8 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<String, Problem> {
 fn configuration(api: &Api) -> String {
     let Some(last) = api.handle.configuration().last() else { return String::new() };
     let mut lines = String::new();
-    if !last.faults.is_empty() {
-        let count = last.faults.len();
+    if !last.problems.is_empty() {
+        let count = last.problems.len();
         lines.push_str(&format!(
             "configuration: the file is not valid since {} ({count} {}); the previous configuration stays in force\n",
             last.at,

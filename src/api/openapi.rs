@@ -10,6 +10,7 @@ use serde_json::Value;
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, path::Operation};
 use utoipa::{Modify, OpenApi};
 
+use super::described::SharedHandlers;
 use super::problem::Problem;
 use super::report::PAGE_POLICY;
 use super::report::html::{page, safe, table};
@@ -45,16 +46,8 @@ use crate::contract::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
         super::annotations::annotations,
         super::targets::list,
         super::targets::show,
-        super::found::adopt,
-        super::found::zero,
         super::targets::policies,
         super::targets::policy,
-        super::declarations::post_target,
-        super::declarations::put_target,
-        super::declarations::delete_target,
-        super::declarations::post_policy,
-        super::declarations::put_policy,
-        super::declarations::delete_policy,
         super::reload::show,
         super::reload::reload,
         super::policies::check,
@@ -74,8 +67,16 @@ use crate::contract::bodies::{Moment, PhaseWord, ReportForm, SeriesForm};
         document,
         docs,
     ),
-    components(schemas(Problem, crate::contract::OverviewRow, Moment, PhaseWord, ReportForm, SeriesForm)),
-    modifiers(&Problems),
+    components(schemas(
+        Problem,
+        crate::contract::OverviewRow,
+        crate::contract::bodies::DecisionBody,
+        Moment,
+        PhaseWord,
+        ReportForm,
+        SeriesForm,
+    )),
+    modifiers(&SharedHandlers, &Problems),
     tags(
         (name = "rollouts", description = "Releases: start, watch, command, and what was recorded of them"),
         (name = "overview", description = "All rollouts, now and as they change"),

@@ -16,10 +16,9 @@ fn reload_view(reloaded: &Reloaded) -> ReloadView {
     let names = |names: &[Name], parts: &[String]| {
         names.iter().map(ToString::to_string).chain(parts.iter().cloned()).collect()
     };
-    let wrong = reloaded
-        .wrong
-        .iter()
-        .flat_map(|(name, faults)| faults.iter().map(move |fault| format!("{name}: {}", fault.detail)));
+    let wrong = reloaded.wrong.iter().flat_map(|(name, problems)| {
+        problems.iter().map(move |problem| format!("{name}: {}", problem.detail()))
+    });
     ReloadView {
         added: names(&reloaded.changes.added, &reloaded.added),
         changed: names(&reloaded.changes.changed, &reloaded.changed),
@@ -32,12 +31,12 @@ fn reload_view(reloaded: &Reloaded) -> ReloadView {
 }
 
 fn configuration_view(last: Option<&LastReload>, may_see_all: bool) -> ConfigurationView {
-    let faults = last.map(|last| last.faults.as_slice()).unwrap_or_default();
-    let told = if may_see_all { faults } else { &[] };
+    let problems = last.map(|last| last.problems.as_slice()).unwrap_or_default();
+    let told = if may_see_all { problems } else { &[] };
     ConfigurationView {
         at: last.map(|last| last.at.to_string()),
         file: last.filter(|_| may_see_all).map(|last| last.file.clone()),
-        ok: faults.is_empty(),
+        ok: problems.is_empty(),
         problems: told.iter().map(ToString::to_string).collect(),
         restart_needed: last.map(|last| restart(&last.restart)).unwrap_or_default(),
     }
@@ -71,7 +70,7 @@ pub(super) async fn reload(
     principal.note("reload", "");
     match api.handle.configuration().reload().await {
         Ok(reloaded) => Ok(Json(reload_view(&reloaded))),
-        Err(ReloadError::Wrong(faults)) => Err(invalid(&faults)),
+        Err(ReloadError::Wrong(problems)) => Err(invalid(&problems)),
         Err(error @ ReloadError::NoFile) => Err(Problem::new(
             StatusCode::CONFLICT,
             "no_configuration_file",

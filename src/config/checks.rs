@@ -8,10 +8,11 @@ use super::decode::{Field, Fields, all, shorten, suggest};
 use super::readers::http_url;
 use super::{selectors, window};
 use crate::core::gate::{
-    AlertsCheck, ApprovalRule, Check, CommandCheck, HealthCheck, SecretName, WebhookCheck, WebhookForm,
+    AlertsCheck, ApprovalRule, Check, CommandCheck, HealthCheck, WebhookCheck, WebhookForm,
 };
 use crate::core::limit::{Breach, GuardrailLimit};
 use crate::outbound::guard;
+use crate::secrets::SecretSource;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -104,8 +105,8 @@ fn webhook(field: &Field<'_>) -> Option<WebhookCheck> {
 pub(super) struct Receiver {
     pub(super) url: String,
     pub(super) allow_private: bool,
-    pub(super) headers: BTreeMap<String, SecretName>,
-    pub(super) secret: Option<SecretName>,
+    pub(super) headers: BTreeMap<String, SecretSource>,
+    pub(super) secret: Option<SecretSource>,
     pub(super) timeout: Duration,
 }
 
@@ -139,7 +140,7 @@ fn url(field: &Field<'_>, allow_private: Option<bool>) -> Option<String> {
 const SECRET: &str = "`{env: NAME}` for an environment variable, or `{file: /PATH}`";
 
 /// `{env: NAME}` or `{file: /PATH}`. A secret that stands here is refused and not repeated.
-fn secret(field: &Field<'_>) -> Option<SecretName> {
+fn secret(field: &Field<'_>) -> Option<SecretSource> {
     if field.is_scalar() {
         field.problem("a secret must not stand in the policy itself", SECRET);
         return None;
@@ -148,8 +149,8 @@ fn secret(field: &Field<'_>) -> Option<SecretName> {
     let (env, file) = (fields.get("env"), fields.get("file"));
     fields.close();
     match (env, file) {
-        (Some(field), None) => variable(&field).map(SecretName::Env),
-        (None, Some(field)) => absolute(&field).map(SecretName::File),
+        (Some(field), None) => variable(&field).map(SecretSource::Env),
+        (None, Some(field)) => absolute(&field).map(SecretSource::File),
         _ => {
             field.problem("it must say where the secret is", SECRET);
             None
@@ -177,7 +178,7 @@ fn absolute(field: &Field<'_>) -> Option<PathBuf> {
     Some(path.into())
 }
 
-fn headers(field: &Field<'_>) -> Option<BTreeMap<String, SecretName>> {
+fn headers(field: &Field<'_>) -> Option<BTreeMap<String, SecretSource>> {
     let entries = field.entries("a mapping of header names to `{env: NAME}` or `{file: /PATH}`")?;
     if entries.len() > 20 {
         field.problem(format!("there are {} headers", entries.len()), "at most 20");

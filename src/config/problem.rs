@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use crate::core::problem::Problem;
+
 /// A place in a file. Lines and columns count from 1; line 0 means the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
@@ -14,41 +16,6 @@ pub struct Mark {
     pub column: usize,
     /// Which of the files that are read together; 0 is the one that was named.
     pub file: usize,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The file as it was named.
-    pub file: String,
-    /// Counts from 1; 0 if it concerns the whole file.
-    pub line: usize,
-    /// Counts from 1, in characters; 0 if it concerns the whole file.
-    pub column: usize,
-    /// Dotted path, such as `steps[1].weight`; empty for the whole file.
-    pub field: String,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right; may be empty.
-    pub expected: String,
-}
-
-impl fmt::Display for Problem {
-    /// One line: `policies/x.yaml:12:5: steps[1].weight: what is wrong; expected what would be right`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
-        }
-        if !self.field.is_empty() {
-            write!(f, ": {}", self.field)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.expected.is_empty() {
-            write!(f, "; expected {}", self.expected)?;
-        }
-        Ok(())
-    }
 }
 
 /// All that is wrong, in the order of the files and lines; never empty when it is an error.

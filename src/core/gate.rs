@@ -10,6 +10,7 @@ use strum::IntoStaticStr;
 
 use super::calendar::Calendar;
 use super::limit::{Breach, GuardrailLimit};
+use super::secret::SecretSource;
 use super::source::Matcher;
 use super::split::Weight;
 use super::time::Timestamp;
@@ -137,16 +138,6 @@ pub struct ApprovalRule {
     pub count: u32,
 }
 
-/// Where a secret of a gate or hook is read from when it is used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretName {
-    /// An environment variable of the daemon.
-    Env(String),
-    /// A file; white space at the end is dropped.
-    File(PathBuf),
-}
-
 /// How a program elsewhere is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookCheck {
@@ -159,9 +150,9 @@ pub struct WebhookCheck {
     /// Free words that are sent along.
     pub metadata: BTreeMap<String, String>,
     /// Extra headers.
-    pub headers: BTreeMap<String, SecretName>,
+    pub headers: BTreeMap<String, SecretSource>,
     /// Signs the body (HMAC-SHA256).
-    pub secret: Option<SecretName>,
+    pub secret: Option<SecretSource>,
     /// For one call.
     pub timeout: Duration,
     /// Time between two calls while the answer is "not yet" or a fault.
@@ -206,7 +197,7 @@ pub struct HealthCheck {
     /// JSON pointers (RFC 6901) and the text that must stand there; `{version}` is replaced.
     pub json: BTreeMap<String, String>,
     /// Extra headers.
-    pub headers: BTreeMap<String, SecretName>,
+    pub headers: BTreeMap<String, SecretSource>,
     /// For one call.
     pub timeout: Duration,
 }
@@ -417,9 +408,9 @@ pub enum HookAction {
         /// The body, a template; `None`: the notice as a CloudEvents 1.0 envelope.
         body: Option<String>,
         /// Extra headers.
-        headers: BTreeMap<String, SecretName>,
+        headers: BTreeMap<String, SecretSource>,
         /// Signs the body (HMAC-SHA256).
-        secret: Option<SecretName>,
+        secret: Option<SecretSource>,
         /// For one call.
         timeout: Duration,
     },

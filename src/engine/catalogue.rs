@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::core::policy::Policy;
+use crate::core::problem::Problem;
 use crate::core::spec::TargetSpec;
 
 /// Who declares targets and policies; an earlier one goes before a later one.
@@ -72,34 +73,6 @@ impl Item {
     }
 }
 
-/// One thing that is wrong with a declaration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fault {
-    /// The file, or `request body`.
-    pub file: String,
-    /// Counts from 1; 0 if it concerns the whole file.
-    pub line: usize,
-    /// Counts from 1; 0 if it concerns the whole file.
-    pub column: usize,
-    /// Dotted path; empty for the whole file.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub detail: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
-        }
-        if !self.field.is_empty() {
-            write!(f, ": {}", self.field)?;
-        }
-        write!(f, ": {}", self.detail)
-    }
-}
-
 /// One declaration of a source.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Declaration {
@@ -115,7 +88,7 @@ pub enum Declaration {
         /// Which one.
         name: Name,
         /// All that is wrong; not empty.
-        faults: Vec<Fault>,
+        problems: Vec<Problem>,
     },
 }
 
@@ -138,7 +111,7 @@ pub enum Declared {
     /// One less.
     Gone(Name),
     /// It cannot be read: all that it has declared before stays.
-    Wrong(Vec<Fault>),
+    Wrong(Vec<Problem>),
 }
 
 /// Who has a name, and where it is declared.
@@ -158,9 +131,9 @@ pub struct Catalogue {
     policies: Arc<BTreeMap<String, Arc<Policy>>>,
     /// All that is declared, of every source.
     claims: BTreeMap<Name, BTreeMap<Source, Claim>>,
-    wrong: BTreeMap<(Name, Source), Vec<Fault>>,
+    wrong: BTreeMap<(Name, Source), Vec<Problem>>,
     kept: BTreeMap<String, Kept>,
-    unreadable: BTreeMap<Source, Vec<Fault>>,
+    unreadable: BTreeMap<Source, Vec<Problem>>,
 }
 
 /// What a rollout keeps of its target until it has ended.
@@ -233,22 +206,23 @@ impl Catalogue {
 
     /// Declarations that are wrong or in conflict, with the reasons. What is in force under these names is what was
     /// there before, or what the owner has declared.
-    pub fn wrong(&self) -> Vec<(Name, Source, Vec<Fault>)> {
-        let told = self.wrong.iter().map(|((name, source), faults)| (name.clone(), *source, faults.clone()));
+    pub fn wrong(&self) -> Vec<(Name, Source, Vec<Problem>)> {
+        let told =
+            self.wrong.iter().map(|((name, source), problems)| (name.clone(), *source, problems.clone()));
         let conflicts = self.claims.iter().flat_map(|(name, claims)| {
             let owner = claims.first_key_value();
             claims.iter().skip(1).filter_map(move |(source, claim)| {
                 let (_, first) = owner?;
                 let detail = format!("{name} is declared in {}, which has precedence", first.origin);
-                let fault = Fault { file: claim.origin.clone(), detail, ..Fault::default() };
-                Some((name.clone(), *source, vec![fault]))
+                let problem = Problem::of(claim.origin.clone(), "", detail);
+                Some((name.clone(), *source, vec![problem]))
             })
         });
         told.chain(conflicts).collect()
     }
 
     /// Why a source could not be read; empty where it could.
-    pub fn unreadable(&self, source: Source) -> &[Fault] {
+    pub fn unreadable(&self, source: Source) -> &[Problem] {
         self.unreadable.get(&source).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -258,8 +232,8 @@ impl Catalogue {
     pub fn apply(&self, source: Source, declared: Declared) -> Catalogue {
         let mut next = self.clone();
         match declared {
-            Declared::Wrong(faults) => {
-                next.unreadable.insert(source, faults);
+            Declared::Wrong(problems) => {
+                next.unreadable.insert(source, problems);
             }
             Declared::Changed(declaration) => next.take(source, declaration),
             Declared::Gone(name) => next.drop(source, &name),
@@ -284,8 +258,8 @@ impl Catalogue {
                 self.wrong.remove(&(name.clone(), source));
                 self.claims.entry(name).or_default().insert(source, Claim { item, origin });
             }
-            Declaration::Wrong { faults, .. } => {
-                self.wrong.insert((name, source), faults);
+            Declaration::Wrong { problems, .. } => {
+                self.wrong.insert((name, source), problems);
             }
         }
     }

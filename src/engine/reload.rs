@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
-use super::catalogue::{Changes, Fault, Name};
+use super::catalogue::{Changes, Name};
+use crate::core::problem::Problem;
 use crate::core::time::Timestamp;
 
 /// Reloads that may wait.
@@ -40,7 +41,7 @@ pub struct Reloaded {
     /// What waits for a restart.
     pub restart: Vec<RestartNeeded>,
     /// Targets that are declared and cannot be taken now, with the reasons.
-    pub wrong: Vec<(Name, Vec<Fault>)>,
+    pub wrong: Vec<(Name, Vec<Problem>)>,
 }
 
 /// Why nothing was reloaded.
@@ -48,7 +49,7 @@ pub struct Reloaded {
 pub enum ReloadError {
     /// The configuration is wrong: what was there stays.
     #[error("the configuration is wrong; what was there before stays in force")]
-    Wrong(Vec<Fault>),
+    Wrong(Vec<Problem>),
     /// This process has no configuration file.
     #[error("this daemon has no configuration file that could be reloaded")]
     NoFile,
@@ -65,7 +66,7 @@ pub struct LastReload {
     /// The file.
     pub file: String,
     /// What is wrong with the configuration; empty if it was taken.
-    pub faults: Vec<Fault>,
+    pub problems: Vec<Problem>,
     /// What waits for a restart.
     pub restart: Vec<RestartNeeded>,
 }

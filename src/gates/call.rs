@@ -9,7 +9,6 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::Url;
 
-use crate::core::gate::SecretName;
 use crate::outbound::answer::{Fault, retry_after, whole};
 use crate::outbound::guard::Guarded;
 use crate::outbound::headers;
@@ -24,7 +23,7 @@ pub(super) struct Call<'a> {
     pub url: &'a str,
     pub allow_private: bool,
     /// Headers whose values are secrets.
-    pub secrets: &'a BTreeMap<String, SecretName>,
+    pub secrets: &'a BTreeMap<String, SecretSource>,
     /// Other headers.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
@@ -84,11 +83,8 @@ async fn made(guarded: &Guarded, call: Call<'_>) -> Result<Answer, String> {
 ///
 /// # Errors
 /// A sentence with its name, never its value.
-pub(super) async fn secret(name: &SecretName) -> Result<SecretString, String> {
-    let source = match name {
-        SecretName::Env(name) => SecretSource::Env(name.clone()),
-        SecretName::File(path) => SecretSource::File(path.clone()),
-    };
+pub(super) async fn secret(source: &SecretSource) -> Result<SecretString, String> {
+    let source = source.clone();
     // A file on a slow disk must not hold up others.
     let read = tokio::task::spawn_blocking(move || source.read().map_err(|error| error.to_string()));
     read.await.unwrap_or_else(|error| Err(format!("a secret cannot be read: {error}")))

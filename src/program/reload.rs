@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serin::api::People;
-use serin::config::{self, Config, Differences, ProviderKind, RouterKind, Stamps, Taken, load_config};
+use serin::config::{
+    self, Config, Differences, Problem, ProviderKind, RouterKind, Stamps, Taken, load_config,
+};
 use serin::core::routing::channel_of;
 use serin::core::spec::TargetSpec;
 use serin::core::target::Target;
 use serin::engine::{
-    Declaration, Declared, Fault, Handle, Instances, Item, LastReload, Name, ReloadError, ReloadRequest,
-    Reloaded, RestartNeeded, Source,
+    Declaration, Declared, Handle, Instances, Item, LastReload, Name, ReloadError, ReloadRequest, Reloaded,
+    RestartNeeded, Source,
 };
 use serin::ports::{OutboxFilter, OutboxState};
 use serin::{api, telemetry};
@@ -127,26 +129,26 @@ impl FileSource {
         // From before it is read: what changes meanwhile is read again.
         self.stamps = self.look().await;
         let taken = self.take().await;
-        let (faults, restart) = match &taken {
+        let (problems, restart) = match &taken {
             Ok(reloaded) => (Vec::new(), reloaded.restart.clone()),
-            Err(ReloadError::Wrong(faults)) => (faults.clone(), Vec::new()),
+            Err(ReloadError::Wrong(problems)) => (problems.clone(), Vec::new()),
             Err(_) => return taken,
         };
-        telemetry::config_reloaded(faults.is_empty(), seconds(&self.handle));
+        telemetry::config_reloaded(problems.is_empty(), seconds(&self.handle));
         match &taken {
             Ok(reloaded) => tell(why, reloaded),
             Err(_) => {
                 tracing::error!(
                     why,
-                    count = faults.len(),
+                    count = problems.len(),
                     "the configuration is not valid; the previous configuration stays in force"
                 );
-                faults.iter().for_each(|fault| tracing::error!("{fault}"));
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
             }
         }
         let at = self.handle.clock().wall();
         let file = self.path.display().to_string();
-        self.handle.configuration().set_last(LastReload { at, file, faults, restart });
+        self.handle.configuration().set_last(LastReload { at, file, problems, restart });
         taken
     }
 
@@ -154,9 +156,9 @@ impl FileSource {
         let _declaring = self.handle.configuration().declaring().await;
         let (taken, mut built) = match self.read().await {
             Ok(read) => read,
-            Err(faults) => {
-                self.handle.declare(Source::File, Declared::Wrong(faults.clone()));
-                return Err(ReloadError::Wrong(faults));
+            Err(problems) => {
+                self.handle.declare(Source::File, Declared::Wrong(problems.clone()));
+                return Err(ReloadError::Wrong(problems));
             }
         };
         let config = taken.config;
@@ -169,7 +171,7 @@ impl FileSource {
             Ok(changes) => changes,
             Err(error) => {
                 self.release_adapters();
-                return Err(ReloadError::Wrong(vec![self.fault("", error.to_string())]));
+                return Err(ReloadError::Wrong(vec![self.problem("", error.to_string())]));
             }
         };
         let before = std::mem::replace(&mut self.config, config);
@@ -187,29 +189,28 @@ impl FileSource {
     }
 
     /// Reads the file and builds what it names; nothing is in force yet.
-    async fn read(&self) -> Result<(Taken, Built), Vec<Fault>> {
+    async fn read(&self) -> Result<(Taken, Built), Vec<Problem>> {
         let (path, file) = (self.path.clone(), self.path.display().to_string());
         let read = tokio::task::spawn_blocking(move || load_config(&path)).await;
         let config = match read {
             Ok(Ok(config)) => config,
-            Ok(Err(problems)) => return Err(api::faults(&problems)),
-            Err(error) => return Err(vec![self.fault("", format!("it could not be read: {error}"))]),
+            Ok(Err(problems)) => return Err(problems.0),
+            Err(error) => return Err(vec![self.problem("", format!("it could not be read: {error}"))]),
         };
-        let mut faults = api::conflicts(&self.handle, &config, &file);
+        let mut problems = api::conflicts(&self.handle, &config, &file);
         let running = Config { routers: self.connected.routers(), ..self.config.clone() };
         let taken = config::take(&running, &config);
         let built = match self.connected.build(&taken.config).await {
-            Ok(built) if faults.is_empty() => return Ok((taken, built)),
+            Ok(built) if problems.is_empty() => return Ok((taken, built)),
             Ok(_) => Vec::new(),
             Err(wrong) => wrong,
         };
-        faults.extend(built.into_iter().map(|(field, what)| self.fault(&field, what)));
-        Err(faults)
+        problems.extend(built.into_iter().map(|(field, what)| self.problem(&field, what)));
+        Err(problems)
     }
 
-    fn fault(&self, field: &str, detail: String) -> Fault {
-        let file = self.path.display().to_string();
-        Fault { file, field: field.to_owned(), detail, ..Fault::default() }
+    fn problem(&self, field: &str, what: String) -> Problem {
+        Problem::of(self.path.display().to_string(), field, what)
     }
 
     fn connect(&self) {
@@ -284,7 +285,7 @@ impl FileSource {
     }
 
     /// What a configuration declares. Targets whose provider or router waits for a restart are not taken before.
-    fn declarations(&self, config: &Config, waits: &Waits) -> (Vec<Declaration>, Vec<(Name, Vec<Fault>)>) {
+    fn declarations(&self, config: &Config, waits: &Waits) -> (Vec<Declaration>, Vec<(Name, Vec<Problem>)>) {
         let origin = self.path.display().to_string();
         let mut wrong = Vec::new();
         let mut declared: Vec<Declaration> = Vec::new();
@@ -301,10 +302,10 @@ impl FileSource {
             let field = format!("targets.{}.{what}", spec.name);
             let detail =
                 format!("the {what} {name} is connected at the next start; restart Serin to apply this");
-            let fault = self.fault(&field, detail);
+            let problem = self.problem(&field, detail);
             let target = Name::Target(spec.name.clone());
-            wrong.push((target.clone(), vec![fault.clone()]));
-            declared.push(Declaration::Wrong { name: target, faults: vec![fault] });
+            wrong.push((target.clone(), vec![problem.clone()]));
+            declared.push(Declaration::Wrong { name: target, problems: vec![problem] });
         }
         (declared, wrong)
     }
@@ -329,8 +330,8 @@ fn tell(why: &str, reloaded: &Reloaded) {
     for needed in &reloaded.restart {
         tracing::warn!(field = needed.field, why = needed.why, "a restart is needed to apply this");
     }
-    for fault in reloaded.wrong.iter().flat_map(|(_, faults)| faults) {
-        tracing::warn!("{fault}");
+    for problem in reloaded.wrong.iter().flat_map(|(_, problems)| problems) {
+        tracing::warn!("{problem}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout};
 use crate::core::alert::{Alert, AlertRecord, AlertWish, BEFORE, FiringAlerts};
 use crate::core::limit::Severity;
@@ -13,6 +13,7 @@ use crate::core::notice::NoticeKind;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
+use crate::core::words::duration;
 
 /// Alerts of a rollout's target that are kept with it.
 const MOST_KNOWN: usize = 100;
@@ -331,7 +332,7 @@ fn sentence(alert: &Alert, exposed: Option<Timestamp>) -> String {
     let when = match (&alert.names_canary, exposed) {
         (Some(label), _) => format!(" since {since} and names the canary ({label})"),
         (None, Some(exposed)) => {
-            format!(" since {since}, {} after the canary got traffic", time(since.since(exposed)))
+            format!(" since {since}, {} after the canary got traffic", duration(since.since(exposed)))
         }
         (None, None) => format!(" since {since}"),
     };

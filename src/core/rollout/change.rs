@@ -7,7 +7,6 @@ use crate::core::incident::{Incident, IncidentCause, IncidentChange, IncidentSte
 use crate::core::limit::Severity;
 use crate::core::notice::{Notice, NoticeKind};
 use crate::core::time::Timestamp;
-pub(super) use crate::core::words::duration as time;
 
 /// A state on its way to the next one.
 pub(super) struct Change {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Rollout;
-use super::change::time;
 use super::restarts::RestartState;
 use super::trailing::ShareState;
 use crate::core::policy::LimitOutcome;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::source::MetricSource;
+use crate::core::words::duration;
 
 /// A canary that should have had so many requests and had none is silent, whatever its metrics say.
 const MISSING_REQUESTS: f64 = 50.0;
@@ -121,13 +121,13 @@ pub(super) fn silent(rollout: &Rollout) -> Option<Reason> {
     let sentence = if timers.missing_requests > 0.0 {
         format!(
             "the canary has shown no request for {} though about {:.0} were sent to it.",
-            time(timers.silent),
+            duration(timers.silent),
             timers.missing_requests
         )
     } else {
         format!(
             "the canary's own metrics have been missing for {} while the baseline's are seen.",
-            time(timers.silent)
+            duration(timers.silent)
         )
     };
     Some(Reason::new(ReasonCode::Silent, sentence))

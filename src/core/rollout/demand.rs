@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Ending, Phase, State};
 use crate::core::policy::Mode;
 use crate::core::pools::ObservedSplit;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::{Role, Weight};
+use crate::core::words::duration;
 
 /// At least so many in [`WINDOW`], and half of all.
 const LEAST: f64 = 20.0;
@@ -39,7 +40,7 @@ fn proven(state: &State, observed: &ObservedSplit) -> Option<String> {
         "{} of {} requests in {} had nowhere to go: {}. Stable has {} of {} servers up.",
         front.unanswerable,
         front.requests,
-        time(front.over),
+        duration(front.over),
         front.how,
         stable.up,
         stable.servers

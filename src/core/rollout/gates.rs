@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Ending, EventKind, Hold, Illegal, Phase, Rollout, seats, standing};
 use crate::core::gate::{Before, Check, Gate, GateAnswer, GateOutcome, GateState, GateStatus, Occasion};
 use crate::core::incident::IncidentCause;
@@ -11,6 +11,7 @@ use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::Weight;
+use crate::core::words::duration;
 
 /// A gate that is to be asked now.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,7 +193,7 @@ pub(super) fn wait(change: &mut Change, elapsed: Duration) {
         if matches!(phase, Phase::RollingBack { .. }) || phase.is_terminal() {
             return;
         }
-        let detail = format!("it has not said yes within {}", time(waited));
+        let detail = format!("it has not said yes within {}", duration(waited));
         follow(change, &gate, gate.at_deadline, None, &detail);
     }
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{EventKind, Phase, Rollout};
 use crate::core::judge::{DispersionSource, History, JudgeState, MetricHistory};
 use crate::core::policy::{Metric, Policy};
 use crate::core::target::{KeptHistory, Target};
+use crate::core::words::duration;
 
 /// Whether a rollout still has to ask for its metrics' pasts.
 pub fn is_due(rollout: &Rollout) -> bool {
@@ -53,7 +54,7 @@ fn sentence(policy: &Policy, history: &History) -> String {
             metric.name,
             past.dispersion,
             past.source.words(),
-            time(past.until.since(past.from))
+            duration(past.until.since(past.from))
         ),
         _ => format!("{} {} (the policy's, without history)", metric.name, policy.analysis.dispersion),
     };

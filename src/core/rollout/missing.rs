@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::sight::{Seen, is_missing};
 use super::{Ending, EventKind, Hold, Phase, PhaseName, Rollout};
 use crate::core::incident::IncidentCause;
@@ -13,7 +13,7 @@ use crate::core::metric::{ArmNotes, BadSeries, Counts, Notes, Reading, TickObser
 use crate::core::notice::NoticeKind;
 use crate::core::policy::LimitOutcome;
 use crate::core::reason::{Reason, ReasonCode};
-use crate::core::words::significant;
+use crate::core::words::{duration, significant};
 
 /// A spacing that is longer than this is not believed: it is an outage, not a scrape interval.
 const LONGEST_SPACING: Duration = Duration::from_secs(600);
@@ -159,11 +159,11 @@ pub(super) fn watch(change: &mut Change, tick: &TickObservation, seen: &Seen, el
         return;
     }
     if timers.silent >= silent_after && analysis.silent.then == LimitOutcome::Hold {
-        let sentence = format!("the canary has been silent for {}: {why}.", time(timers.silent));
+        let sentence = format!("the canary has been silent for {}: {why}.", duration(timers.silent));
         change.hold(Hold::Blind, None, Severity::High, sentence);
     }
     if timers.blind >= change.state.rollout.missing_after() && timers.blind > Duration::ZERO {
-        let sentence = format!("there is no data of either arm for {}: {why}.", time(timers.blind));
+        let sentence = format!("there is no data of either arm for {}: {why}.", duration(timers.blind));
         change.hold(Hold::Blind, None, Severity::Medium, sentence);
     }
     if let Some(sentence) = incomplete {
@@ -173,11 +173,11 @@ pub(super) fn watch(change: &mut Change, tick: &TickObservation, seen: &Seen, el
     let newly = passed && timers.blind.saturating_sub(elapsed) < blind_after;
     match analysis.blind.then {
         LimitOutcome::RollBack if passed => {
-            let sentence = format!("there was no data of either arm for {}: {why}.", time(timers.blind));
+            let sentence = format!("there was no data of either arm for {}: {why}.", duration(timers.blind));
             change.roll_back(Reason::new(ReasonCode::Blind, sentence), Ending::RolledBack, None);
         }
         LimitOutcome::Hold if newly => {
-            let sentence = format!("Still no data of either arm after {}: {why}; held.", time(timers.blind));
+            let sentence = format!("Still no data of either arm after {}: {why}; held.", duration(timers.blind));
             change.page(NoticeKind::Alert, Severity::High, sentence, IncidentCause::Blind);
         }
         _ => {}
@@ -236,12 +236,12 @@ fn incomplete(rollout: &Rollout, tick: &TickObservation, seen: &Seen) -> Option<
                 && missing >= limit
                 && missing > Duration::ZERO
             {
-                let (name, lasted) = (&metric.metric, time(missing));
+                let (name, lasted) = (&metric.metric, duration(missing));
                 return Some(format!("metric {name} of the {arm} has had no reading for {lasted}: {why}."));
             }
         }
         if missing.unconsumed >= rollout.blind_after() && !seen.blind && !seen.canary_blind {
-            let (name, lasted) = (&metric.metric, time(missing.unconsumed));
+            let (name, lasted) = (&metric.metric, duration(missing.unconsumed));
             return Some(format!(
                 "nothing of metric {name} could be compared for {lasted}: both arms never had fresh samples at \
                  the same time."
@@ -263,7 +263,7 @@ fn watch_traffic(change: &mut Change, seen: &Seen) {
     if lasted >= rollout.blind_after() && !seen.canary_blind {
         let sentence = format!(
             "the canary has all traffic and has had no request for {}; the service had {} requests/s before.",
-            time(lasted),
+            duration(lasted),
             significant(before)
         );
         change.hold(Hold::NoTraffic, None, Severity::High, sentence);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Ending, EventKind, Hold, Phase, Stage, demand, servers};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
@@ -12,6 +12,7 @@ use crate::core::pools::ObservedSplit;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::Weight;
 use crate::core::target::{Finding, Proxies};
+use crate::core::words::duration;
 
 /// A way back that is not seen after so many times `confirm_within` has failed.
 const FAILED_AFTER: u32 = 20;
@@ -100,7 +101,7 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
         let sentence = format!(
             "The wanted split ({}) is not confirmed after {}: waiting for {who}.",
             change.state.target.wanted,
-            time(limit)
+            duration(limit)
         );
         change.record(EventKind::Unconfirmed, None, sentence.clone());
         let severity = if rolling_back { Severity::Critical } else { Severity::High };
@@ -109,7 +110,7 @@ fn watch_unseen(change: &mut Change, elapsed: Duration) {
     if rolling_back && unseen > limit * FAILED_AFTER {
         let sentence = format!(
             "The canary could not be confirmed at 0% within {}; Serin goes on driving it there.",
-            time(limit * FAILED_AFTER)
+            duration(limit * FAILED_AFTER)
         );
         change.end(Phase::Failed { reason: Reason::new(ReasonCode::Router, sentence.clone()) });
         change.record(EventKind::Failed, None, sentence.clone());
@@ -138,12 +139,12 @@ pub(super) fn finish_way_back(change: &mut Change) {
     let how = if never {
         "it never got traffic".to_owned()
     } else if quiet {
-        format!("it was seen to get no more requests for {}", time(timers.quiet))
+        format!("it was seen to get no more requests for {}", duration(timers.quiet))
     } else if timers.is_busy {
         format!(
             "after {} its own metrics still count requests, which the router does not send (kept \
              sessions, health checks or direct calls)",
-            time(timers.in_phase)
+            duration(timers.in_phase)
         )
     } else {
         "its own metrics are silent, so its requests could not be seen to end".to_owned()

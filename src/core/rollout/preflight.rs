@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::door::passage::Passage;
 use super::door::{self, in_force};
 use super::{Ending, EventKind, Hold, Phase, Rollout, data};
@@ -16,7 +16,7 @@ use crate::core::policy::{GuardrailAction, LimitOutcome, Metric, Mode, Step};
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::source::MetricSource;
 use crate::core::split::{Split, Weight};
-use crate::core::words::{percent, significant};
+use crate::core::words::{duration, percent, significant};
 use crate::stats::proportion::{HARM, Margin, Pair};
 use crate::stats::special::ln;
 
@@ -57,7 +57,7 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
             || change.state.target.wanted.canary == Weight::ZERO);
     let within = change.state.rollout.policy.preflight.within;
     if !at_rest && waited >= within {
-        let sentence = format!("not begun: the split was not as it should be for {}.", time(within));
+        let sentence = format!("not begun: the split was not as it should be for {}.", duration(within));
         return refuse(change, sentence);
     }
     if !at_rest || !health_known || !baseline_is_healthy(change, assessment) {
@@ -108,7 +108,7 @@ fn baseline_is_seen(change: &mut Change, tick: &TickObservation) -> bool {
             change.hold(Hold::Blind, None, Severity::Medium, format!("{missing}."));
         }
         if waited > limit.after && limit.then == LimitOutcome::RollBack {
-            let after = time(limit.after);
+            let after = duration(limit.after);
             refuse(change, format!("not begun: for {after} {missing}."));
         }
         return false;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Hold, Phase, Rollout};
 use crate::core::limit::Severity;
 use crate::core::metric::{ArmNotes, Notes, TickObservation, Usage};
 use crate::core::notice::NoticeKind;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::time::Timestamp;
+use crate::core::words::duration;
 use crate::stats::special::{exp, ln, ln_gamma};
 
 /// Restarts are remembered for so long, and so many must fall within it for a rollback.
@@ -169,7 +170,7 @@ fn all_new(change: &mut Change) {
     let sentence = format!(
         "All {instances} instances of the canary are new in this step, after {} of it: its minimum and its evidence \
          of safety begin again ({} of {MOST_ANEW} times). Evidence of a regression is kept.",
-        time(analysed),
+        duration(analysed),
         state.anew
     );
     change.alert(NoticeKind::Alert, Severity::Medium, sentence);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::trailing::{ShareState, Slot};
 use super::{Ending, EventKind, Hold, Phase};
 use crate::core::incident::IncidentCause;
@@ -16,7 +16,7 @@ use crate::core::policy::{GuardrailAction, Mode, TrafficShare};
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::split::Weight;
 use crate::core::target::Proxies;
-use crate::core::words::{percent, significant};
+use crate::core::words::{duration, percent, significant};
 use crate::stats::share::ShareTest;
 use crate::stats::special::ln;
 
@@ -126,7 +126,7 @@ fn page_if_far(change: &mut Change, trail: &Trail, elapsed: Duration) {
             percent(trail.share),
             percent(trail.lower),
             percent(w),
-            time(FAR_FOR)
+            duration(FAR_FOR)
         );
         change.page(NoticeKind::Alert, Severity::Critical, sentence, IncidentCause::TrafficShare);
     }
@@ -149,7 +149,7 @@ impl Trail {
             "the canary has {} of both arms' requests in the last {} ({canary} of {all}); by the weights it should \
              have {} ± {} of that.",
             percent(share),
-            time(state.length()),
+            duration(state.length()),
             percent(expected),
             percent(policy.margin)
         );

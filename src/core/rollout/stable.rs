@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{Ending, EventKind, Hold, Rollout, State};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
 use crate::core::reason::Reason;
 use crate::core::split::Weight;
+use crate::core::words::duration;
 
 /// What is known of the servers of stable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +80,7 @@ pub(super) fn gone(state: &State) -> Option<String> {
         (Some(_), _) => None,
         _ if stable.absent > Duration::ZERO && stable.absent >= policy.analysis.blind.after => Some(format!(
             "the series of stable have been absent for {} while the canary's are there",
-            time(stable.absent)
+            duration(stable.absent)
         )),
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::door::{self, in_force, is_free};
 use super::sight::Seen;
 use super::{
@@ -23,6 +23,7 @@ use crate::core::source::{Exposure, MetricSource};
 use crate::core::split::{Split, Weight};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
+use crate::core::words::duration;
 
 /// Steps of this minimum and longer tell their progress.
 const LONG_STEP: Duration = Duration::from_secs(600);
@@ -264,7 +265,7 @@ fn warn(change: &mut Change, guardrail: &GuardrailAssessment, before: Option<&As
         .map_or(Duration::ZERO, |guardrail| guardrail.breaching_for);
     let now = guardrail.breaching_for;
     if now >= warn_after && (was < warn_after || was > now) {
-        let left = time(rail.hold_for.saturating_sub(now));
+        let left = duration(rail.hold_for.saturating_sub(now));
         let sentence = format!("{} It is rolled back in {left} if that lasts.", guardrail.sentence);
         change.alert(NoticeKind::Warning, Severity::High, sentence);
     }
@@ -313,7 +314,7 @@ fn go_on(change: &mut Change, assessment: &Assessment) {
                 let sentence = format!(
                     "{} has all traffic and has been watched for {} without a broken limit.",
                     rollout.version,
-                    time(analysed)
+                    duration(analysed)
                 );
                 change.succeed(passage, sentence, None);
             }
@@ -337,7 +338,7 @@ fn progress(change: &mut Change, plan: &Step, assessment: &Assessment) {
             "{} has been analysed at {} for {}. {why}",
             change.state.rollout.version,
             plan.weight,
-            time(now)
+            duration(now)
         );
         change.alert(NoticeKind::Progress, Severity::Low, sentence);
     }
@@ -358,7 +359,7 @@ fn hindered(change: &Change, plan: &Step) -> Option<String> {
 }
 
 fn at_max(change: &mut Change, step: usize, plan: &Step, free: bool, why: &str) {
-    let lasted = time(change.state.rollout.timers.analysed);
+    let lasted = duration(change.state.rollout.timers.analysed);
     if plan.at_max == AtMax::PromoteUnproven {
         // What hinders it holds, and no longer than it lasts.
         match hindered(change, plan) {

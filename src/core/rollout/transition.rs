@@ -14,6 +14,7 @@ use crate::core::rollout::EventKind;
 use crate::core::split::Weight;
 use crate::core::target::Proxies;
 use crate::core::time::Timestamp;
+use crate::core::words::duration;
 
 /// Takes one event. `now` is for records only; measured time is in the events. Who needs the state that was
 /// before keeps a copy.
@@ -80,7 +81,7 @@ fn announce(change: &mut Change, lead: Duration) -> Option<()> {
     let left = Duration::from_secs(minutes * 60);
     let sentence = format!(
         "In {}, at {begins_at}, {} will be released on {} under policy {}.",
-        super::change::time(left),
+        duration(left),
         rollout.version,
         rollout.target,
         rollout.policy.name
@@ -126,7 +127,7 @@ fn workload_ready(change: &mut Change) -> Option<()> {
                     "{} has all traffic and is watched for {} more; there is no baseline left, so only {} \
                      act now.",
                     rollout.version,
-                    super::change::time(rollout.policy.bake.duration),
+                    duration(rollout.policy.bake.duration),
                     match rollout.policy.bake.limits.len() {
                         0 => "the policy's guardrails".to_owned(),
                         1 => "the policy's guardrails and its absolute limit".to_owned(),

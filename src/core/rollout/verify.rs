@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{EventKind, Phase, Rollout};
 use crate::core::incident::IncidentCause;
 use crate::core::judge::{Assessment, MetricAssessment};
@@ -14,7 +14,7 @@ use crate::core::metric::{Counts, Reading, TickObservation};
 use crate::core::notice::NoticeKind;
 use crate::core::policy::{Direction, Metric, Verify};
 use crate::core::reason::Reason;
-use crate::core::words::{latency, percent};
+use crate::core::words::{duration, latency, percent};
 use crate::stats::histogram::{share_above, total};
 
 /// What the service has shown since the last time that it was looked at as a whole.
@@ -44,7 +44,7 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     if seen.over >= verify.hold_for {
         match missing(&change.state.rollout, &verify, assessment) {
             None => {
-                let lasted = time(change.state.rollout.timers.in_phase);
+                let lasted = duration(change.state.rollout.timers.in_phase);
                 return end(
                     change,
                     reason,
@@ -60,8 +60,8 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, assessment: &Ass
     }
     if change.state.rollout.timers.in_phase >= verify.within {
         let why = missing(&change.state.rollout, &verify, assessment)
-            .unwrap_or_else(|| format!("it has not been so for {}", time(verify.hold_for)));
-        end(change, reason, false, &format!("within {}: {why}", time(verify.within)));
+            .unwrap_or_else(|| format!("it has not been so for {}", duration(verify.hold_for)));
+        end(change, reason, false, &format!("within {}: {why}", duration(verify.within)));
     }
 }
 

@@ -29,8 +29,8 @@ fn named(name: &str) -> Name {
 }
 
 fn wrong(name: &str, detail: &str) -> Declaration {
-    let fault = Fault { file: "serin.yaml".into(), line: 3, detail: detail.to_owned(), ..Fault::default() };
-    Declaration::Wrong { name: named(name), faults: vec![fault] }
+    let problem = Problem { line: 3, ..Problem::of("serin.yaml", "", detail) };
+    Declaration::Wrong { name: named(name), problems: vec![problem] }
 }
 
 fn file(declarations: Vec<Declaration>) -> Catalogue {
@@ -74,9 +74,9 @@ fn the_file_has_precedence_over_the_api() {
     assert_eq!(route(&both, "a"), Some("/file"));
     let owner = both.owner(&named("a")).expect("an owner");
     assert_eq!((owner.source, owner.origin.as_str()), (Source::File, "serin.yaml"));
-    let [(name, source, faults)] = &both.wrong()[..] else { panic!("{:?}", both.wrong()) };
+    let [(name, source, problems)] = &both.wrong()[..] else { panic!("{:?}", both.wrong()) };
     assert_eq!((name, *source), (&named("a"), Source::Api));
-    assert_eq!(faults[0].to_string(), "ana: target a is declared in serin.yaml, which has precedence");
+    assert_eq!(problems[0].to_string(), "ana: target a is declared in serin.yaml, which has precedence");
     // The API's is there as soon as the file's is gone.
     let freed = both.apply(Source::File, Declared::Whole(Vec::new()));
     assert_eq!(route(&freed, "a"), Some("/api"));
@@ -112,10 +112,10 @@ fn a_wrong_declaration_keeps_what_was_there_and_is_shown() {
 #[test]
 fn a_source_that_cannot_be_read_keeps_all_that_it_had() {
     let first = file(vec![target("a", "/a", "serin.yaml")]);
-    let fault = Fault { file: "serin.yaml".into(), detail: "not YAML".into(), ..Fault::default() };
-    let unreadable = first.apply(Source::File, Declared::Wrong(vec![fault.clone()]));
+    let problem = Problem::of("serin.yaml", "", "not YAML");
+    let unreadable = first.apply(Source::File, Declared::Wrong(vec![problem.clone()]));
     assert_eq!(route(&unreadable, "a"), Some("/a"));
-    assert_eq!(unreadable.unreadable(Source::File), [fault]);
+    assert_eq!(unreadable.unreadable(Source::File), [problem]);
     assert!(unreadable.version() > first.version(), "it is shown");
     let readable = unreadable.apply(Source::File, Declared::Whole(vec![target("a", "/a", "serin.yaml")]));
     assert!(readable.unreadable(Source::File).is_empty());

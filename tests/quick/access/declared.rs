@@ -302,7 +302,7 @@ async fn what_was_declared_is_there_after_a_restart() {
     let wrong = restarted.declared().wrong();
     assert_eq!(wrong.len(), 1, "{wrong:?}");
     assert_eq!(wrong[0].0, Name::Target("cart".into()));
-    assert!(wrong[0].2[0].detail.contains("there is no router `edge`"), "{wrong:?}");
+    assert!(wrong[0].2[0].detail().contains("there is no router `edge`"), "{wrong:?}");
 
     assert_eq!(send(&world, "DELETE", "/api/v1/policies/ours", &token, "").await.status, 204);
     let left = world.store.declarations().await.unwrap();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serin::core::gate::{Check, SecretName, WebhookForm};
+use serin::core::gate::{Check, WebhookForm};
+use serin::core::secret::SecretSource;
 
 use super::kit::{Receiver, ask, rude, said, webhook};
 
@@ -15,8 +16,8 @@ async fn serins_form_is_a_signed_cloud_event() {
     let file = folder.path().join("key");
     std::fs::write(&file, "s3cret\n").unwrap();
     let mut check = webhook(receiver.url("/hook?a=b"), WebhookForm::Serin);
-    check.secret = Some(SecretName::File(file.clone()));
-    check.headers = [("X-Token".to_owned(), SecretName::File(file))].into();
+    check.secret = Some(SecretSource::File(file.clone()));
+    check.headers = [("X-Token".to_owned(), SecretSource::File(file))].into();
     assert_eq!(said(&ask(Check::Webhook(check)).await), "yes: status 200");
     let got = receiver.got().remove(0);
     assert_eq!(got.uri, "/hook?a=b");
@@ -155,10 +156,10 @@ async fn near_addresses_are_called_only_where_that_is_allowed() {
 async fn a_missing_secret_is_a_fault_with_its_name() {
     let receiver = Receiver::answering(200, &[], "").await;
     let mut check = webhook(receiver.url("/"), WebhookForm::Serin);
-    check.secret = Some(SecretName::Env("SERIN_TEST_IS_NOT_SET".to_owned()));
+    check.secret = Some(SecretSource::Env("SERIN_TEST_IS_NOT_SET".to_owned()));
     let found = said(&ask(Check::Webhook(check.clone())).await);
     assert_eq!(found, "fault: the environment variable SERIN_TEST_IS_NOT_SET is not set");
-    check.secret = Some(SecretName::File("/there/is/no/key".into()));
+    check.secret = Some(SecretSource::File("/there/is/no/key".into()));
     let found = said(&ask(Check::Webhook(check)).await);
     assert!(found.starts_with("fault: the secret file /there/is/no/key cannot be read"), "{found}");
     assert!(receiver.got().is_empty(), "it was called without its secret");

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serin::core::gate::{CommandCheck, Hook, HookAction, HookPoint, SecretName};
+use serin::core::gate::{CommandCheck, Hook, HookAction, HookPoint};
 use serin::core::limit::Severity;
 use serin::core::notice::{Notice, NoticeKind};
+use serin::core::secret::SecretSource;
 use serin::core::split::Weight;
 use serin::core::time::Timestamp;
 use serin::gates::Gates;
@@ -84,7 +85,7 @@ async fn what_makes_sense_is_tried_again() {
     assert!(!wrong.retry && wrong.detail.contains("undefined"), "{wrong}");
     let mut unsigned = call(format!("http://{gone}/"), None);
     if let HookAction::Webhook { secret, .. } = &mut unsigned {
-        *secret = Some(SecretName::Env("SERIN_TEST_IS_NOT_SET".into()));
+        *secret = Some(SecretSource::Env("SERIN_TEST_IS_NOT_SET".into()));
     }
     let error = run(unsigned).await.unwrap_err();
     assert!(error.retry && error.detail.contains("SERIN_TEST_IS_NOT_SET"), "{error}");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use serin::config::parse_policy;
 use serin::core::calendar::WeeklyWindow;
-use serin::core::gate::{Before, Check, GateOutcome, HookAction, HookPoint, SecretName, WebhookForm};
+use serin::core::gate::{Before, Check, GateOutcome, HookAction, HookPoint, WebhookForm};
 use serin::core::limit::{Breach, GuardrailLimit};
 use serin::core::policy::Policy;
+use serin::core::secret::SecretSource;
 use serin::core::split::Weight;
 
 /// The lines that are added begin in line 9.
@@ -87,8 +88,8 @@ fn every_kind_of_gate_is_read() {
     assert_eq!((outside.before, outside.on_refusal), (Before::Step(Weight(2500)), GateOutcome::RollBack));
     let Check::Webhook(webhook) = &outside.check else { panic!() };
     assert_eq!((webhook.form, webhook.most_faults), (WebhookForm::Flagger, 3));
-    assert_eq!(webhook.headers["X-Token"], SecretName::Env("CI_TOKEN".into()));
-    assert_eq!(webhook.secret, Some(SecretName::File("/run/secrets/ci".into())));
+    assert_eq!(webhook.headers["X-Token"], SecretSource::Env("CI_TOKEN".into()));
+    assert_eq!(webhook.secret, Some(SecretSource::File("/run/secrets/ci".into())));
     assert_eq!((webhook.timeout, webhook.poll), (Duration::from_secs(30), Duration::from_secs(60)));
     let Check::Command(command) = &gate("smoke").check else { panic!() };
     assert_eq!(command.command, ["/usr/local/bin/smoke", "{version}"]);
