@@ -15,7 +15,7 @@ use super::access::{Permission, Principal};
 use super::input::{Name, Params};
 use super::problem::Problem;
 use crate::contract::bodies::ReportForm;
-use crate::contract::{EventView, ReportStep, ReportView, RolloutView};
+use crate::contract::{AssessmentView, EventView, ReportStep, ReportView, RolloutView};
 use crate::core::rollout::{EventKind, EventRecord, Phase, Rollout};
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -167,4 +167,29 @@ fn outcome(kind: EventKind) -> Option<&'static str> {
 fn entered(event: &EventRecord) -> Option<usize> {
     let sentence = Some(&event.sentence).filter(|_| event.kind == EventKind::StepEntered)?;
     sentence.strip_prefix("Step ")?.split(' ').next()?.parse().ok().filter(|index| *index > 0)
+}
+
+/// What was judged of each metric, a row each: name, verdict, both shares, ratio, odds of harm and of no harm. `name`
+/// makes a metric's name text of the report's form.
+fn evidence_rows(
+    assessment: &AssessmentView,
+    name: impl Fn(&str) -> String,
+) -> impl Iterator<Item = Vec<String>> {
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.3}%"));
+    let end = |end: Option<f64>| end.map_or_else(|| "–".to_owned(), |end| format!("{end:.2}"));
+    assessment.metrics.iter().map(move |metric| {
+        let ratio = metric.ratio.map_or_else(
+            || "–".to_owned(),
+            |ratio| format!("×{} ({} – {})", end(ratio.estimate), end(ratio.low), end(ratio.high)),
+        );
+        vec![
+            name(&metric.name),
+            markdown::word(&metric.verdict),
+            share(metric.canary.share_percent),
+            share(metric.baseline.share_percent),
+            ratio,
+            format!("{:.1} of {:.0}", metric.harm.odds, metric.harm.bound_odds),
+            format!("{:.1} of {:.0}", metric.no_harm.odds, metric.no_harm.bound_odds),
+        ]
+    })
 }

@@ -1,20 +1,6 @@
 //! Text in the forms of channels. What comes from outside must not become markup.
 
-/// Text as HTML, in an element or in an attribute.
-pub fn html(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
+pub use crate::core::words::html;
 
 /// Text as Markdown: characters that mean something there are escaped, and HTML is none.
 pub fn markdown(text: &str) -> String {

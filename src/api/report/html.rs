@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use super::markdown::{moment, word};
+use super::evidence_rows;
+use super::markdown::moment;
 use crate::contract::{AssessmentView, EventView, ReportView};
+pub(in crate::api) use crate::core::words::html as safe;
 use crate::core::words::seconds;
 
 /// The look of the pages that the daemon writes itself.
@@ -13,22 +15,6 @@ table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{border:1px solid
 text-align:left;vertical-align:top}th{background:#f2f2f2}code,pre{font-family:ui-monospace,monospace;\
 font-size:.85rem}pre{background:#f6f6f6;padding:.75rem;white-space:pre-wrap}td{overflow-wrap:anywhere}\
 @media print{body{margin:0;max-width:none}tr{break-inside:avoid}}";
-
-/// Text from outside that shows as it is.
-pub(in crate::api) fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
 
 /// A table; the cells are HTML.
 pub(in crate::api) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -107,22 +93,6 @@ pub(super) fn report(view: &ReportView) -> String {
 }
 
 fn evidence(assessment: &AssessmentView) -> String {
-    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.3}%"));
-    let end = |end: Option<f64>| end.map_or_else(|| "–".to_owned(), |end| format!("{end:.2}"));
-    let rows = assessment.metrics.iter().map(|metric| {
-        let ratio = metric.ratio.map_or_else(
-            || "–".to_owned(),
-            |ratio| format!("×{} ({} – {})", end(ratio.estimate), end(ratio.low), end(ratio.high)),
-        );
-        vec![
-            safe(&metric.name),
-            word(&metric.verdict),
-            share(metric.canary.share_percent),
-            share(metric.baseline.share_percent),
-            ratio,
-            format!("{:.1} of {:.0}", metric.harm.odds, metric.harm.bound_odds),
-            format!("{:.1} of {:.0}", metric.no_harm.odds, metric.no_harm.bound_odds),
-        ]
-    });
-    table(&["Metric", "Verdict", "Canary", "Baseline", "Ratio", "Odds of harm", "Odds of no harm"], rows)
+    let head = ["Metric", "Verdict", "Canary", "Baseline", "Ratio", "Odds of harm", "Odds of no harm"];
+    table(&head, evidence_rows(assessment, safe))
 }

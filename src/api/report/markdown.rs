@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::evidence_rows;
 use crate::contract::{AssessmentView, EventView, ReportView};
 use crate::core::rollout::EventKind;
 use crate::core::words::seconds;
@@ -95,35 +96,9 @@ pub(super) fn report(view: &ReportView) -> String {
 }
 
 fn evidence(text: &mut String, assessment: &AssessmentView) {
-    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.3}%"));
-    let ends = |end: Option<f64>| end.map_or_else(|| "–".to_owned(), |end| format!("{end:.2}"));
-    table(
-        text,
-        &[
-            "metric",
-            "verdict",
-            "canary",
-            "baseline",
-            "ratio",
-            "harm (odds of bound)",
-            "no harm (odds of bound)",
-        ],
-        assessment.metrics.iter().map(|metric| {
-            let ratio = metric.ratio.map_or_else(
-                || "–".to_owned(),
-                |ratio| format!("×{} ({} – {})", ends(ratio.estimate), ends(ratio.low), ends(ratio.high)),
-            );
-            vec![
-                plain(&metric.name),
-                word(&metric.verdict),
-                share(metric.canary.share_percent),
-                share(metric.baseline.share_percent),
-                ratio,
-                format!("{:.1} of {:.0}", metric.harm.odds, metric.harm.bound_odds),
-                format!("{:.1} of {:.0}", metric.no_harm.odds, metric.no_harm.bound_odds),
-            ]
-        }),
-    );
+    let (harm, no_harm) = ("harm (odds of bound)", "no harm (odds of bound)");
+    let head = ["metric", "verdict", "canary", "baseline", "ratio", harm, no_harm];
+    table(text, &head, evidence_rows(assessment, plain));
 }
 
 /// A word of the API as people write it.
@@ -164,7 +139,7 @@ pub(super) fn post_mortem(view: &ReportView) -> String {
     let decided = at(EventKind::RollbackStarted).map(|event| event.at.as_str());
     let over = at(EventKind::RolledBack).map(|event| event.at.as_str());
     for (name, from, to) in [
-        ("from the canary's first traffic to the decision to go back", first, decided),
+        ("from the canary's first traffic to the decision to roll back", first, decided),
         ("from the decision until the canary was seen without requests", decided, over),
     ] {
         if let Some(between) = between(from, to) {
