@@ -145,7 +145,7 @@ impl Picture {
                 "",
                 Style::Plain,
                 Style::Faint,
-                "Observe mode: judged and told, no traffic is moved.",
+                "Observe mode: evaluated and reported; no traffic is moved.",
             );
         }
         if let Some(reason) = &view.reason {

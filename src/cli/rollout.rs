@@ -260,7 +260,7 @@ async fn send_with(
             "override_gate" => "has the gate open",
             "retry_gate" => "asks the gate anew",
             "acknowledge" => "is yours: its incident is taken over",
-            _ => "goes back: the canary's weight is set to 0",
+            _ => "is rolled back: the canary's weight is set to 0",
         };
         print(&format!("Rollout {} {done}.\n", clean(&answer.rollout)));
         if command == "rollback" && std::io::stdout().is_terminal() {

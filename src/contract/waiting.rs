@@ -383,9 +383,6 @@ fn unproven(
             );
             within(Awaited::Evidence, left, sentence)
         }
-        None => waiting(
-            Awaited::Evidence,
-            format!("{claim}; how long that takes cannot be told from what was seen so far."),
-        ),
+        None => waiting(Awaited::Evidence, format!("{claim}; too early to estimate how long that takes.")),
     }
 }

@@ -74,7 +74,7 @@ impl Scenario {
                     about: "fails four times as many requests as v1 (8% instead of 2%)",
                     expected: Expected::RolledBack { by: "errors" },
                 },
-                good("v3", "is v2 with its fault mended"),
+                good("v3", "is v2 with the bug fixed"),
             ],
             Scenario::Latency => vec![
                 Release {
@@ -83,7 +83,7 @@ impl Scenario {
                     about: "takes half as long again for each request as v1 (a median of 18 ms instead of 12)",
                     expected: Expected::RolledBack { by: "latency" },
                 },
-                good("v3", "is v2 with its fault mended"),
+                good("v3", "is v2 with the bug fixed"),
             ],
             Scenario::Healthy => vec![good("v2", "works as v1 does")],
         }

@@ -66,24 +66,24 @@ pub(super) fn title(kind: NoticeKind) -> &'static str {
              {% if step is not none %}, step {{ step }} of {{ steps }}{% endif %}"
         }
         NoticeKind::Progress => "{{ target }} {{ version }}: in progress at {{ weight }}",
-        NoticeKind::Gate => "{{ target }} {{ version }}: a gate waits",
+        NoticeKind::Gate => "{{ target }} {{ version }}: waiting for a gate",
         NoticeKind::Held => "{{ target }} {{ version }}: held at {{ weight }}",
         NoticeKind::Alert => "{{ target }} {{ version }}: alert at {{ weight }}",
-        NoticeKind::Warning => "{{ target }} {{ version }}: a rollback is near",
+        NoticeKind::Warning => "{{ target }} {{ version }}: about to roll back",
         NoticeKind::RollbackStarted => {
             "{{ target }} {{ version }}: rolling back{% if reason is not none %} ({{ reason }}){% endif %}"
         }
-        NoticeKind::Unconfirmed => "{{ target }} {{ version }}: the way back is not confirmed",
+        NoticeKind::Unconfirmed => "{{ target }} {{ version }}: rollback not confirmed",
         NoticeKind::RolledBack => {
             "{{ target }} {{ version }}: rolled back{% if reason is not none %} ({{ reason }}){% endif %}"
         }
-        NoticeKind::Verified => "{{ target }} {{ version }}: the rollback is verified",
-        NoticeKind::NotVerified => "{{ target }} {{ version }}: not as before after the rollback",
-        NoticeKind::Promoted => "{{ target }} {{ version }}: has all traffic",
+        NoticeKind::Verified => "{{ target }} {{ version }}: rollback verified",
+        NoticeKind::NotVerified => "{{ target }} {{ version }}: service has not recovered after the rollback",
+        NoticeKind::Promoted => "{{ target }} {{ version }}: receives all traffic",
         NoticeKind::Succeeded => "{{ target }} {{ version }}: done",
         NoticeKind::Cancelled => "{{ target }} {{ version }}: cancelled",
         NoticeKind::Failed => "{{ target }} {{ version }}: failed, the split is not safe",
-        NoticeKind::Acknowledged => "{{ target }} {{ version }}: somebody has taken it over",
+        NoticeKind::Acknowledged => "{{ target }} {{ version }}: incident acknowledged",
         NoticeKind::Resolved => "{{ target }} {{ version }}: resolved",
     }
 }

@@ -259,7 +259,7 @@ pub const ROLLOUT_STEP: Definition = definition(
     "serin_rollout_step",
     Kind::Gauge,
     SERVICE,
-    "The step of the policy that the rollout is at, from 1; absent before the first and on the way back.",
+    "The step of the policy that the rollout is at, from 1; absent before the first and during a rollback.",
 );
 /// How many steps there are.
 pub const ROLLOUT_STEPS: Definition =

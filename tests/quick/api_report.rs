@@ -82,7 +82,7 @@ async fn a_report_says_how_long_what_and_why() {
     assert_eq!(seqs(&report["log"]).len(), 8);
     let draft = report["post_mortem"].as_str().unwrap();
     for known in [
-        "from the canary's first traffic to the decision to go back: 11 min 41 s",
+        "from the canary's first traffic to the decision to roll back: 11 min 41 s",
         "from the decision until the canary was seen without requests: 33 s",
         "| 2026-03-01 10:11:44 | Errors are up. |",
         "at most 25% of the traffic",

@@ -66,8 +66,7 @@ fn evidence_without_a_forecast() {
         &rollout,
         &steered(),
         Awaited::Evidence,
-        "Waiting for evidence of no harm in errors; how long that takes cannot be told from what was seen so \
-         far.",
+        "Waiting for evidence of no harm in errors; too early to estimate how long that takes.",
     );
 }
 

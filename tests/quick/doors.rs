@@ -158,7 +158,7 @@ fn a_pause_of_somebody_else_is_named_and_not_passed_by_accident() {
         told.command_with("otto", kind, forced(OVERRIDE)).expect("with the override");
         assert!(!told.holds(Hold::User));
         assert!(told.log.iter().any(|(kind, sentence)| *kind == EventKind::HoldRemoved
-            && sentence.contains("otto said so: they know why")));
+            && sentence.contains("Requested by otto: they know why")));
         let telling: Vec<_> = told.notices.iter().filter(|n| n.sentence.starts_with("mara: ")).collect();
         assert_eq!(telling.len(), 1, "who paused it is told");
         assert!(telling[0].sentence.contains("otto") && telling[0].severity == Severity::High);
@@ -184,7 +184,7 @@ fn two_who_have_paused_it_are_both_heard() {
     let mut told = at_first_step(policy().build());
     told.command("mara", CommandKind::Pause).expect("paused");
     told.command("otto", CommandKind::Pause).expect("paused too");
-    assert!(told.logged("too: otto said so"), "{:?}", told.log);
+    assert!(told.logged("too: Requested by otto"), "{:?}", told.log);
     let refused = told.command("mara", CommandKind::Advance).expect_err("otto has paused it too");
     assert!(refused.contains("paused by otto") && !refused.contains("paused by mara"), "{refused}");
     let refused = told.command("erin", CommandKind::Advance).expect_err("both have");

@@ -153,7 +153,7 @@ fn a_person_who_wants_to_go_on_waits_for_gates_but_not_for_proof() {
     told.answer("smoke", detail(GateAnswer::Yes));
     told.healthy(1);
     assert_eq!(told.weight(), percent(25.0));
-    assert!(told.logged("lena said so"), "{:?}", told.log);
+    assert!(told.logged("Requested by lena"), "{:?}", told.log);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn no_person_and_no_silence_passes_a_gate_that_is_asked_all_along() {
     assert_eq!(told.weight(), percent(5.0));
     told.answer("quiet", detail(GateAnswer::Yes));
     told.until(|state| state.target.wanted.canary == percent(25.0));
-    assert!(told.logged("lena said so"), "{:?}", told.log);
+    assert!(told.logged("Requested by lena"), "{:?}", told.log);
 }
 
 #[test]

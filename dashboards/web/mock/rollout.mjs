@@ -229,7 +229,7 @@ export class Rollout {
 
   /** A command; what is said against it, or null. */
   command(kind, by, reason, at) {
-    const why = reason ? `${by} said so: ${reason}` : `${by} said so.`;
+    const why = reason ? `requested by ${by}: ${reason}` : `requested by ${by}.`;
     const no = `\`${kind}\` is not possible while the rollout is ${this.state}`;
     if (this.ended || this.state === "rolling_back") return no;
     if (kind === "pause") this.holdBy(at, "user", why, by);

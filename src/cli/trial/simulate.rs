@@ -181,7 +181,7 @@ fn rows(summary: &Summary) -> Vec<Vec<String>> {
         rows.push(row("Found by guardrails", &summary.found_by_guardrails));
     }
     if summary.rolled_back_at_maximum.count > 0 {
-        rows.push(row("Taken back at a step's maximum", &summary.rolled_back_at_maximum));
+        rows.push(row("Rolled back at a step's maximum", &summary.rolled_back_at_maximum));
     }
     rows.push(row("Promoted", &summary.promoted));
     if summary.promoted_unproven.count > 0 {

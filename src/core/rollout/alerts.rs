@@ -305,7 +305,7 @@ fn release(change: &mut Change, name: &str) {
 /// Names alerts that change nothing.
 fn name(change: &mut Change, told: &[String]) {
     if !told.is_empty() {
-        let sentence = format!("Told, without a hold: alert {}.", listed(told));
+        let sentence = format!("Reported, without a hold: alert {}.", listed(told));
         change.alert(NoticeKind::Alert, Severity::Low, sentence);
     }
 }

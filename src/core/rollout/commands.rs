@@ -59,8 +59,8 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
     }
     let by = command.by.as_str();
     let why = match &command.reason {
-        Some(reason) => format!("{by} said so: {reason}"),
-        None => format!("{by} said so."),
+        Some(reason) => format!("Requested by {by}: {reason}"),
+        None => format!("Requested by {by}."),
     };
     // What a release leaves behind for a person may outlast it.
     let left = change.state.target.incident.as_ref().is_some_and(|incident| incident.rollout == rollout.id);
@@ -141,9 +141,14 @@ fn go_to(change: &mut Change, step: usize, why: &str, command: &Command) -> Resu
 }
 
 fn insist(change: &mut Change, step: usize, why: &str, by: &str) {
-    let sentence = format!("{why} It goes on once the gates have said yes.");
+    let sentence = format!("{} Waiting for gate approvals.", sentence_of(why));
     change.record(EventKind::Command, Some(by), sentence);
     change.state.rollout.gates.insisted = Some(Insisted { step, by: by.to_owned(), why: why.to_owned() });
+}
+
+/// With a full stop.
+fn sentence_of(why: &str) -> String {
+    if why.ends_with(['.', '!', '?']) { why.to_owned() } else { format!("{why}.") }
 }
 
 fn finish_bake(change: &mut Change, why: &str, command: &Command) -> Result<(), Illegal> {

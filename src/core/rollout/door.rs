@@ -80,7 +80,7 @@ fn drop_holds(change: &mut Change, command: &Command) {
     let holds: Vec<Hold> = change.state.rollout.holds.iter().copied().collect();
     // Gates and windows are not a person's to drop: they are asked.
     for hold in holds.into_iter().filter(|hold| !matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window)) {
-        change.unhold_by(hold, Some(by), &format!("{by} said so: {why}"));
+        change.unhold_by(hold, Some(by), &format!("Requested by {by}: {why}"));
     }
     let others: Vec<&str> =
         pauses.iter().filter_map(|pause| pause.by.as_deref()).filter(|person| *person != by).collect();

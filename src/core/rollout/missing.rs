@@ -177,7 +177,8 @@ pub(super) fn watch(change: &mut Change, tick: &TickObservation, seen: &Seen, el
             change.roll_back(Reason::new(ReasonCode::Blind, sentence), Ending::RolledBack, None);
         }
         LimitOutcome::Hold if newly => {
-            let sentence = format!("Still no data of either arm after {}: {why}; held.", duration(timers.blind));
+            let sentence =
+                format!("Still no data of either arm after {}: {why}; held.", duration(timers.blind));
             change.page(NoticeKind::Alert, Severity::High, sentence, IncidentCause::Blind);
         }
         _ => {}

@@ -156,7 +156,7 @@ impl Change {
         }
         for gate in cut_off {
             let sentence =
-                format!("Gate {gate}: its program is cut off by the way back; look at what it did.");
+                format!("Gate {gate}: its program was stopped by the rollback; check what it did.");
             self.page(NoticeKind::Gate, Severity::Critical, sentence, IncidentCause::Gate);
         }
     }

@@ -60,7 +60,7 @@ impl Outbox {
             tracing::error!(hook = name, key = %entry.notice.key, %detail, "a hook has failed");
             let sentence = format!("The hook {name} has failed and is not run again: {detail}");
             if let Err(error) = self.hand_over(entry, name, sentence).await {
-                tracing::warn!(%error, hook = name, "a failed hook cannot be told yet");
+                tracing::warn!(%error, hook = name, "a failed hook cannot be reported yet");
                 self.untold().push((entry.clone(), name.to_owned(), delivery));
                 return Ok(None);
             }

@@ -155,7 +155,7 @@ What happened
            v2 got 1,500 of 50,000 requests meanwhile (3.0%); 120 of them failed, where the running
            version would have failed about 30.
 
-✓ v3, which is v2 with its fault mended: promoted after 36 s.
+✓ v3, which is v2 with the bug fixed: promoted after 36 s.
    20.0 s  On to 25%: not worse.
    30.0 s  On to 100%: not worse.
    36.0 s  v3 has all traffic.

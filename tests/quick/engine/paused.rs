@@ -132,7 +132,7 @@ fn check_refusal(said: &str, command: &str) {
     let through = format!("`serin rollout {command} r000 --override --even-if-worse --reason \"...\"`");
     for part in [
         "it was paused by mara at 2",
-        "mara said so: the queue is growing",
+        "Requested by mara: the queue is growing",
         "errors already leans worse (evidence of a regression 10:1; 100:1 rolls back)",
         "the guardrail limit is broken: errors at 9%, over the limit of 5%",
         through.as_str(),

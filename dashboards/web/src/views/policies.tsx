@@ -84,7 +84,7 @@ export function PolicyView(props: { name: string }) {
 }
 
 const AT_MAX: Record<string, string> = {
-  hold: "held, and somebody is told",
+  hold: "held, with a notification",
   roll_back: "rolled back",
   promote_unproven: "goes on without proof",
 };
@@ -244,7 +244,7 @@ function Analysis(props: { policy: Policy }) {
     ["dispersion without history", String(policy.dispersion)],
     ["no data of both arms", `after ${duration(policy.blind_after_seconds)} ${then(policy.blind_then)}`],
     ["no data of the canary", `after ${duration(policy.silent_after_seconds)} ${then(policy.silent_then)}`],
-    ["a way back unseen", `pages after ${duration(policy.confirm_within_seconds)}`],
+    ["unconfirmed rollback", `pages after ${duration(policy.confirm_within_seconds)}`],
   ];
   return (
     <section class="card">

@@ -255,7 +255,7 @@ function RevokeDialog(props: { token: Token; onClose: () => void; done: () => vo
     <Dialog title={`Revoke ${token.name}?`} onClose={props.onClose}>
       <p class="consequence">
         Whoever uses it ({token.role}, {token.services.includes("*") ? "all services" : token.services.join(", ")}) is shut
-        out at once. It cannot be taken back: they need a new token.
+        out at once. This cannot be undone: they need a new token.
       </p>
       {error !== null && <Trouble error={error} />}
       <div class="buttons">

@@ -67,7 +67,7 @@ export function GatesCard(props: { view: Rollout; at: number; changed: (view: Ro
         {before && <p class="faint">asked before {before === "start" ? "it begins" : before === "finish" ? "the end" : before}</p>}
       </div>
       {view.gates?.no_return && (
-        <p class="notice">Behind {view.gates.no_return} nothing is rolled back without a person.</p>
+        <p class="notice">After the gate {view.gates.no_return} Serin rolls nothing back by itself: a person has to.</p>
       )}
       <Scroll label="Gates">
         <table>

@@ -157,7 +157,7 @@ function Progress(props: { view: Rollout }) {
 /** What the canary shall have, what the proxies have set, and what is still missing. */
 function Now(props: { view: Rollout }) {
   const { wanted, seen, unconfirmed_nodes: unconfirmed, policy } = props.view;
-  if (policy.mode === "observe") return <p class="faint">Observe mode: judged and told, no traffic is moved.</p>;
+  if (policy.mode === "observe") return <p class="faint">Observe mode: evaluated and reported; no traffic is moved.</p>;
   if (!wanted) return null;
   return (
     <p class="now-weights">
