@@ -1,5 +1,7 @@
 //! How soon a rollback and a pause are in force while something hangs: from the request's first byte to the router's call,
 //! with the real daemon, a real HAProxy and a real Envoy. `make bench-latency` prints the table.
+// What is measured is the daemon as a program; its clock is not these tests'.
+#![allow(clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,6 @@
 //! A relay that notes when what passes it, for measuring between Serin and a router; and a listener that never answers.
+// What is measured is the daemon as a program; its clock is not these tests'.
+#![allow(clippy::disallowed_methods)]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

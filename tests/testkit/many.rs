@@ -1,5 +1,7 @@
 //! A daemon with many targets that have a canary at 50% behind a real HAProxy and a real Envoy, on a metrics source
 //! that accepts and never answers. They begin so, from a store that was written before: no traffic is needed.
+// What is measured is the daemon as a program; its clock is not these tests'.
+#![allow(clippy::disallowed_methods)]
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::change::{Change, time};
+use super::change::Change;
 use super::{EventKind, Phase, Rollout};
 use crate::core::time::Timestamp;
+use crate::core::words::duration;
 
 /// Shorter times are those of an ordinary restart.
 const LEAST: Duration = Duration::from_secs(30);
@@ -24,7 +25,7 @@ pub(super) fn take(change: &mut Change, since: Timestamp) {
         let sentence = format!(
             "Serin was not running for {}: nothing was evaluated and nothing was changed since {since}. The evaluation \
              continues where it stopped.",
-            time(change.now.since(since))
+            duration(change.now.since(since))
         );
         change.record(EventKind::Away, None, sentence);
     }
