@@ -271,7 +271,8 @@ impl Process {
         self.next_look = now + LOOK_AT_DECLARED;
         self.follow();
         let has_changed = self.declared != *file;
-        if self.is_declaring || !(has_changed || !self.handle.declared().kept().is_empty()) {
+        let is_kept = !self.handle.declared().kept().is_empty();
+        if self.is_declaring || (!has_changed && !is_kept) {
             return;
         }
         self.is_declaring = true;
