@@ -3,6 +3,8 @@
 //! the bytes in the store, each per look.
 //!
 //!   cargo bench --bench looks          (LOOKS_TARGETS=300 LOOKS_MINUTES=3)
+// What is measured is the daemon as a program; its clock is not this bench's.
+#![allow(clippy::disallowed_methods)]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../tests/testkit/mod.rs"]
