@@ -15,7 +15,7 @@ use crate::ports::{LATELY, RolloutFilter, StoreError};
 use crate::store::replay::Replays;
 use crate::store::rows::moves::{Pace, Rest};
 
-/// Stores a new rollout, as [`crate::ports::Store::create_rollout`] says.
+/// Stores a new rollout, as [`crate::ports::Commits::create_rollout`] says.
 pub(super) async fn create(
     connection: &mut SqliteConnection,
     mut rollout: Rollout,
