@@ -374,7 +374,7 @@ async fn scrape_keeps_the_contract_of_providers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_and_refusals_of_a_real_prometheus() {
-    let (canary, baseline) = without_canary().await;
+    let (canary, baseline) = (Service::start(true).await, Service::start(true).await);
     let jobs = [job("canary", 1, CANARY, &[&canary]), job("baseline", 1, BASELINE, &[&baseline])];
     let prometheus = Prometheus::start(&jobs).await;
     let provider = prometheus_config(&prometheus.url()).build().unwrap();
