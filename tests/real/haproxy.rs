@@ -1,9 +1,12 @@
 //! The main job behind HAProxy, and weights that people change by hand.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use serin::demo::fault::Fault;
 
 use crate::testkit::stage::{Plan, Stage, policy};
+use crate::testkit::wait;
 
 fn plan() -> Plan {
     Plan { haproxy: true, rate: 800.0, ..Plan::default() }
@@ -40,6 +43,12 @@ async fn lowered_by_hand_is_adopted_and_raised_by_hand_is_set_right() {
     let alerted = |_: &Value| stage.hook.kinds().contains(&"alert".to_owned());
     let view = stage.daemon.until(&id, "an alert about the raised weight", 60, alerted).await;
     assert_eq!(view["wanted"]["canary_percent"], json!(5.0));
+    // What is on its way to HAProxy would undo what is done by hand next.
+    wait::until("the weight to be set right", Duration::from_secs(60), async || {
+        let weight = stage.proxy.haproxy().ask("get weight shop/shop-b").await;
+        (!weight.trim().starts_with("200")).then_some(())
+    })
+    .await;
     stage.daemon.until(&id, "5% again", 60, at_five).await;
 
     stage.proxy.haproxy().ask("set server shop/shop-b weight 0").await;
