@@ -358,7 +358,7 @@ impl Handle {
             let commit = Commit { target: Some(target.clone()), ..Commit::default() };
             match self.inner.store.commit(&commit).await {
                 Ok(()) => {
-                    self.inner.mailbox.send(Inbound::To(target.name.clone(), Message::News));
+                    self.inner.mailbox.put(Inbound::To(target.name.clone(), Message::News)).await;
                     return Ok(Some(target));
                 }
                 Err(StoreError::Conflict(what)) => last = Some(StoreError::Conflict(what)),

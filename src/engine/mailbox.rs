@@ -44,13 +44,6 @@ impl Mailbox {
         }
     }
 
-    /// Hands something over. What finds no place is found in the store.
-    pub fn send(&self, inbound: Inbound) {
-        if self.sender.try_send(inbound).is_err() {
-            tracing::debug!("the targets have no place for more; the store has it");
-        }
-    }
-
     /// Hands something over, and waits for a place. What comes after the end of the loop is not wanted any more.
     pub async fn put(&self, inbound: Inbound) {
         let _ = self.sender.send(inbound).await;
