@@ -138,7 +138,7 @@ pub struct Engine {
     pub fleet: Fleet,
     /// What their jobs are carried out with.
     pub world: Arc<World>,
-    /// What is told.
+    /// Delivers notices to channels and runs hooks.
     pub outbox: Arc<Outbox>,
     /// What the store has for the targets.
     pub news: News,

@@ -153,7 +153,7 @@ pub(super) struct Principal {
     via: Via,
     grants: Arc<[Grant]>,
     note: Note,
-    /// The store has not said so now, but some minutes ago: good for what is urgent alone.
+    /// Confirmed by the store some minutes ago, and not now: valid for urgent requests only.
     is_remembered: bool,
 }
 
@@ -163,7 +163,7 @@ impl Principal {
         Principal { name: None, via: Via::Open, grants, note: Note::default(), is_remembered: false }
     }
 
-    /// Whether the store has said so now.
+    /// Whether the store has confirmed it now.
     ///
     /// # Errors
     /// A 503 if it has not answered in time.

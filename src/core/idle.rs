@@ -21,7 +21,7 @@ pub struct Idle {
     pub target: Target,
     /// What the look showed; `None` while a person has to decide.
     pub finding: Option<Finding>,
-    /// What is told.
+    /// What people are notified of.
     pub notices: Vec<Notice>,
 }
 

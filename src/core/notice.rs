@@ -134,13 +134,13 @@ pub enum NoticeKind {
     Warning,
     /// The canary goes to 0.
     RollbackStarted,
-    /// The way back is not seen in time.
+    /// The rollback is not confirmed in time.
     Unconfirmed,
     /// The canary is at 0, and seen to be.
     RolledBack,
-    /// After a way back: the service is as it was before.
+    /// After a rollback: the service is as it was before.
     Verified,
-    /// After a way back: the service is not as it was before.
+    /// After a rollback: the service is not as it was before.
     NotVerified,
     /// The new version has all traffic.
     Promoted,

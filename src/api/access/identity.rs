@@ -92,7 +92,7 @@ pub(super) struct Identity {
     pub(super) via: Via,
     pub(super) grants: Vec<Grant>,
     pub(super) until: Option<Timestamp>,
-    /// The store has not said so now, but some minutes ago.
+    /// Confirmed by the store some minutes ago, and not now.
     pub(super) is_remembered: bool,
 }
 

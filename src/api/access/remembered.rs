@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::lock;
 use crate::core::access::{TokenHash, TokenRecord};
 
-/// So long a token is good for what is urgent after the store has last said so.
+/// How long a token stays valid for urgent requests after the store last confirmed it.
 const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
 /// How often all tokens are read, so that also those are known that nobody has used lately.
 pub(super) const READ_EVERY: Duration = Duration::from_secs(10);
-/// So long an urgent request waits for the store's word.
+/// How long an urgent request waits for the store's answer.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(25);
 /// Tokens that are remembered.
 const MOST: usize = 10_000;

@@ -82,7 +82,7 @@ pub enum EventKind {
     BakeStarted,
     /// The canary goes to 0.
     RollbackStarted,
-    /// The way back is not seen in time.
+    /// The rollback is not confirmed in time.
     Unconfirmed,
     /// The end: the new version has all traffic.
     Succeeded,
@@ -104,7 +104,7 @@ pub enum EventKind {
     GateRefused,
     /// A person has said yes or no at a gate.
     Approved,
-    /// After a way back: whether the service is as it was before.
+    /// After a rollback: whether the service is as it was before.
     Verified,
     /// No process has worked on it for a while.
     Away,
