@@ -1,6 +1,7 @@
 //! The whole stage of a rollout on real parts: two services, a router in front of them, a Prometheus that
 //! scrapes them, a webhook receiver, bounded load, and the daemon.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::haproxy::{Haproxy, HaproxyBackend};
 use super::process::free_port;
 use super::prometheus::{Job, Prometheus};
 use super::serin::{Daemon, Hook};
+use super::wait::until;
 
 /// What the stage is made of.
 pub struct Plan {
@@ -31,6 +33,8 @@ pub struct Plan {
     pub more_policies: Vec<String>,
     /// Prometheus' scrape intervals of stable and canary, in seconds.
     pub scrape_seconds: [u32; 2],
+    /// The canary is scraped so long after stable, as nearly as it can be had; `None`: whenever Prometheus does.
+    pub scraped_later: Option<Duration>,
     /// HAProxy instead of Envoy.
     pub haproxy: bool,
     /// HAProxy's further words for a server, `shop-a` or `shop-b`.
@@ -59,6 +63,7 @@ impl Default for Plan {
             policy: policy(""),
             more_policies: Vec::new(),
             scrape_seconds: [1, 1],
+            scraped_later: None,
             haproxy: false,
             words: Vec::new(),
             canary_backend: "shop-b".to_owned(),
@@ -140,6 +145,10 @@ impl Stage {
         let canary = service("v2", 2, plan.canary).await.expect("a service");
         let hook = Hook::start().await;
         let prometheus = Prometheus::start(&jobs(&plan, &stable, &canary)).await;
+        let canary_job = match plan.scraped_later {
+            Some(later) => later_job(&plan, &prometheus, later).await,
+            None => CANARY.to_owned(),
+        };
         let rtds = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let policies = folder.path().join("policies");
         std::fs::create_dir(&policies).expect("a folder of policies");
@@ -153,14 +162,14 @@ impl Stage {
             let backend = HaproxyBackend { words, ..HaproxyBackend::new("/", "shop", &servers) };
             let haproxy = Haproxy::start(folder.path(), &[backend]).await;
             let router = format!("{{type: haproxy, socket: {}}}", haproxy.socket.display());
-            let config = config(&plan, &prometheus.url(), &router, "shop", &hook.url);
+            let config = config(&plan, &canary_job, &prometheus.url(), &router, "shop", &hook.url);
             (Proxy::Haproxy(haproxy), Daemon::start_with(folder.path(), &config, &plan.variables).await)
         } else {
             let admin_port = plan.admin.then(free_port);
             let admin =
                 admin_port.map_or(String::new(), |port| format!(", admin: [\"http://127.0.0.1:{port}\"]"));
             let router = format!("{{type: envoy, listen: \"{rtds}\", layer: serin{admin}}}");
-            let config = config(&plan, &prometheus.url(), &router, "routing.shop", &hook.url);
+            let config = config(&plan, &canary_job, &prometheus.url(), &router, "routing.shop", &hook.url);
             let daemon = Daemon::start_with(folder.path(), &config, &plan.variables).await;
             let clusters = [("shop-a", ports[0]), ("shop-b", ports[1])];
             let options =
@@ -208,16 +217,55 @@ impl Proxy {
     }
 }
 
-fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> [Job; 2] {
+/// The job of the canary.
+const CANARY: &str = "canary";
+/// Where it matters when the canary is scraped, so many jobs scrape it: each at a time of its own, which
+/// Prometheus derives from the job's labels.
+const PHASES: usize = 48;
+
+fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> Vec<Job> {
     let job = |name: &str, seconds: u32, service: &Service| {
         let interval = Duration::from_secs(u64::from(seconds));
         Job::new(name, interval, &[service.addr().to_string()]).label("service", "shop")
     };
     let [a, b] = plan.scrape_seconds;
-    [job("stable", a, stable), job("canary", b, canary)]
+    let mut jobs = vec![job("stable", a, stable)];
+    match plan.scraped_later {
+        Some(_) => jobs.extend((0..PHASES).map(|phase| job(&format!("{CANARY}-{phase}"), b, canary))),
+        None => jobs.push(job(CANARY, b, canary)),
+    }
+    jobs
 }
 
-fn config(plan: &Plan, prometheus: &str, router: &str, route: &str, hook: &str) -> String {
+/// The job that scrapes the canary nearest to `later` after stable.
+async fn later_job(plan: &Plan, prometheus: &Prometheus, later: Duration) -> String {
+    let interval = f64::from(plan.scrape_seconds[1]);
+    let url = format!("{}/api/v1/query", prometheus.url());
+    let client = reqwest::Client::new();
+    let times = until("every job has been scraped", Duration::from_secs(240), async || {
+        let request = client.get(&url).query(&[("query", "timestamp(up)")]).timeout(Duration::from_secs(5));
+        let answer: serde_json::Value = request.send().await.ok()?.json().await.ok()?;
+        let series = answer["data"]["result"].as_array()?;
+        let time = |one: &serde_json::Value| {
+            let seconds: f64 = one["value"][1].as_str()?.parse().ok()?;
+            Some((one["metric"]["job"].as_str()?.to_owned(), seconds))
+        };
+        let times: BTreeMap<String, f64> = series.iter().filter_map(time).collect();
+        (times.len() == PHASES + 1).then_some(times)
+    })
+    .await;
+    let stable = times["stable"];
+    let off = |time: f64| {
+        let apart = (time - stable - later.as_secs_f64()).rem_euclid(interval);
+        apart.min(interval - apart)
+    };
+    let canaries = times.into_iter().filter(|(job, _)| job != "stable");
+    let (job, time) = canaries.min_by(|a, b| off(a.1).total_cmp(&off(b.1))).expect("jobs");
+    assert!(off(time) < interval / 8.0, "the nearest is {} s from {later:?}", off(time));
+    job
+}
+
+fn config(plan: &Plan, canary_job: &str, prometheus: &str, router: &str, route: &str, hook: &str) -> String {
     format!(
         "policies: [policies]
 providers:
@@ -231,7 +279,7 @@ targets:
     route: {route}
     labels: {{service: shop}}
     stable: {{backend: shop-a, labels: {{version: \"{{version}}\"}}}}
-    canary: {{backend: {}, labels: {{version: \"{{version}}\"}}}}
+    canary: {{backend: {}, labels: {{version: \"{{version}}\", job: {canary_job}}}}}
     stable_version: v1
 notifiers:
   log: {{type: log}}
