@@ -35,7 +35,7 @@ pub(super) fn metric(field: &Field<'_>) -> (Known, Option<Metric>) {
 }
 
 fn rest(fields: &Fields<'_>, name: Option<String>, source: Source) -> Option<Metric> {
-    let direction = fields.or("direction", Direction::LowerIsBetter, |f| {
+    let direction = fields.or("direction", source.direction.unwrap_or(Direction::LowerIsBetter), |f| {
         let direction = f.one_of(&[
             ("lower_is_better", Direction::LowerIsBetter),
             ("higher_is_better", Direction::HigherIsBetter),
@@ -119,8 +119,9 @@ struct Source {
     kind: Option<MetricKind>,
     value: Option<MetricSource>,
     bad_means: Option<&'static str>,
-    /// A template of a proxy: its selectors are known to be right.
+    /// Its selectors are known to be right, or there need be none of what they match.
     absent_is_zero: bool,
+    direction: Option<Direction>,
 }
 
 fn source(fields: &Fields<'_>) -> Source {
@@ -148,7 +149,7 @@ fn source(fields: &Fields<'_>) -> Source {
             none
         }
         [] => {
-            let names = templates::TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>().join(", ");
+            let names = templates::all().map(|t| t.name).collect::<Vec<_>>().join(", ");
             fields.field.problem(
                 "the metric has neither a `template` nor a `selector` nor a `query`",
                 format!(
@@ -252,7 +253,8 @@ fn of(template: &'static Template, given: Option<BTreeMap<String, String>>) -> S
         kind: Some(template.kind),
         value: given.map(|given| template.source(&given)),
         bad_means: Some(template.bad_means),
-        absent_is_zero: !matches!(template.name, "http_errors" | "grpc_errors"),
+        absent_is_zero: !template.is_absence_odd(),
+        direction: Some(template.direction),
     }
 }
 
@@ -260,7 +262,7 @@ fn known_template(field: &Field<'_>) -> Option<&'static Template> {
     let name = field.raw("the name of a template")?;
     let template = templates::template(name);
     if template.is_none() {
-        let names = templates::TEMPLATES.iter().map(|t| t.name).collect::<Vec<_>>();
+        let names = templates::all().map(|t| t.name).collect::<Vec<_>>();
         field.problem(format!("there is no template `{}`", shorten(name)), suggest(name, &names));
     }
     template

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::templates::TEMPLATES;
+use super::templates;
 
 /// Everything but the names of templates, which stand in their own table.
 const SCHEMA: &str = include_str!("schema.json");
@@ -14,7 +14,7 @@ const SCHEMA: &str = include_str!("schema.json");
 /// Never in a program whose tests have run: the schema is part of it.
 pub fn policy_schema() -> Result<Value, serde_json::Error> {
     let mut schema: Value = serde_json::from_str(SCHEMA)?;
-    let names: Vec<&str> = TEMPLATES.iter().map(|template| template.name).collect();
+    let names: Vec<&str> = templates::all().map(|template| template.name).collect();
     schema["$defs"]["template"]["enum"] = names.into();
     Ok(schema)
 }

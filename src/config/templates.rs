@@ -6,9 +6,11 @@
 //! ingresses follow the documentation of their metrics.
 
 mod meshes;
+mod outcomes;
 
 use std::collections::BTreeMap;
 
+use crate::core::policy::Direction;
 use crate::core::source::{MatchOp, Matcher, MetricSource, Selector};
 
 /// What kind of metric a template or selector makes.
@@ -46,6 +48,8 @@ pub struct Template {
     pub name: &'static str,
     /// The kind of metric.
     pub kind: MetricKind,
+    /// Which direction is better, where the policy says nothing.
+    pub direction: Direction,
     /// What is counted.
     pub counts: &'static str,
     /// What counts as bad; the default of the metric's `bad_means`.
@@ -82,11 +86,12 @@ pub enum ParameterKind {
 /// Values of parameters by name.
 type Arguments = BTreeMap<&'static str, String>;
 
-/// All templates.
-pub static TEMPLATES: [Template; 13] = [
+/// What nearly every policy judges.
+static ERRORS_AND_LATENCIES: [Template; 13] = [
     Template {
         name: "envoy_errors",
         kind: MetricKind::Proportion,
+        direction: Direction::LowerIsBetter,
         counts: "Requests that Envoy finished on the arm's cluster, by their final outcome: retries that \
                  Envoy makes itself are not counted again. The arms are told apart by the label \
                  `envoy_cluster_name`.",
@@ -110,6 +115,7 @@ pub static TEMPLATES: [Template; 13] = [
     Template {
         name: "envoy_latency",
         kind: MetricKind::Latency,
+        direction: Direction::LowerIsBetter,
         counts: "The time from the start of a request at Envoy until the arm's cluster has answered it, for \
                  requests that were answered. The arms are told apart by the label `envoy_cluster_name`.",
         bad_means: "responses that Envoy had to wait for longer than for the baseline's",
@@ -125,6 +131,7 @@ pub static TEMPLATES: [Template; 13] = [
     Template {
         name: "haproxy_errors",
         kind: MetricKind::Proportion,
+        direction: Direction::LowerIsBetter,
         counts: "Final outcomes at the arm's servers: responses (interim 1xx responses left out), failed \
                  connections and failed responses. Retries that HAProxy makes itself are not counted again. \
                  The arms are told apart by the labels `proxy` and `server`.",
@@ -154,6 +161,7 @@ pub static TEMPLATES: [Template; 13] = [
     Template {
         name: "http_errors",
         kind: MetricKind::Proportion,
+        direction: Direction::LowerIsBetter,
         counts: "Requests that the service itself has counted in `http_requests_total` (or the parameter \
                  `metric`), with the status in the label `code` (or the parameter `status_label`).",
         bad_means: "requests that the service answered with a status 5xx",
@@ -173,6 +181,7 @@ pub static TEMPLATES: [Template; 13] = [
     Template {
         name: "http_latency",
         kind: MetricKind::Latency,
+        direction: Direction::LowerIsBetter,
         counts: "Durations that the service itself has counted in the classic histogram \
                  `http_request_duration_seconds` (or the parameter `metric`), in seconds.",
         bad_means: "requests that took the service longer than the baseline's",
@@ -198,12 +207,25 @@ pub static TEMPLATES: [Template; 13] = [
     meshes::GRPC_LATENCY,
 ];
 
+static OUTCOMES: [Template; 24] = outcomes::OUTCOMES;
+
+/// All templates.
+pub fn all() -> impl Iterator<Item = &'static Template> {
+    ERRORS_AND_LATENCIES.iter().chain(&OUTCOMES)
+}
+
 /// The template of that name.
 pub fn template(name: &str) -> Option<&'static Template> {
-    TEMPLATES.iter().find(|template| template.name == name)
+    all().find(|template| template.name == name)
 }
 
 impl Template {
+    /// Whether no series of what it counts is more likely a mistake than a fact: the service names the metric
+    /// and the label itself, and every service has some.
+    pub fn is_absence_odd(&self) -> bool {
+        ["http_errors", "grpc_errors", "http_successes"].contains(&self.name)
+    }
+
     /// The selector, with the parameters that are given; others than the template's are ignored. The
     /// values are taken as they are: [`ParameterKind::accepts`] checks them.
     pub fn source(&self, given: &BTreeMap<String, String>) -> MetricSource {
@@ -261,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_template_builds_its_kind_with_names_that_prometheus_takes() {
-        for template in &TEMPLATES {
+        for template in all() {
             for parameter in template.parameters {
                 assert!(parameter.kind.accepts(parameter.default), "{}", template.name);
             }

@@ -25,6 +25,7 @@ mod reload;
 mod reload_adapters;
 mod rollouts;
 mod routers;
+mod templates;
 #[path = "../testkit/mod.rs"]
 mod testkit;
 mod victoria;

@@ -1,6 +1,7 @@
 //! Templates for meshes and ingresses, by the names of their documented metrics.
 
 use super::{MetricKind, Parameter, ParameterKind, Template, series};
+use crate::core::policy::Direction;
 use crate::core::source::{MatchOp, MetricSource};
 
 /// gRPC statuses that are the server's: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
@@ -14,6 +15,7 @@ const REPORTER: Parameter =
 pub(super) const ISTIO_ERRORS: Template = Template {
     name: "istio_errors",
     kind: MetricKind::Proportion,
+    direction: Direction::LowerIsBetter,
     counts: "Requests in `istio_requests_total` as the proxies of the parameter `reporter` saw them: \
              `destination` (the default) the sidecar of the service, `source` the callers' sidecars or the \
              gateway, `waypoint` in ambient mode. Each attempt is counted, so a request that a caller's proxy \
@@ -47,6 +49,7 @@ pub(super) const ISTIO_ERRORS: Template = Template {
 pub(super) const ISTIO_LATENCY: Template = Template {
     name: "istio_latency",
     kind: MetricKind::Latency,
+    direction: Direction::LowerIsBetter,
     counts: "`istio_request_duration_milliseconds` as the proxies of the parameter `reporter` saw it \
              (`destination` unless said otherwise).",
     bad_means: "requests that took longer than the baseline's",
@@ -66,6 +69,7 @@ pub(super) const ISTIO_LATENCY: Template = Template {
 pub(super) const LINKERD_ERRORS: Template = Template {
     name: "linkerd_errors",
     kind: MetricKind::Proportion,
+    direction: Direction::LowerIsBetter,
     counts: "Responses in `response_total` of the service's own proxies (`direction=\"inbound\"`), by Linkerd's \
              classification. Retries of callers' proxies are counted as attempts.",
     bad_means: "responses that Linkerd classifies as a failure: statuses 5xx, gRPC statuses that are the \
@@ -86,6 +90,7 @@ pub(super) const LINKERD_ERRORS: Template = Template {
 pub(super) const LINKERD_LATENCY: Template = Template {
     name: "linkerd_latency",
     kind: MetricKind::Latency,
+    direction: Direction::LowerIsBetter,
     counts: "`response_latency_ms` of the service's own proxies (`direction=\"inbound\"`): from the request's \
              headers to the end of the response.",
     bad_means: "responses that took longer than the baseline's",
@@ -101,6 +106,7 @@ pub(super) const LINKERD_LATENCY: Template = Template {
 pub(super) const NGINX_INGRESS_ERRORS: Template = Template {
     name: "nginx_ingress_errors",
     kind: MetricKind::Proportion,
+    direction: Direction::LowerIsBetter,
     counts: "Requests in `nginx_ingress_controller_requests`, by the status that the client got: attempts at \
              further upstreams are not counted again. The arms are told apart by the labels `service` or \
              `canary`.",
@@ -121,6 +127,7 @@ pub(super) const NGINX_INGRESS_ERRORS: Template = Template {
 pub(super) const NGINX_INGRESS_LATENCY: Template = Template {
     name: "nginx_ingress_latency",
     kind: MetricKind::Latency,
+    direction: Direction::LowerIsBetter,
     counts: "`nginx_ingress_controller_request_duration_seconds`: from the first byte of the request to the \
              last of the response, the client's own slowness included.",
     bad_means: "requests that took longer than the baseline's",
@@ -136,6 +143,7 @@ pub(super) const NGINX_INGRESS_LATENCY: Template = Template {
 pub(super) const GRPC_ERRORS: Template = Template {
     name: "grpc_errors",
     kind: MetricKind::Proportion,
+    direction: Direction::LowerIsBetter,
     counts: "Calls that the service itself has finished, in `grpc_server_handled_total` (or the parameter \
              `metric`) with the status in the label `grpc_code`.",
     bad_means: "calls with a status that is the server's: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, \
@@ -157,6 +165,7 @@ pub(super) const GRPC_ERRORS: Template = Template {
 pub(super) const GRPC_LATENCY: Template = Template {
     name: "grpc_latency",
     kind: MetricKind::Latency,
+    direction: Direction::LowerIsBetter,
     counts: "Durations of calls that the service itself has counted in `grpc_server_handling_seconds` (or the \
              parameter `metric`).",
     bad_means: "calls that took the service longer than the baseline's",
