@@ -41,7 +41,7 @@ pub use stable::StableView;
 pub use waiting::{Awaited, WaitingFor};
 
 use self::gates::GatesView;
-use crate::core::judge::History;
+use crate::core::judge::{History, METHOD_UNNAMED};
 use crate::core::policy::Mode;
 use crate::core::reason::{Reason, ReasonCode};
 use crate::core::rollout::{
@@ -110,6 +110,9 @@ pub struct RolloutView {
     /// What the last step with requests of the canary was judged as when it was left; `None` before. At
     /// 100%, on the way back and at the end this is what is known, as nothing is compared there.
     pub last_compared: Option<ComparedView>,
+    /// The version of the judge's method that it is judged by from its beginning to its end.
+    #[serde(default = "unnamed_method")]
+    pub method: u32,
     /// What the metrics' pasts told when it started, where there was a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -258,6 +261,11 @@ pub struct ReasonView {
     pub sentence: String,
 }
 
+/// Of a daemon that does not say which.
+fn unnamed_method() -> u32 {
+    METHOD_UNNAMED
+}
+
 impl RolloutView {
     /// The view of a rollout; `target` is what is stored of its target, where that is known.
     pub fn new(rollout: &Rollout, target: Option<&Target>) -> RolloutView {
@@ -308,6 +316,7 @@ impl RolloutView {
                 quiet_seconds: rollout.timers.quiet.as_secs_f64(),
             },
             assessment: None,
+            method: rollout.method,
             history: None,
             last_compared: None,
             stable: StableView::of(rollout),

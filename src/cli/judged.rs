@@ -130,7 +130,10 @@ impl Streams {
         if !self.streams.contains_key(&line.stream) {
             self.order.push(line.stream.clone());
         }
-        let one = self.streams.entry(line.stream.clone()).or_insert_with(|| One::new(&self.policy, history));
+        let one = self
+            .streams
+            .entry(line.stream.clone())
+            .or_insert_with(|| One::new(line.method(), &self.policy, history));
         one.take(&self.policy, line)
     }
 
@@ -149,9 +152,9 @@ impl Streams {
 }
 
 impl One {
-    fn new(policy: &Policy, history: Option<&History>) -> One {
+    fn new(method: u32, policy: &Policy, history: Option<&History>) -> One {
         let running = Running {
-            stream: Stream::from_judge(JudgeState::with_history(policy, history)),
+            stream: Stream::from_judge(JudgeState::of_method(method, policy, history)),
             last: None,
             seq: 0,
             step: 0,

@@ -13,7 +13,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::core::judge::History;
+use crate::core::judge::{History, METHOD, METHOD_UNNAMED};
 use crate::core::metric::{
     Counts, MetricObservation, NoData, Reading, RouteCounts, TickObservation, Usage, ValueObservation, Window,
 };
@@ -40,6 +40,9 @@ pub struct Line {
     /// Index of the step in the policy, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<usize>,
+    /// In the first line of a stream: the method that it is judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<u32>,
     /// In the first line of a stream: what was known of its metrics' pasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
@@ -208,6 +211,7 @@ impl Line {
             weight: f64::from(tick.weight.0) / 100.0,
             baseline_weight: Some(f64::from(tick.baseline_weight.0) / 100.0),
             seq: Some(tick.seq),
+            method: None,
             history: None,
             step: Some(tick.step),
             metrics: Ordered(
@@ -217,6 +221,12 @@ impl Line {
                 tick.values.iter().map(|value| (value.guardrail.clone(), ValueLine::new(value))).collect(),
             ),
         }
+    }
+
+    /// The method of the stream that begins with this line. Before exports said which, there was one only; what was
+    /// recorded elsewhere counts no ticks, and is judged by the newest.
+    pub fn method(&self) -> u32 {
+        self.method.unwrap_or(if self.seq.is_some() { METHOD_UNNAMED } else { METHOD })
     }
 
     /// The tick of a line; `seq` is taken where the line has none.

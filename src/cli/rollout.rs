@@ -179,11 +179,13 @@ async fn show(client: &Client, id: &str, output: Output) -> Result<Exit, ClientE
 async fn observations(client: &Client, id: &str) -> Result<Exit, ClientError> {
     let mut after = 0;
     // What was known before the first tick belongs to the first line: judged again, all is the same.
-    let mut history = client.rollout(id).await?.history;
+    let view = client.rollout(id).await?;
+    let (mut method, mut history) = (Some(view.method), view.history);
     loop {
         let page = client.observations(id, after).await?;
         for tick in &page.items {
-            print_json(&record::Line { history: history.take(), ..record::Line::new(id, tick) }, false);
+            let (method, history) = (method.take(), history.take());
+            print_json(&record::Line { method, history, ..record::Line::new(id, tick) }, false);
         }
         match (page.next, page.items.last()) {
             (Some(_), Some(last)) if last.seq > after => after = last.seq,

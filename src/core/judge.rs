@@ -6,26 +6,30 @@
 
 mod assessment;
 mod carry;
+mod combined;
 mod comparison;
 mod evidence;
 mod explain;
 mod gauge;
 mod guardrail;
+mod harm;
 mod history;
 mod lane;
 mod latency;
+mod method;
+mod reasons;
 mod state;
 mod strata;
 mod stream;
+mod tempered;
 #[cfg(test)]
 mod tests_support;
 mod trailing;
 pub(in crate::core) mod watch;
+mod weighed;
 
 pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
 pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};
+pub use method::{METHOD, METHOD_UNNAMED};
 pub use state::JudgeState;
 pub use stream::{Decision, Stream};
-
-/// The version of the method. A change that can change a verdict raises it.
-pub const METHOD: u32 = 2;

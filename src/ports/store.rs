@@ -65,7 +65,7 @@ impl StoredRollout {
         let policy = &self.rollout.policy;
         let mut judge = match &self.snapshot {
             Some((_, judge)) => judge.clone(),
-            None => JudgeState::with_history(policy, self.rollout.history.as_ref()),
+            None => JudgeState::of_method(self.rollout.method, policy, self.rollout.history.as_ref()),
         };
         for tick in &self.observations {
             judge.observe(policy, tick);

@@ -83,7 +83,7 @@ pub(super) async fn judge(
 ) -> Result<(Vec<(TickObservation, Assessment)>, JudgeState), StoreError> {
     let plan = Arc::clone(plan);
     let work = move || {
-        let begin = || JudgeState::with_history(&plan.policy, plan.history.as_ref());
+        let begin = || JudgeState::of_method(plan.method, &plan.policy, plan.history.as_ref());
         let mut judge = evidence.unwrap_or_else(begin);
         let judged = ticks.into_iter().map(|tick| {
             let assessment = judge.observe(&plan.policy, &tick);

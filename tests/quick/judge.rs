@@ -5,6 +5,7 @@ mod kinds;
 mod kit;
 mod latency;
 mod laws;
+mod method_2;
 mod monte_carlo;
 mod properties;
 mod routes;

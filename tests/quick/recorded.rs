@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use serin::cli::judged::{Judged, Streams};
 use serin::cli::record::Line;
 use serin::config::parse_policy;
-use serin::core::judge::{Decision, JudgeState};
+use serin::core::judge::{Decision, JudgeState, METHOD};
 use serin::core::policy::Policy;
 
 const POLICY: &str = "
@@ -178,12 +178,19 @@ fn wrong_use_says_what_would_be_right() {
     assert!(said(&["/nowhere.jsonl"]).contains("/nowhere.jsonl cannot be read"));
 }
 
-/// Invariant 9: a line with everything that is stored, judged again, gives the same bits.
+/// Invariant 9: a line with everything that is stored, judged again, gives the same bits. An export that does not
+/// say its method is of before there was another.
 #[test]
 fn an_export_judged_again_is_the_same_bit_for_bit() {
+    for (said, method) in [(None, 2), (Some(2), 2), (Some(METHOD), METHOD)] {
+        judged_again(said, method);
+    }
+}
+
+fn judged_again(said: Option<u32>, method: u32) {
     let policy = policy();
     let mut streams = Streams::new(policy.clone(), None);
-    let mut judge = JudgeState::new(&policy);
+    let mut judge = JudgeState::of_method(method, &policy, None);
     for i in 0..60_u64 {
         let recorded: Line = serde_json::from_value(tick("r", i as f64 * 10.0, 5.0, 4 + i % 3)).unwrap();
         let mut stored = recorded.tick(i + 1).unwrap();
@@ -195,7 +202,8 @@ fn an_export_judged_again_is_the_same_bit_for_bit() {
             });
         }
         let assessment = judge.observe(&policy, &stored);
-        let line = serde_json::to_vec(&Line::new("r", &stored)).unwrap();
+        let said = said.filter(|_| i == 0);
+        let line = serde_json::to_vec(&Line { method: said, ..Line::new("r", &stored) }).unwrap();
         let Ok(Judged::Tick(again)) = streams.take(&line) else { break };
         for (metric, (name, judged)) in assessment.metrics.iter().zip(&again.metrics.0) {
             assert_eq!(metric.name, *name);

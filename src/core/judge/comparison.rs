@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::tempered::Tempered;
 use crate::core::policy::{Direction, Metric};
 use crate::core::source::MetricSource;
-use crate::stats::gate::{Found, Gate};
+use crate::stats::gate::Found;
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
-use crate::stats::proportion::{HARM, Margin, NO_HARM, Pair, Prepared};
+use crate::stats::proportion::{Margin, NO_HARM, Pair, Prepared};
 use crate::stats::ratio;
 use crate::stats::ratio::{Denominators, RatioSequence};
 
@@ -89,8 +90,9 @@ pub(super) struct Comparison {
     eta: f64,
     harm_margin: Margin,
     excess: f64,
-    harm: Mixture,
-    gate: Gate,
+    /// Where the metric has no test of harm of its own.
+    #[serde(flatten)]
+    tempered: Option<Tempered>,
     no_harm: Mixture,
     ratio: RatioSequence,
     /// In this step's tested windows.
@@ -119,20 +121,25 @@ impl Standardised {
 }
 
 impl Comparison {
-    /// Of the bad shares, tempered by φ = `dispersion`.
-    pub fn of_counts(view: View, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
+    /// Of the bad shares, tempered by φ = `dispersion`. With `starts` it has evidence of harm of its own.
+    pub fn of_counts(view: View, metric: &Metric, dispersion: f64, starts: Option<&Starts>) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
         Comparison::new(view, None, margin, 0.0, dispersion, starts)
     }
 
     /// Of events per exposure; exposures are counted in millionths of the policy's unit.
-    pub fn of_rate(view: View, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
+    pub fn of_rate(view: View, metric: &Metric, dispersion: f64, starts: Option<&Starts>) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor / MILLION };
         Comparison::new(view, None, margin, 0.0, dispersion, starts)
     }
 
     /// Of what lies above a bound. The tolerance is in the threshold, as a factor of the latency.
-    pub fn above(threshold: &Threshold, metric: &Metric, dispersion: f64, starts: &Starts) -> Comparison {
+    pub fn above(
+        threshold: &Threshold,
+        metric: &Metric,
+        dispersion: f64,
+        starts: Option<&Starts>,
+    ) -> Comparison {
         let difference = metric.harm_floor + threshold.excess;
         let margin = Margin { ratio: threshold.ratio, difference };
         let view = match metric.direction {
@@ -148,7 +155,7 @@ impl Comparison {
         harm_margin: Margin,
         excess: f64,
         dispersion: f64,
-        starts: &Starts,
+        starts: Option<&Starts>,
     ) -> Comparison {
         Comparison {
             view,
@@ -156,8 +163,7 @@ impl Comparison {
             eta: 1.0 / dispersion,
             harm_margin,
             excess,
-            harm: Mixture::new(HARM.len(), starts.initial()),
-            gate: Gate::new(starts.initial()),
+            tempered: starts.map(Tempered::new),
             no_harm: Mixture::new(NO_HARM.len(), 1.0),
             ratio: RatioSequence::default(),
             canary: Tally::default(),
@@ -186,8 +192,7 @@ impl Comparison {
 
     /// Starts prior mass that is due.
     pub fn start(&mut self, mass: f64) {
-        self.harm.start(mass);
-        self.gate.start(mass);
+        self.tempered.iter_mut().for_each(|tempered| tempered.start(mass));
     }
 
     /// Tests the strata of a window in which both arms have requests.
@@ -205,9 +210,10 @@ impl Comparison {
             let Some(pair) = self.view.pair(window.canary, window.baseline) else { continue };
             self.canary.add(window.canary);
             self.baseline.add(window.baseline);
-            self.harm.multiply(&HARM.increments(&pair, self.harm_margin, eta));
+            if let Some(tempered) = &mut self.tempered {
+                tempered.add(&pair, self.harm_margin, eta, &mut found);
+            }
             self.no_harm.multiply(&shared.increments(&pair, no_harm, eta));
-            found.add(&pair, self.harm_margin.ratio);
             if metric.by_route.is_some() {
                 self.standard.get_or_insert_default().add(window.canary, window.baseline);
             }
@@ -216,17 +222,18 @@ impl Comparison {
                 self.ratio.add(&pair, denominators, eta);
             }
         }
-        self.gate.take(found);
+        self.tempered.iter_mut().for_each(|tempered| tempered.close(found));
     }
 
+    /// 0 where it has no evidence of harm of its own.
     pub fn ln_e_harm(&self, unspent: f64) -> f64 {
-        self.harm.ln_e(unspent)
+        self.tempered.as_ref().map_or(0.0, |tempered| tempered.ln_e(unspent))
     }
 
     /// The largest mass of the evidence of harm; the evidence without what has not started is at least that,
     /// and at most [`LN_ALTERNATIVES`] above it.
     pub fn ln_largest_harm(&self) -> f64 {
-        self.harm.ln_largest()
+        self.tempered.as_ref().map_or(f64::NEG_INFINITY, Tempered::ln_largest)
     }
 
     /// The same of the evidence of no harm.
@@ -235,7 +242,7 @@ impl Comparison {
     }
 
     pub fn ln_e_gate(&self, unspent: f64) -> f64 {
-        self.gate.ln_e(unspent)
+        self.tempered.as_ref().map_or(0.0, |tempered| tempered.ln_e_gate(unspent))
     }
 
     pub fn ln_e_no_harm(&self) -> f64 {

@@ -8,19 +8,19 @@ use super::assessment::{MetricAssessment, Verdict};
 use super::carry;
 use super::comparison::{Comparison, LN_ALTERNATIVES, Shared, Tally, View, Window};
 use super::gauge::GaugeEvidence;
+use super::harm::{HarmTest, HarmWindow};
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
 use super::latency::{Buckets, Chooser, Histogram};
 use super::strata::Stratum;
-use crate::core::metric::{Counts, MetricObservation, NoData, Reading, Usage};
+use super::tempered;
+use super::weighed::{Leads, MOST_COMPARISONS, Weighed, first_of};
+use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage};
 use crate::core::policy::{Direction, Metric, Policy};
 use crate::core::source::MetricSource;
 use crate::stats::mixture::Starts;
 use crate::stats::ratio::Denominators;
-use crate::stats::special::{ln_add_exp, ln_mean_exp};
-
-/// A latency has at most so many bounds; [`thresholds`](crate::stats::histogram::thresholds) gives no more.
-const MOST_COMPARISONS: usize = 8;
+use crate::stats::special::ln_add_exp;
 
 /// The evidence of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub(super) struct MetricEvidence {
     pub lane: Option<Lane>,
     /// Means and saturations only.
     pub gauge: Option<GaugeEvidence>,
+    /// From method 3 on, of the kinds of metrics that have a test of harm of their own. Without one the
+    /// comparisons have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub harm: Option<HarmTest>,
     /// This step.
     step: StepTotals,
     /// Windows in which an arm had no requests, for the next one that is used.
@@ -78,19 +82,13 @@ pub(super) struct Demand {
     pub ratios: bool,
 }
 
-/// The evidence of a metric in figures.
-#[derive(Clone, Copy)]
-pub(super) struct Weighed {
-    /// `Worse` is not said here: that is a matter of all metrics.
-    pub verdict: Verdict,
-    pub ln_e_harm: f64,
-    pub ln_e_no_harm: f64,
-    pub ln_e_gate: f64,
-    pub leads: Leads,
-}
-
 impl MetricEvidence {
-    pub fn new(metric: &Metric, policy: &Policy, history: Option<&MetricHistory>) -> MetricEvidence {
+    pub fn new(
+        metric: &Metric,
+        policy: &Policy,
+        history: Option<&MetricHistory>,
+        method: u32,
+    ) -> MetricEvidence {
         let starts = Starts::new(policy.expected_analysis(), policy.longest_analysis());
         let frozen = match history {
             Some(history) if history.source != DispersionSource::Policy => {
@@ -99,10 +97,12 @@ impl MetricEvidence {
             _ => Frozen { dispersion: policy.analysis.dispersion.max(1.0), source: DispersionSource::Policy },
         };
         let phi = frozen.dispersion;
+        let harm = HarmTest::new(metric, policy, history, method);
+        let tempered = Some(&starts).filter(|_| harm.is_none());
         let (mut comparisons, mut chooser, mut lane, mut gauge) = (Vec::new(), None, None, None);
         match metric.source {
             MetricSource::Proportion { .. } => {
-                let view = |view: &View| Comparison::of_counts(*view, metric, phi, &starts);
+                let view = |view: &View| Comparison::of_counts(*view, metric, phi, tempered);
                 comparisons = View::of(metric.direction).iter().map(view).collect();
                 lane = Some(Lane::new(metric.direction, starts.clone()));
             }
@@ -111,12 +111,12 @@ impl MetricEvidence {
                     Direction::LowerIsBetter => View::Counted,
                     Direction::HigherIsBetter => View::Swapped,
                 };
-                comparisons = vec![Comparison::of_rate(view, metric, phi, &starts)];
+                comparisons = vec![Comparison::of_rate(view, metric, phi, tempered)];
             }
             MetricSource::Latency { .. } => {
                 let bounds = history.map_or(&[][..], |history| &history.bounds);
                 let above = |bound: &BoundHistory| {
-                    Comparison::above(&bound.threshold, metric, bound.dispersion.max(1.0), &starts)
+                    Comparison::above(&bound.threshold, metric, bound.dispersion.max(1.0), tempered)
                 };
                 comparisons = bounds.iter().map(above).collect();
                 chooser = comparisons.is_empty().then(Chooser::default);
@@ -132,6 +132,7 @@ impl MetricEvidence {
             chooser,
             lane,
             gauge,
+            harm,
             step: StepTotals::default(),
             carried: None,
         }
@@ -143,6 +144,7 @@ impl MetricEvidence {
         self.comparisons.iter_mut().for_each(Comparison::enter_step);
         self.lane.iter_mut().for_each(Lane::enter_step);
         self.gauge.iter_mut().for_each(GaugeEvidence::enter_step);
+        self.harm.iter_mut().for_each(HarmTest::enter_step);
     }
 
     /// Its weight in the combined evidence of harm: a gauge's guarantee is only asymptotic.
@@ -151,7 +153,13 @@ impl MetricEvidence {
     }
 
     /// Takes in one window. True if it said something to the catastrophe lane.
-    pub fn take(&mut self, metric: &Metric, demand: Demand, seen: &MetricObservation) -> bool {
+    pub fn take(
+        &mut self,
+        metric: &Metric,
+        demand: Demand,
+        tick: &TickObservation,
+        seen: &MetricObservation,
+    ) -> bool {
         let carried = match seen.usage {
             Usage::Pending | Usage::Ahead => return false,
             Usage::Carried => {
@@ -178,6 +186,9 @@ impl MetricEvidence {
         };
         let length = seen.window.map_or(Duration::ZERO, |window| window.length());
         let used = seen.usage == Usage::Used;
+        if let Some(harm) = &mut self.harm {
+            harm.take(&HarmWindow { metric, tick, seen, used, length, strata: &Stratum::of(seen) });
+        }
         match metric.source {
             MetricSource::Proportion { .. } | MetricSource::Rate { .. } => {
                 let (Some(canary), Some(baseline)) = (tally(&seen.canary), tally(&seen.baseline)) else {
@@ -226,8 +237,9 @@ impl MetricEvidence {
             // Before this window is added: what chooses is never tested.
             if let Some(thresholds) = chooser.choose(1.0 + metric.tolerance).filter(|_| testable) {
                 let phi = self.frozen.dispersion;
+                let tempered = Some(&self.starts).filter(|_| self.harm.is_none());
                 self.comparisons =
-                    thresholds.iter().map(|t| Comparison::above(t, metric, phi, &self.starts)).collect();
+                    thresholds.iter().map(|t| Comparison::above(t, metric, phi, tempered)).collect();
                 self.chooser = None;
             } else if let Some(baseline) = baseline.filter(|_| seen.usage != Usage::Baking) {
                 chooser.gather(baseline, length);
@@ -310,27 +322,32 @@ impl MetricEvidence {
             harm: first_of(figures, |a, b| a[0] > b[0]),
             no_harm: first_of(figures, |a, b| a[1] < b[1]),
         };
-        let (mut ln_e_harm, mut ln_e_gate) = (mean(figures, 0), mean(figures, 2));
         let mut ln_e_no_harm = leads.no_harm.map_or(0.0, |i| figures[i][1]);
-        if let Some(gauge) = &self.gauge {
-            // A leading gauge needs no burst gate.
-            (ln_e_harm, ln_e_no_harm, ln_e_gate) = (gauge.ln_e_harm(), gauge.ln_e_no_harm(), f64::MAX);
-        }
+        let (ln_e_harm, ln_e_gate, may_decide) = match (&self.gauge, &self.harm) {
+            (Some(gauge), _) => {
+                ln_e_no_harm = gauge.ln_e_no_harm();
+                // A leading gauge needs no burst gate.
+                (gauge.ln_e_harm(), f64::MAX, true)
+            }
+            (None, Some(harm)) => (harm.ln_e(), harm.ln_e_gate(), harm.may_decide()),
+            (None, None) => tempered::weigh(figures),
+        };
         let verdict = if self.is_blind(seen) {
             Verdict::NoData
         } else {
             known(ln_e_no_harm >= demand.ln_bound_no_harm)
         };
-        Weighed { verdict, ln_e_harm, ln_e_no_harm, ln_e_gate, leads }
+        Weighed { verdict, ln_e_harm, ln_e_no_harm, ln_e_gate, may_decide, leads }
     }
 
     /// At least its evidence of harm, cheaply: with what has not started, which is less than e⁰.
     pub fn ln_e_harm_at_most(&self) -> f64 {
         let largest =
             self.comparisons.iter().map(Comparison::ln_largest_harm).fold(f64::NEG_INFINITY, f64::max);
-        match &self.gauge {
-            Some(gauge) => gauge.ln_e_harm(),
-            None => ln_add_exp(largest + LN_ALTERNATIVES, 0.0),
+        match (&self.gauge, &self.harm) {
+            (Some(gauge), _) => gauge.ln_e_harm(),
+            (None, Some(harm)) => harm.ln_e_at_most(),
+            (None, None) => ln_add_exp(largest + LN_ALTERNATIVES, 0.0),
         }
     }
 
@@ -403,28 +420,6 @@ impl MetricEvidence {
     }
 }
 
-/// Indexes of the comparisons that matter most.
-#[derive(Clone, Copy)]
-pub(super) struct Leads {
-    /// The most evidence of harm.
-    pub harm: Option<usize>,
-    /// The least evidence of no harm.
-    pub no_harm: Option<usize>,
-}
-
-impl Leads {
-    /// The comparison whose figures are shown: the one with the most evidence of harm, of the views of a
-    /// proportion the first.
-    pub fn shown<'a>(&self, comparisons: &'a [Comparison]) -> Option<&'a Comparison> {
-        comparisons.first().filter(|first| first.bound.is_none()).or_else(|| comparisons.get(self.harm?))
-    }
-
-    /// The comparison whose evidence of no harm is waited for.
-    pub fn awaited<'a>(&self, comparisons: &'a [Comparison]) -> Option<&'a Comparison> {
-        comparisons.get(self.no_harm?)
-    }
-}
-
 fn known(not_worse: bool) -> Verdict {
     if not_worse { Verdict::NotWorse } else { Verdict::Undecided }
 }
@@ -435,20 +430,4 @@ fn tally(reading: &Reading<Counts>) -> Option<Tally> {
         Ok(Counts::Rate { events, exposure_millionths }) => Some(Tally::new(*events, *exposure_millionths)),
         _ => None,
     }
-}
-
-/// ln of the mean of e-values given by their logarithms; of none: no evidence.
-fn mean(figures: &[[f64; 3]], of: usize) -> f64 {
-    if figures.is_empty() {
-        return 0.0;
-    }
-    let mut ln_e = [f64::NEG_INFINITY; MOST_COMPARISONS];
-    for (ln_e, figures) in ln_e.iter_mut().zip(figures) {
-        *ln_e = figures[of];
-    }
-    ln_mean_exp(&ln_e[..figures.len()])
-}
-
-fn first_of(values: &[[f64; 3]], before: impl Fn(&[f64; 3], &[f64; 3]) -> bool) -> Option<usize> {
-    (0..values.len()).reduce(|best, i| if before(&values[i], &values[best]) { i } else { best })
 }

@@ -7,36 +7,31 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
-use super::comparison::Comparison;
-use super::evidence::{Demand, MetricEvidence, Weighed};
+use super::combined::{Harm, Judged, LN_METRICS_SHARE, advice};
+use super::evidence::{Demand, MetricEvidence};
 use super::guardrail::GuardrailState;
 use super::history::History;
 use super::lane::Lane;
-use super::watch::{LimitWatch, SHARE, ShareWatch};
-use super::{carry, explain};
+use super::reasons::{Told, reasons};
+use super::watch::{LimitWatch, ShareWatch};
+use super::{carry, method};
 use crate::core::metric::{MetricObservation, TickObservation, Usage};
-use crate::core::policy::{AtMax, GuardrailAction, Metric, Policy};
-use crate::core::reason::{Reason, ReasonCode};
+use crate::core::policy::{AtMax, Metric, Policy};
 use crate::core::split::Weight;
 use crate::core::time::Timestamp;
-use crate::stats::combine;
-use crate::stats::special::{ln, ln_add_exp, ln_mean_exp, ln_sum_exp};
+use crate::stats::special::{ln, ln_add_exp, ln_mean_exp};
 
 /// The catastrophe lane's share of the evidence; the metrics have the rest.
 const LANE_SHARE: f64 = 0.2;
-/// ln of what the metrics have.
-const LN_METRICS_SHARE: f64 = -0.223_143_551_314_209_76;
-/// The burst gate that the leading metric must have passed.
-const GATE: f64 = 5.0;
-/// The lane must be over its bound in so many windows in a row, and each of them must speak for it:
-/// one burst is no catastrophe.
-const LANE_WINDOWS: u32 = 2;
 /// A query's value stands for at most so many intervals.
 const LONGEST_PASSED: u32 = 3;
 
 /// The running evidence of a rollout: a function of its policy and its observations in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JudgeState {
+    /// The method that it judges by.
+    #[serde(default = "method::unnamed")]
+    method: u32,
     step: Option<usize>,
     metrics: Vec<MetricEvidence>,
     /// Windows in a row that spoke for a catastrophe and after which the lane was over its bound.
@@ -50,21 +45,6 @@ pub struct JudgeState {
     last_at: Option<Timestamp>,
 }
 
-/// A metric at a tick, with its figures.
-struct Judged<'a> {
-    metric: &'a Metric,
-    evidence: &'a MetricEvidence,
-    seen: Option<&'a MetricObservation>,
-    weighed: Weighed,
-}
-
-/// A metric at a tick, with all that is told of it.
-struct Told<'a> {
-    judged: Judged<'a>,
-    assessed: MetricAssessment,
-    remaining: Option<Duration>,
-}
-
 impl JudgeState {
     /// No evidence, and no history.
     pub fn new(policy: &Policy) -> JudgeState {
@@ -73,9 +53,15 @@ impl JudgeState {
 
     /// No evidence; what the metrics' pasts tell is taken from `history` and never changes.
     pub fn with_history(policy: &Policy, history: Option<&History>) -> JudgeState {
+        JudgeState::of_method(method::METHOD, policy, history)
+    }
+
+    /// As [`JudgeState::with_history`], for a rollout that began under this method.
+    pub fn of_method(method: u32, policy: &Policy, history: Option<&History>) -> JudgeState {
         let past = |metric: &Metric| history.and_then(|history| history.metrics.get(&metric.name));
-        let evidence = |metric: &Metric| MetricEvidence::new(metric, policy, past(metric));
+        let evidence = |metric: &Metric| MetricEvidence::new(metric, policy, past(metric), method);
         JudgeState {
+            method,
             step: None,
             metrics: policy.metrics.iter().map(evidence).collect(),
             lane_streak: 0,
@@ -85,6 +71,11 @@ impl JudgeState {
             limits: policy.bake.limits.iter().map(|limit| LimitWatch::new(limit, policy, history)).collect(),
             last_at: None,
         }
+    }
+
+    /// The method that it judges by.
+    pub fn method(&self) -> u32 {
+        self.method
     }
 
     /// Takes in one tick. `policy` is the one that the state was made with; ticks come in order. In the
@@ -208,7 +199,7 @@ impl JudgeState {
         let mut in_lane = false;
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
-                in_lane |= evidence.take(metric, demand, seen);
+                in_lane |= evidence.take(metric, demand, tick, seen);
             }
         }
         if in_lane {
@@ -268,180 +259,6 @@ impl JudgeState {
             let seen = find(tick, i, metric);
             Judged { metric, evidence, seen, weighed: evidence.weigh(demand, seen) }
         })
-    }
-}
-
-/// The evidence of harm of all metrics together. A weighted mean of e-values is an e-value, whatever
-/// their dependence.
-struct Harm {
-    ln_e: f64,
-    ln_bound: f64,
-    ln_e_catastrophe: f64,
-    /// The metric with the most evidence.
-    leading: Option<usize>,
-    /// The combined evidence is over the bound, and the leading metric's gate is open.
-    found: bool,
-    /// The metric that leads the catastrophe lane, if the lane says to roll back.
-    catastrophe: Option<usize>,
-    /// Metrics that are named besides, by e-Holm.
-    named: Vec<usize>,
-}
-
-impl Harm {
-    fn find(judged: &[Judged<'_>], ln_e_catastrophe: f64, ln_bound: f64, streak: u32) -> Harm {
-        let weights: Vec<f64> = judged.iter().map(|one| one.evidence.weight()).collect();
-        let all: f64 = weights.iter().sum();
-        let ln_e: Vec<f64> = judged.iter().map(|one| one.weighed.ln_e_harm).collect();
-        let shares: Vec<f64> = ln_e
-            .iter()
-            .zip(&weights)
-            .map(|(ln_e, weight)| LN_METRICS_SHARE + ln(weight / all) + ln_e)
-            .collect();
-        let combined = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
-        let leading = most(shares.iter().copied().enumerate());
-        let gate_open = |i: usize| judged[i].weighed.ln_e_gate >= ln(GATE);
-        let found = combined >= ln_bound && leading.is_some_and(gate_open);
-        let lane = |i: usize| Some((i, judged[i].evidence.lane.as_ref()?.ln_e()));
-        let named = if found {
-            let named = combine::named(&ln_e, &weights, ln_bound - LN_METRICS_SHARE);
-            (0..judged.len()).filter(|i| named[*i] && Some(*i) != leading && gate_open(*i)).collect()
-        } else {
-            Vec::new()
-        };
-        Harm {
-            ln_e: combined,
-            ln_bound,
-            ln_e_catastrophe,
-            leading,
-            found,
-            catastrophe: (streak >= LANE_WINDOWS).then(|| most((0..judged.len()).filter_map(lane))).flatten(),
-            named,
-        }
-    }
-
-    fn mark(&self, judged: &mut [Judged<'_>]) {
-        let leading = self.leading.filter(|_| self.found);
-        for i in self.named.iter().copied().chain(leading).chain(self.catastrophe) {
-            judged[i].weighed.verdict = Verdict::Worse;
-        }
-    }
-}
-
-/// The index with the largest value, the first of several.
-fn most(values: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
-    values.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
-}
-
-fn advice(harm: &Harm, judged: &[Judged<'_>], guardrails: &[GuardrailAssessment]) -> Advice {
-    // The share of the requests is the rollout's to watch, over a trailing time.
-    let own = |guardrail: &GuardrailAssessment| guardrail.name != SHARE;
-    let fired = |guardrail: &GuardrailAssessment| {
-        own(guardrail)
-            && guardrail.status == GuardrailStatus::Fired
-            && guardrail.action == GuardrailAction::RollBack
-    };
-    let holds = |guardrail: &GuardrailAssessment| {
-        own(guardrail)
-            && matches!(guardrail.status, GuardrailStatus::Fired | GuardrailStatus::BothBreach)
-            && guardrail.action != GuardrailAction::Alert
-    };
-    if harm.found || harm.catastrophe.is_some() || guardrails.iter().any(fired) {
-        Advice::RollBack
-    } else if judged.is_empty() || guardrails.iter().any(holds) {
-        Advice::Hold
-    } else if judged.iter().all(|one| one.weighed.verdict == Verdict::NotWorse) {
-        Advice::Advance
-    } else {
-        Advice::Hold
-    }
-}
-
-fn reasons(
-    advice: Advice,
-    harm: &Harm,
-    told: &[Told<'_>],
-    guardrails: &[GuardrailAssessment],
-    demand: Demand,
-) -> Vec<Reason> {
-    let mut reasons = harm_reasons(harm, told);
-    let with = |status: GuardrailStatus| guardrails.iter().filter(move |g| g.status == status);
-    let rolls_back = |g: &&GuardrailAssessment| g.action == GuardrailAction::RollBack && g.name != SHARE;
-    let because_of = |code: ReasonCode| move |g: &GuardrailAssessment| Reason::new(code, g.sentence.clone());
-    let fired = ReasonCode::Guardrail;
-    reasons.extend(with(GuardrailStatus::Fired).filter(rolls_back).map(because_of(fired)));
-    reasons.extend(with(GuardrailStatus::BothBreach).map(because_of(ReasonCode::BothBad)));
-    reasons.extend(with(GuardrailStatus::Fired).filter(|g| !rolls_back(g)).map(because_of(fired)));
-    if advice != Advice::RollBack {
-        let mut about: Vec<Reason> = told.iter().map(|one| metric_reason(one, demand)).collect();
-        // What is waited for comes before what is done.
-        about.sort_by_key(|reason| reason.code == ReasonCode::NotWorse);
-        reasons.extend(about);
-    }
-    reasons
-}
-
-fn harm_reasons(harm: &Harm, told: &[Told<'_>]) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &told[i]) {
-        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
-        reasons.push(Reason::new(ReasonCode::Harm, sentence));
-    }
-    if let Some(one) = harm.catastrophe.map(|i| &told[i])
-        && let Some(lane) = &one.judged.evidence.lane
-    {
-        let (ln_e, ln_bound) = (harm.ln_e_catastrophe, harm.ln_bound);
-        let sentence = explain::catastrophe(&one.metric().name, lane.canary, lane.baseline, ln_e, ln_bound);
-        reasons.push(Reason::new(ReasonCode::Catastrophe, sentence));
-    }
-    for one in harm.named.iter().map(|i| &told[*i]) {
-        let ln_e = one.judged.weighed.ln_e_harm;
-        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), ln_e, harm.ln_bound);
-        reasons.push(Reason::new(ReasonCode::Harm, sentence));
-    }
-    reasons
-}
-
-fn metric_reason(one: &Told<'_>, demand: Demand) -> Reason {
-    let Judged { metric, evidence, seen, weighed } = &one.judged;
-    let awaited = weighed.leads.awaited(&evidence.comparisons);
-    // A proportion shows what is counted; a latency the bound that matters here, whose interval is at
-    // hand only if it is also the one with the most evidence of harm.
-    let (lead, ratio) = match awaited.filter(|awaited| awaited.bound.is_some()) {
-        Some(awaited) => {
-            let same = weighed.leads.no_harm == weighed.leads.harm;
-            (Some(awaited), one.assessed.ratio.filter(|_| same))
-        }
-        None => (one.shown(), one.assessed.ratio),
-    };
-    let about = explain::About {
-        metric,
-        assessed: &one.assessed,
-        evidence,
-        lead,
-        shown: ratio,
-        seen: *seen,
-        allowed: demand.allowed_ratio,
-        ln_bound: demand.ln_bound_no_harm,
-        remaining: one.remaining,
-    };
-    match weighed.verdict {
-        Verdict::NotWorse => Reason::new(ReasonCode::NotWorse, explain::not_worse(&about)),
-        Verdict::NoData => {
-            let silent = seen.is_some_and(|seen| seen.canary.is_err() && seen.baseline.is_ok());
-            let code = if silent { ReasonCode::Silent } else { ReasonCode::Blind };
-            Reason::new(code, explain::no_data(metric, *seen))
-        }
-        Verdict::Worse | Verdict::Undecided => Reason::new(ReasonCode::Undecided, explain::waiting(&about)),
-    }
-}
-
-impl Told<'_> {
-    fn metric(&self) -> &Metric {
-        self.judged.metric
-    }
-
-    fn shown(&self) -> Option<&Comparison> {
-        self.judged.weighed.leads.shown(&self.judged.evidence.comparisons)
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) fn take(change: &mut Change, found: History) {
             history.metrics.insert(metric.name.clone(), past);
         }
     }
-    change.state.judge = Arc::new(JudgeState::with_history(&policy, Some(&history)));
+    let method = change.state.rollout.method;
+    change.state.judge = Arc::new(JudgeState::of_method(method, &policy, Some(&history)));
     let sentence = sentence(&policy, &history);
     change.state.rollout.plan_mut().history = Some(history);
     change.record(EventKind::HistoryTaken, None, sentence);

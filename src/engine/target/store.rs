@@ -385,7 +385,7 @@ impl Flight {
 
 /// The judge of a rollout that has not begun.
 pub(super) fn fresh_judge(rollout: &Rollout) -> Arc<JudgeState> {
-    Arc::new(JudgeState::with_history(&rollout.policy, rollout.history.as_ref()))
+    Arc::new(JudgeState::of_method(rollout.method, &rollout.policy, rollout.history.as_ref()))
 }
 
 /// Own metrics and the log of a store that did not do what it was asked.
