@@ -50,12 +50,14 @@ pub struct StoredRollout {
     pub snapshot: Option<(u64, JudgeState)>,
     /// The observations after the snapshot, in order.
     pub observations: Vec<TickObservation>,
+    /// When the last look was, also where the snapshot is newer than all observations.
+    pub looked_at: Option<Timestamp>,
 }
 
 impl StoredRollout {
     /// When a process has last worked on it, as far as what is stored tells.
     pub fn last_work(&self) -> Timestamp {
-        let looks = self.observations.iter().map(|tick| tick.at);
+        let looks = self.observations.iter().map(|tick| tick.at).chain(self.looked_at);
         let read = self.cursors.values().flat_map(|cursor| [cursor.canary.until, cursor.baseline.until]);
         looks.chain(read).fold(self.rollout.phase_since, Timestamp::max)
     }

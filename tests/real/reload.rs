@@ -225,6 +225,7 @@ async fn files_are_checked_without_starting_anything() {
 async fn a_stop_says_what_it_waits_for() {
     let folder = tempfile::tempdir().unwrap();
     let (mut daemon, _) = started(folder.path()).await;
+    daemon.rollout("shop", "standard", "v2").await;
     assert!(Command::new("kill").arg(daemon.pid().to_string()).status().unwrap().success());
     wait::until("the daemon has stopped", PATIENCE, || {
         let ended = !daemon.is_running();
@@ -236,5 +237,12 @@ async fn a_stop_says_what_it_waits_for() {
         log.contains("waiting for the engine to finish the work at hand, and for open API requests"),
         "{log}"
     );
+    assert!(log.contains("deadline_seconds="), "{log}");
+    // What becomes of the traffic of a rollout meanwhile.
+    let stays = "the traffic stays as it is, and nobody judges this rollout until the next start";
+    let line = log.lines().find(|line| line.contains(stays)).expect("it is told");
+    for part in ["target_name=\"shop\"", "version=\"v2\"", "state=\"preflight\"", "split="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
     assert!(log.contains("the engine has stopped") && log.contains("the API has stopped"), "{log}");
 }

@@ -45,10 +45,12 @@ pub enum Event {
     Announce(Duration),
     /// Whether the target is frozen, and why.
     Freeze(Option<String>),
-    /// No process has worked on it since then.
+    /// Nothing of it was stored since then.
     Away {
-        /// When it was last worked on.
+        /// When something was last stored.
         since: Timestamp,
+        /// What is known of the time since.
+        gap: Gap,
     },
     /// A gate's program begins; stored before it does.
     GateBegun {
@@ -62,6 +64,15 @@ pub enum Event {
         /// What it said.
         answer: GateAnswer,
     },
+}
+
+/// What is known of a time in which nothing was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// It lies before the start of the process that tells it.
+    BeforeStart,
+    /// The process was running all along, and its store took nothing.
+    Unstored,
 }
 
 /// One look at the metrics.
@@ -123,7 +134,7 @@ impl Giver {
 /// What a person's `advance` or `promote` overrides. Never a freeze, never a gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Force {
-    /// The pause of another person.
+    /// The pause of another person, and that too few of the canary's instances are ready.
     #[serde(default, rename = "override")]
     pub overrides: bool,
     /// A metric that leans worse, or a broken guardrail.

@@ -15,10 +15,11 @@ use crate::core::ids::RolloutId;
 use crate::core::metric::MetricCursor;
 use crate::core::policy::Mode;
 use crate::core::pools::ObservedSplit;
-use crate::core::rollout::{Event, Rollout};
+use crate::core::rollout::{Event, Gap, Rollout};
 use crate::core::spec::TargetSpec;
 use crate::core::split::Role;
 use crate::core::target::Target;
+use crate::core::time::Timestamp;
 use crate::engine::Options;
 use crate::engine::freezes::Freezes;
 use crate::engine::telling::Telling;
@@ -57,6 +58,8 @@ pub struct Actor {
     pub(super) in_doubt: bool,
     /// The store may hold something new.
     pub(super) has_news: bool,
+    /// Since when the store has taken nothing, while it fails.
+    pub(super) unstored_since: Option<Timestamp>,
     /// The store is not asked again before, after it has failed.
     pub(super) retry_at: Duration,
     pub(super) commands: VecDeque<Pending>,
@@ -120,6 +123,7 @@ impl Actor {
             is_lost: false,
             in_doubt: false,
             has_news: false,
+            unstored_since: None,
             retry_at: now.monotonic,
             commands: VecDeque::new(),
             taken: VecDeque::new(),
@@ -136,7 +140,10 @@ impl Actor {
         if let Some((active, since)) = actor.active.as_ref().zip(last_work)
             && active.rollout.was_left_alone(since, now.wall)
         {
-            let away = Arrived::Happened(active.rollout.id.clone(), Box::new(Event::Away { since }));
+            let away = Arrived::Happened(
+                active.rollout.id.clone(),
+                Box::new(Event::Away { since, gap: Gap::BeforeStart }),
+            );
             actor.arrived.push_back(away);
         }
         actor.steering.driven = actor.target.generation;

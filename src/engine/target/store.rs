@@ -10,7 +10,7 @@ use super::commands::Pending;
 use super::message::{Active, Answer, Decision, Job, JobKind, Now};
 use crate::core::judge::JudgeState;
 use crate::core::metric::MetricCursor;
-use crate::core::rollout::{Action, Event, EventKind, Illegal, Outcome, Rollout, State, transition};
+use crate::core::rollout::{Action, Event, EventKind, Gap, Illegal, Outcome, Rollout, State, transition};
 use crate::core::split::Weight;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -167,6 +167,7 @@ impl Actor {
                 out.storing = Some(true);
                 self.retry_at = now.monotonic;
                 self.is_stored(flight, now, out);
+                self.tell_unstored(now);
             }
             Err(StoreError::Conflict(what)) if !matches!(flight.then, Then::Owed) => {
                 telemetry::store_fault("conflict");
@@ -262,8 +263,19 @@ impl Actor {
         }
     }
 
+    /// The store takes something again. For how long it has not is told, where that was long.
+    fn tell_unstored(&mut self, now: Now) {
+        let Some((since, active)) = self.unstored_since.take().zip(self.active.as_ref()) else { return };
+        if !active.rollout.was_left_alone(since, now.wall) {
+            return;
+        }
+        let gap = Event::Away { since, gap: Gap::Unstored };
+        self.arrived.push_back(Arrived::Happened(active.rollout.id.clone(), Box::new(gap)));
+    }
+
     /// The store has failed: it is left alone for a moment.
     pub(super) fn store_failed(&mut self, error: &StoreError, now: Now, out: &mut Decision) {
+        self.unstored_since.get_or_insert(now.wall);
         self.retry_at = now.monotonic + self.options.confirm_interval;
         out.storing = Some(false);
         store_failed(&self.target.name, error);

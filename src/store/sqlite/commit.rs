@@ -131,5 +131,13 @@ pub(super) async fn load(
     let snapshot = snapshot.map(|snapshot| (snapshot.seq, snapshot.state));
     let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
     let observations = history::ticks(connection, &rollout.plan, after, i64::MAX).await?;
-    Ok(StoredRollout { rollout, cursors, snapshot, observations })
+    let looked_at = match observations.last() {
+        Some(last) => Some(last.at),
+        // Right after a snapshot there are none.
+        None => history::ticks(connection, &rollout.plan, rollout.tick_seq.saturating_sub(1), 1)
+            .await?
+            .last()
+            .map(|last| last.at),
+    };
+    Ok(StoredRollout { rollout, cursors, snapshot, observations, looked_at })
 }

@@ -14,7 +14,7 @@ use serin::core::policy::Verify;
 use serin::core::pools::ObservedSplit;
 use serin::core::reason::{Reason, ReasonCode};
 use serin::core::rollout::{
-    CommandKind, CommandName, Ending, Event, EventName, Phase, PhaseName, Stage, State, transition,
+    CommandKind, CommandName, Ending, Event, EventName, Gap, Phase, PhaseName, Stage, State, transition,
 };
 use serin::core::split::Split;
 use serin::core::target::SeenSplit;
@@ -191,7 +191,7 @@ fn event(row: Row, state: &mut State) -> Event {
             Event::Announce(secs(60))
         }
         EventName::Freeze => Event::Freeze(Some("frozen by erin: the holidays".to_owned())),
-        EventName::Away => Event::Away { since: T0 },
+        EventName::Away => Event::Away { since: T0, gap: Gap::BeforeStart },
         EventName::GateBegun => Event::GateBegun { gate: with_gate(state, program(), waiting()) },
         EventName::Gate => {
             let gate = with_gate(state, program(), waiting());

@@ -338,6 +338,7 @@ impl Data {
             cursors: data.cursors.clone(),
             snapshot,
             observations: later.map(|(_, (tick, _))| tick.clone()).collect(),
+            looked_at: data.observations.last_key_value().map(|(_, (tick, _))| tick.at),
         })
     }
 

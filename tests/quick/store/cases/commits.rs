@@ -179,6 +179,8 @@ pub async fn a_load_has_the_newest_snapshot_and_what_follows(store: AnyStore) {
             ..Commit::default()
         };
         store.commit(&commit).await.unwrap();
+        // Also right after a snapshot, when there is no observation behind it.
+        assert_eq!(store.load(&made.id).await.unwrap().last_work(), tick(seq).at, "after look {seq}");
     }
     let loaded = store.load(&made.id).await.unwrap();
     assert_eq!(loaded.snapshot, expected);
