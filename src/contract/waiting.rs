@@ -298,7 +298,7 @@ fn analysing(rollout: &Rollout, step: &Step) -> WaitingFor {
         last.metrics.iter().filter(|metric| metric.verdict != Verdict::NotWorse).collect();
     let requests = last.requests().into_iter().min().unwrap_or(0);
     match (open.is_empty(), left.is_zero()) {
-        (false, _) => unproven(last, &open, left, step.max.map(|max| max.saturating_sub(timers.analysed))),
+        (false, _) => unproven(last, &open, left, rollout.undecided_until()),
         (true, false) => within(
             Awaited::Time,
             left,
@@ -343,7 +343,7 @@ fn unproven(
     last: &Assessment,
     open: &[&MetricAssessment],
     left: Duration,
-    until_max: Option<Duration>,
+    undecided_until: Option<Duration>,
 ) -> WaitingFor {
     let names = |verdict: Option<Verdict>| -> Vec<String> {
         open.iter()
@@ -361,21 +361,22 @@ fn unproven(
     }
     let all = names(None);
     let claim = format!("Waiting for evidence of no harm in {}", list(&all));
-    match last.remaining {
-        Some(remaining) if until_max.is_some_and(|until_max| remaining > until_max) => {
+    match (last.remaining, undecided_until) {
+        (Some(remaining), Some(until_max)) => {
             let sentence = format!(
                 "{claim}: about {} at this traffic, so it will not be decided within this step's maximum, which \
                  is in {}.",
                 duration(remaining),
-                duration(until_max.unwrap_or_default())
+                duration(until_max)
             );
-            within(Awaited::Evidence, remaining, sentence)
+            // What comes first is the maximum.
+            within(Awaited::Evidence, until_max, sentence)
         }
-        Some(remaining) if remaining >= left => {
+        (Some(remaining), None) if remaining >= left => {
             let sentence = format!("{claim}: about {} at this traffic.", duration(remaining));
             within(Awaited::Evidence, remaining, sentence)
         }
-        Some(remaining) => {
+        (Some(remaining), None) => {
             let sentence = format!(
                 "{claim}: about {} at this traffic, and {} until the step's minimum duration.",
                 duration(remaining),
@@ -383,6 +384,8 @@ fn unproven(
             );
             within(Awaited::Evidence, left, sentence)
         }
-        None => waiting(Awaited::Evidence, format!("{claim}; too early to estimate how long that takes.")),
+        (None, _) => {
+            waiting(Awaited::Evidence, format!("{claim}; too early to estimate how long that takes."))
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a rollout waits for, and how it looks in a terminal.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serin::cli::render::render;
 use serin::contract::{Awaited, RolloutView, WaitingFor};
@@ -56,6 +57,28 @@ fn evidence_that_comes_before_the_minimum_duration() {
          until the step's minimum duration.",
     );
     assert_eq!(waiting(&rollout, &steered()).remaining_seconds, Some(390.0));
+}
+
+#[test]
+fn evidence_that_takes_longer_than_the_steps_maximum() {
+    let mut rollout = rollout();
+    let step = rollout.phase.step().unwrap();
+    let analysed = rollout.timers.analysed;
+    let max = Some(analysed + Duration::from_secs(1200));
+    rollout.plan_mut().policy.steps[step].max = max;
+    rollout.last.as_mut().unwrap().remaining = Some(Duration::from_secs(7200));
+    let found = waiting(&rollout, &steered());
+    assert!(
+        found.sentence.ends_with(
+            "about 2 h at this traffic, so it will not be decided within this step's maximum, which is in 20 min."
+        ),
+        "{}",
+        found.sentence
+    );
+    assert_eq!(found.remaining_seconds, Some(1200.0), "what comes first is the maximum");
+    // Without a maximum there is none to be told.
+    rollout.plan_mut().policy.steps[step].max = None;
+    assert!(waiting(&rollout, &steered()).sentence.ends_with("about 2 h at this traffic."));
 }
 
 #[test]

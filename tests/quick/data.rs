@@ -229,6 +229,56 @@ fn a_window_in_which_one_arm_has_no_requests_is_carried_over_and_counts_whole() 
     told.until(|state| state.rollout.timers.analysed > Duration::ZERO);
     let before = told.analysed();
     let requests = |told: &Told| told.state.rollout.last.as_ref().expect("a look").requests();
+#[test]
+fn what_a_window_covers_of_a_pause_is_no_time_of_a_step() {
+    let mut told = Told::begin(policy().steps(vec![step(5.0, 600), step(100.0, 0)]).build());
+    told.until(analysing);
+    told.healthy(3);
+    let before = told.analysed();
+    // Paused and resumed between two looks, 4 s before the second one.
+    told.command(CommandKind::Pause);
+    told.seconds += 6.0;
+    told.command(CommandKind::Resume);
+    told.seconds -= 6.0;
+    told.healthy(1);
+    assert_eq!(told.analysed(), before + secs(4));
+    // What was carried over meanwhile counts from the end of the pause on.
+    told.command(CommandKind::Pause);
+    for _ in 0..10 {
+        told.look((5, 0), (0, 0));
+    }
+    told.command(CommandKind::Resume);
+    told.look((5, 0), (40, 0));
+    assert_eq!(told.analysed(), before + secs(14));
+    told.healthy(1);
+    assert_eq!(told.analysed(), before + secs(24));
+}
+
+#[test]
+fn time_without_fresh_readings_is_not_credited_with_the_window_that_covers_it() {
+    let mut told = Told::begin(policy().steps(vec![step(5.0, 3600), step(100.0, 0)]).build());
+    told.until(|state| state.rollout.timers.analysed > Duration::ZERO);
+    let before = told.analysed();
+    // The source does not answer for 200 s; then one window covers all of it.
+    for _ in 0..20 {
+        let no = || Err(NoData::Timeout);
+        told.look_at(10, vec![(no(), no(), Usage::Pending)]);
+    }
+    let window = Some(Window { start: at(told.seconds - 200.0), end: at(told.seconds + 10.0) });
+    told.seconds += 10.0;
+    let (metric, usage, routes) = ("errors".to_owned(), Usage::Outside, BTreeMap::new());
+    let (canary, baseline) = (proportion(10_000, 10), proportion(190_000, 190));
+    let metrics = vec![MetricObservation { routes, metric, window, canary, baseline, usage }];
+    told.take(Event::Tick(Tick { elapsed: secs(10), metrics, values: vec![], notes: BTreeMap::new() }));
+    let credited = told.analysed() - before;
+    assert!(credited <= secs(30), "{credited:?}: at most three intervals");
+    // The other arm alone makes no time either, though the canary's is seen.
+    for _ in 0..5 {
+        told.look_at(10, vec![(proportion(100, 0), Err(NoData::Stale { age_seconds: 60 }), Usage::Pending)]);
+    }
+    assert_eq!(told.analysed() - before, credited);
+}
+
     let had = requests(&told);
     for canary in [true, false, true] {
         let (one, other) = if canary { ((3, 3), (0, 0)) } else { ((0, 0), (0, 0)) };

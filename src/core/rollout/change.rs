@@ -186,6 +186,9 @@ impl Change {
     pub fn unhold_by(&mut self, hold: Hold, by: Option<&str>, why: &str) {
         if self.state.rollout.holds.remove(&hold) {
             self.state.rollout.held.retain(|held| held.hold != hold);
+            if hold == Hold::User {
+                self.state.rollout.timers.unpaused_at = Some(self.now);
+            }
             let sentence = format!("No longer held ({}): {why}", hold.name());
             self.record(EventKind::HoldRemoved, by, sentence);
         }

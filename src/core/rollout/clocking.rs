@@ -3,15 +3,25 @@
 //! A step's minimum counts the windows that were compared: those since the confirmed split (and the warm-up)
 //! in which both arms' readings were fresh and both arms had requests, while nobody had paused the rollout. A
 //! window that was carried over because an arm had no requests counts over its whole length once both have
-//! some, but for no more than `blind.after`. At 100% the same holds for the canary alone.
+//! some, but for no more than `blind.after`. At 100% the same holds for the canary alone. What passed while an
+//! arm was not fresh, and before a pause ended, is not credited, whatever the next window covers.
 
 use std::time::Duration;
 
 use super::change::Change;
 use super::sight::Seen;
-use super::{Hold, Phase, Timers};
+use super::{Hold, Phase, Rollout, Timers};
 use crate::core::judge::Assessment;
 use crate::core::split::Weight;
+
+impl Rollout {
+    /// How long it is until the step's maximum, where its evidence will probably take longer than that.
+    pub fn undecided_until(&self) -> Option<Duration> {
+        let step = self.phase.step().and_then(|step| self.policy.steps.get(step))?;
+        let left = step.max?.saturating_sub(self.timers.analysed);
+        (self.last.as_ref()?.remaining? > left).then_some(left)
+    }
+}
 
 /// Adds one look to the timers. What a window is credited with is bounded by what the monotonic clock has seen
 /// since the last credit (three intervals at least), so that a wall clock that jumps cannot shorten a step.
@@ -23,15 +33,19 @@ pub(super) fn count(change: &mut Change, assessment: &Assessment, seen: &Seen, e
     let is_paused = rollout.holds.contains(&Hold::User);
     let at_full = matches!(rollout.phase, Phase::Baking | Phase::Finalizing);
     let has_active = rollout.data.has_active;
+    let read_until = change.now.minus(rollout.policy.analysis.lag);
+    let unpaused = rollout.timers.unpaused_at.map_or(Duration::MAX, |at| read_until.since(at));
     let timers = &mut rollout.timers;
-    timers.uncredited += elapsed;
+    if if at_full { seen.canary_fresh } else { seen.fresh } {
+        timers.uncredited += elapsed;
+    }
     let most = (interval * 3).max(timers.uncredited + interval);
     let shown = match rollout.phase {
         Phase::Baking => watched(timers, seen),
         Phase::Progressing { .. } => assessment.analysed,
         _ => Duration::ZERO,
     };
-    timers.credited = if is_paused { Duration::ZERO } else { shown.min(most).min(longest) };
+    timers.credited = if is_paused { Duration::ZERO } else { shown.min(most).min(longest).min(unpaused) };
     timers.analysed += timers.credited;
     if is_paused || shown > Duration::ZERO {
         timers.uncredited = Duration::ZERO;

@@ -16,6 +16,10 @@ pub(super) struct Seen {
     pub canary_blind: bool,
     /// The same, and the baseline is seen.
     pub canary_missing: bool,
+    /// Every metric of both arms has fresh samples, or waits for the next one.
+    pub fresh: bool,
+    /// Every metric of the canary has.
+    pub canary_fresh: bool,
     /// Some metric has requests of the canary.
     pub canary_requests: bool,
     /// Some consumed metric says that the canary had no request.
@@ -52,6 +56,8 @@ impl Seen {
             blind: canary_blind && metrics.iter().all(|m| is_missing(&m.baseline)),
             canary_blind,
             canary_missing: canary_blind && metrics.iter().any(|m| !is_missing(&m.baseline)),
+            fresh: metrics.iter().all(|m| !is_missing(&m.canary) && !is_missing(&m.baseline)),
+            canary_fresh: metrics.iter().all(|m| !is_missing(&m.canary)),
             canary_requests,
             canary_zero: metrics.iter().any(|m| {
                 let counted = m.canary.as_ref().is_ok_and(|c| c.requests().is_some());

@@ -411,6 +411,9 @@ pub struct Timers {
     /// At 100%: since the canary last had a request.
     #[serde(default)]
     pub unrequested: Duration,
+    /// When a pause has last ended, in this phase: what windows cover before that is not credited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpaused_at: Option<Timestamp>,
 }
 
 /// Everything that a transition sees and changes.

@@ -334,12 +334,16 @@ fn progress(change: &mut Change, plan: &Step, assessment: &Assessment) {
     let middle = plan.min / 2;
     if plan.min >= LONG_STEP && before < middle && now >= middle {
         let why = assessment.reasons.first().map(|reason| reason.sentence.as_str()).unwrap_or_default();
-        let sentence = format!(
-            "{} has been analysed at {} for {}. {why}",
-            change.state.rollout.version,
-            plan.weight,
-            duration(now)
-        );
+        let version = &change.state.rollout.version;
+        let mut sentence =
+            format!("{version} has been analysed at {} for {}. {why}", plan.weight, duration(now));
+        if let Some(left) = change.state.rollout.undecided_until() {
+            let max = format!(
+                " It will not be decided within this step's maximum, which is in {}.",
+                duration(left)
+            );
+            sentence.push_str(&max);
+        }
         change.alert(NoticeKind::Progress, Severity::Low, sentence);
     }
 }
