@@ -7,6 +7,7 @@ pub mod bodies;
 mod configuration;
 mod evidence;
 pub mod gates;
+mod instances;
 mod outbox;
 mod overview;
 mod plan;
@@ -29,6 +30,7 @@ pub use evidence::{
     ArmView, AssessmentView, ComparedView, EvidenceView, GuardrailView, MetricView, QuantileView, RatioView,
     TickAssessmentView,
 };
+pub use instances::{InstancesView, RestartsView};
 pub use outbox::OutboxView;
 pub use overview::{CountsView, OverviewRow, OverviewView, RowStep, RowWaiting, WorstMetric, worst};
 pub use plan::{
@@ -120,6 +122,9 @@ pub struct RolloutView {
     /// The servers that a rollback would go to, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stable: Option<StableView>,
+    /// The canary's instances that are ready, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<InstancesView>,
     /// What comes next, and what it depends on; `None` at an end.
     pub waiting_for: Option<WaitingFor>,
     /// What must say yes before it goes on.
@@ -242,15 +247,6 @@ pub struct TimersView {
     pub quiet_seconds: f64,
 }
 
-/// Restarts of the arms' processes since the rollout began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RestartsView {
-    /// Of the canary.
-    pub canary: u64,
-    /// Of what it is compared with.
-    pub baseline: u64,
-}
-
 /// Why something was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
@@ -320,12 +316,10 @@ impl RolloutView {
             history: None,
             last_compared: None,
             stable: StableView::of(rollout),
+            instances: InstancesView::of(rollout).filter(|_| !rollout.phase.is_terminal()),
             waiting_for: waiting::waiting_for(rollout, target),
             gates: GatesView::new(rollout),
-            restarts: RestartsView {
-                canary: rollout.data.restarts.canary.total,
-                baseline: rollout.data.restarts.baseline.total,
-            },
+            restarts: RestartsView::of(rollout),
             begins_at: rollout.not_before.map(|at| at.to_string()),
             reason: reason.map(ReasonView::new),
             superseded_by,

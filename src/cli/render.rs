@@ -59,6 +59,14 @@ fn left(view: &RolloutView) -> Option<&ComparedView> {
     view.last_compared.as_ref().filter(|_| !at_a_step)
 }
 
+/// `8 of 10 min`; where the units differ, both with their own.
+fn part(done: &str, whole: &str) -> String {
+    match (done.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
+        _ => format!("{done} of {whole}"),
+    }
+}
+
 /// The state as people say it: `rolling back`.
 pub fn state_words(state: &str) -> String {
     state.replace('_', " ")
@@ -175,8 +183,7 @@ impl Picture {
             self.push(line);
         }
         if let Some(step) = view.step.filter(|_| view.state == "progressing") {
-            let mut text =
-                format!("{} of {}", seconds(view.timers.analysed_seconds), seconds(step.min_seconds));
+            let mut text = part(&seconds(view.timers.analysed_seconds), &seconds(step.min_seconds));
             if step.min_requests > 0 {
                 text.push_str(&format!(
                     ", {} of {} requests",
@@ -193,8 +200,11 @@ impl Picture {
             let text = format!("{} watched at 100%", seconds(view.timers.analysed_seconds));
             self.labelled("Time", Style::Plain, text);
         }
-        if view.restarts != Default::default() {
-            let text = format!("canary {}, baseline {}", view.restarts.canary, view.restarts.baseline);
+        if let Some(instances) = &view.instances {
+            let style = if instances.ready < instances.least { Style::Bad } else { Style::Plain };
+            self.labelled("Instances", style, instances.words());
+        }
+        if let Some(text) = view.restarts.words() {
             self.labelled("Restarts", Style::Plain, text);
         }
         if !view.holds.is_empty() {

@@ -57,7 +57,8 @@ pub struct CommandBody {
     /// Who asks, where nobody has to say who they are.
     #[schema(min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     by: Option<String>,
-    /// For `advance` and `promote`, with a reason: although somebody else has paused the rollout.
+    /// For `advance` and `promote`, with a reason: although somebody else has paused the rollout, or too few of the
+    /// canary's instances are ready.
     #[serde(default)]
     r#override: bool,
     /// For `advance` and `promote`, with a reason: although a metric leans worse or a guardrail is broken.

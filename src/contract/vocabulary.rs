@@ -40,7 +40,8 @@ macro_rules! words {
 words! {
     Mode { Act, Observe }
     RolloutKind { Release, Revert }
-    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert, NoTraffic, TrafficShare, Restarts, StableSmall }
+    Hold { User, Drift, Blind, Window, Gate, Plan, BothBad, Guardrail, Freeze, NoReturn, Alert, NoTraffic, TrafficShare, Restarts, StableSmall, NotReady }
+    Witness { Router, Metrics }
     ReasonCode {
         Harm, Catastrophe, Guardrail, BothBroke, BothBad, Silent, Blind, Undecided, NotWorse, Command, Superseded,
         Preflight, Router, Gate, Alert, TrafficShare, Restarts, Unroutable,

@@ -183,6 +183,13 @@ fn held(rollout: &Rollout) -> WaitingFor {
                         proven; `advance` goes on, `rollback` goes back.";
         return waiting(Awaited::Person, sentence);
     }
+    if has(Hold::NotReady) {
+        let short = rollout.data.readiness.short().unwrap_or_else(|| "too few are ready".to_owned());
+        let sentence = format!(
+            "Waiting for instances: {short}; `advance --override --reason ...` goes on without them."
+        );
+        return waiting(Awaited::Workload, sentence);
+    }
     if has(Hold::Blind) {
         return waiting(Awaited::Data, missing(rollout));
     }

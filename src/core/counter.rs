@@ -92,6 +92,8 @@ pub struct Counted {
     pub since: Option<Timestamp>,
     /// Instances whose process was replaced since the cursor, or that were not there before.
     pub renewed: BTreeSet<String>,
+    /// Of them, those that were not there before: they may have replaced others, or be more.
+    pub added: BTreeSet<String>,
 }
 
 impl Counted {
@@ -153,6 +155,13 @@ pub fn note_instances(cursor: &mut Cursor, scrapes: &Scrapes) {
             cursor.instances.insert(instance.to_owned(), InstanceCursor { at, started });
         }
     }
+}
+
+/// Whether a cursor has counted series of the instance.
+pub fn has_series_of(cursor: &Cursor, instance: &str) -> bool {
+    let prefix = keys::prefix(Some(instance));
+    let first = cursor.series.range(prefix.clone()..).next();
+    first.is_some_and(|(key, _)| key.starts_with(&prefix))
 }
 
 fn forget(cursor: &mut Cursor) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-pub use notes::{ACTIVE_REQUESTS, ArmNotes, BadSeries, Notes, Processes, Unread};
+pub use notes::{ACTIVE_REQUESTS, ArmNotes, BadSeries, Listed, Notes, Processes, Unread};
 
 use super::split::Weight;
 use super::time::Timestamp;

@@ -37,6 +37,7 @@ mod verify;
 pub use action::{Action, EventKind, EventRecord, Outcome};
 pub use alerts::{AlertDecision, Alerts, KnownAlert, decision as alert_decision};
 pub use data::{DataState, Missing};
+pub use door::ready::{Readiness, Witness, Word};
 pub use event::{Command, CommandKind, CommandName, Event, EventName, Force, Gap, Giver, Illegal, Tick};
 pub use gates::{DueGate, due as due_gates};
 pub use history::is_due as history_is_due;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::counter::{Counted, Part, Sample, Scrapes, Series, SeriesId};
 use crate::core::metric::{BadSeries, Counts, NoData, Processes, Unread};
 use crate::core::source::{Exposure, MetricSource, Selector};
+use crate::core::time::Timestamp;
 
 /// Exposures are counted in millionths.
 const MILLION: u64 = 1_000_000;
@@ -166,16 +167,14 @@ impl Look {
         Some(if matched { BadSeries::Present } else { BadSeries::Absent })
     }
 
-    /// The instances that have new samples, and those of them that have begun anew.
-    pub fn processes(&self, counted: &Counted) -> Processes {
-        let fresh = self.series.iter().filter(|(key, _)| counted.increments.contains_key(*key));
-        let instances: BTreeSet<&str> =
-            fresh.filter_map(|(_, read)| read.series.id.instance.as_deref()).collect();
-        let renewed = counted.renewed.iter().filter(|instance| instances.contains(instance.as_str()));
-        Processes {
-            renewed: renewed.cloned().collect(),
-            instances: u32::try_from(instances.len()).unwrap_or(u32::MAX),
-        }
+    /// The instances that have samples since then, and those of them that have begun anew. Instances are scraped at
+    /// moments of their own: those that a window has samples of may be few of all.
+    pub fn processes(&self, counted: &Counted, since: Timestamp) -> Processes {
+        let has_fresh = |read: &&Read| read.series.samples.iter().any(|sample| sample.at >= since);
+        let fresh = self.series.values().filter(has_fresh);
+        let instances: BTreeSet<String> = fresh.filter_map(|read| read.series.id.instance.clone()).collect();
+        let among = |some: &BTreeSet<String>| some.intersection(&instances).cloned().collect();
+        Processes { renewed: among(&counted.renewed), added: among(&counted.added), instances }
     }
 
     /// The instances whose process start is not known.

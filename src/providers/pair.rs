@@ -222,7 +222,7 @@ fn see(
         return Sight { counted: Some(counted), ..without(reason, false, notes) };
     }
     notes.bad = look.bad(&request.source);
-    notes.processes = cursor.map(|_| look.processes(&counted));
+    notes.processes = cursor.map(|_| look.processes(&counted, request.now.minus(stale_after)));
     let counts = look.counts(&request.source, &counted);
     let counts = counts.and_then(|counts| plausible(counts, until, newest, stale_after));
     match counts.and_then(|counts| Ok((counts, look.routes(&request.source, &counted)?))) {

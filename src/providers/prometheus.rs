@@ -8,6 +8,7 @@
 //! chooses one, such as `{replica: a}`, so that no request is counted twice.
 
 pub mod decode;
+mod listed;
 pub mod query;
 mod starts;
 mod transport;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{join_all, try_join_all};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Origin, process_start, selectors};
@@ -107,14 +109,28 @@ impl MetricsProvider for Prometheus {
             let counted = timeout_at(begun + self.deadline * 3 / 4, self.count(request)).await;
             counted.unwrap_or(Err(NoData::Timeout))
         }));
-        let mut counted = counted.await;
+        // Who is listed is told beside the counts, and is no fault of theirs.
+        let listed = timeout_at(begun + self.deadline * 3 / 4, self.targets_by_labels(requests));
+        let (mut counted, listed) = tokio::join!(counted, listed);
         let mut all: Vec<_> = counted.iter_mut().flatten().flatten().collect();
         if timeout_at(begun + self.deadline, self.find_starts(&mut all)).await.is_err() {
             all.iter_mut()
                 .filter(|one| one.gauge.is_some())
                 .for_each(|one| one.fault = Some(NoData::Timeout));
         }
-        requests.iter().zip(counted).map(|(request, counted)| answer(request, counted)).collect()
+        let mut targets = unless_known(listed);
+        let arms: Vec<_> = counted.iter().flatten().map(|[canary, baseline]| [canary, baseline]).collect();
+        let by_jobs = self.targets_by_jobs(requests, &arms, &targets);
+        let by_jobs = unless_known(timeout_at(begun + self.deadline, by_jobs).await);
+        targets.extend(by_jobs);
+        let answers = requests.iter().zip(counted).map(|(request, counted)| {
+            let arms = counted.as_ref().ok();
+            let listed = arms.map(|[canary, baseline]| listed::listed(request, [canary, baseline], &targets));
+            let mut answer = answer(request, counted);
+            [answer.notes.canary.listed, answer.notes.baseline.listed] = listed.unwrap_or_default();
+            answer
+        });
+        answers.collect()
     }
 
     async fn history(&self, requests: &[HistoryRequest]) -> Vec<Reading<Recorded>> {
@@ -214,6 +230,14 @@ impl Prometheus {
         }
         Ok(sample.value)
     }
+}
+
+/// What is not known is nothing.
+fn unless_known<T: Default>(found: Result<Result<T, NoData>, Elapsed>) -> T {
+    let found = found.unwrap_or(Err(NoData::Timeout));
+    found
+        .inspect_err(|why| tracing::debug!(%why, "the targets of the scrape configuration are not known"))
+        .unwrap_or_default()
 }
 
 fn answer(request: &CountsRequest, counted: Result<[Counters<'_>; 2], NoData>) -> CountsAnswer {

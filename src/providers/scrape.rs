@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use super::look::{Look, Origin, process_start, selectors};
 use super::{ProviderBuildError, no_data, pair};
 use crate::core::counter::{Sample, SeriesId};
-use crate::core::metric::{NoData, Unread, ValueObservation};
+use crate::core::metric::{Listed, NoData, Unread, ValueObservation};
 use crate::core::source::{MatchOp, Matcher};
 use crate::outbound::answer::whole;
 use crate::outbound::client::Builder;
@@ -130,9 +130,34 @@ fn count(request: &CountsRequest, pages: &Pages) -> CountsAnswer {
     let canary = look(request, &request.canary, &request.baseline, pages);
     let baseline = look(request, &request.baseline, &request.canary, pages);
     match (canary, baseline) {
-        (Ok(canary), Ok(baseline)) => pair::answer(request, &canary, &baseline),
+        (Ok(canary), Ok(baseline)) => {
+            let mut answer = pair::answer(request, &canary, &baseline);
+            let of = |arm, other| listed(request, arm, other, pages);
+            answer.notes.canary.listed = of(&request.canary, &request.baseline);
+            answer.notes.baseline.listed = of(&request.baseline, &request.canary);
+            answer
+        }
         (Err(reason), _) | (_, Err(reason)) => pair::fault(request, &reason),
     }
+}
+
+/// An arm's instances are those of its pages that are not the other one's too: that is a proxy's.
+fn listed(request: &CountsRequest, arm: &ArmSelector, other: &ArmSelector, pages: &Pages) -> Option<Listed> {
+    let own: BTreeSet<&String> = arm.endpoints.iter().filter(|url| !other.endpoints.contains(url)).collect();
+    let answers = |url: &&&String| pages.get(url.as_str()).is_some_and(Result::is_ok);
+    let cursor = request.cursor.as_ref();
+    let was_read = |instance: &String| {
+        cursor.is_some_and(|cursor| {
+            [&cursor.canary, &cursor.baseline].iter().any(|arm| arm.instances.contains_key(instance))
+        })
+    };
+    let silent = own.iter().filter(|url| !answers(url)).map(|url| SeriesId::page(url));
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    (!own.is_empty()).then(|| Listed {
+        of: count(own.len()),
+        ready: count(own.iter().filter(answers).count()),
+        never: silent.filter(|instance| !was_read(instance)).collect(),
+    })
 }
 
 /// What an arm's pages show; the inner error says that none of them could be read.

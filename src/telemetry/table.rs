@@ -320,7 +320,8 @@ pub const ROLLOUT_HOLD: Definition = definition(
     Kind::Gauge,
     &["service", "hold"],
     "1 while the rollout is held for this reason: user, drift, blind, window, gate, plan, both_bad, \
-     guardrail, freeze, no_return, alert, no_traffic, traffic_share, restarts, stable_small; else 0.",
+     guardrail, freeze, no_return, alert, no_traffic, traffic_share, restarts, stable_small, \
+     not_ready; else 0.",
 );
 /// Evidence of each metric.
 pub const ROLLOUT_EVIDENCE: Definition = definition(

@@ -9,7 +9,7 @@ use serin::core::ids::RolloutId;
 use serin::core::judge::{GuardrailStatus, MetricAssessment, Verdict};
 use serin::core::policy::Mode;
 use serin::core::reason::{Reason, ReasonCode};
-use serin::core::rollout::{Compared, Ending, Hold, Phase, Rollout, Stage};
+use serin::core::rollout::{Compared, Ending, Hold, Phase, Readiness, Rollout, Stage, Word};
 use serin::core::split::{Split, Weight};
 use serin::core::target::Target;
 
@@ -189,6 +189,41 @@ fn a_person() {
 }
 
 #[test]
+fn instances_that_are_ready_are_shown_also_where_they_are_enough() {
+    let word = |ready, of| Some(Word { ready, of, ..Word::default() });
+    let mut rollout = rollout();
+    rollout.data.readiness =
+        Readiness { router: word(19, 20), metrics: word(17, 20), ..Readiness::default() };
+    let view = RolloutView::new(&rollout, Some(&steered()));
+    let shown = render(&view, 100, false);
+    assert!(shown.contains("Instances   17 of 20 ready: 3 do not start"), "{shown}");
+    let json = serde_json::to_value(&view).unwrap();
+    assert_eq!(
+        json["instances"],
+        serde_json::json!({"ready": 17, "listed": 20, "least": 16, "by": "metrics"})
+    );
+    // Too few are what is waited for.
+    rollout.data.readiness.router = word(12, 20);
+    rollout.holds = BTreeSet::from([Hold::NotReady]);
+    let found = waiting(&rollout, &steered()).sentence;
+    let few = "12 of 20 canary instances are ready: 8 do not start (by the router's health checks), and at least 16";
+    assert!(found.contains(few) && found.contains("--override"), "{found}");
+}
+
+#[test]
+fn restarts_are_shown_with_those_of_the_last_quarter_of_an_hour() {
+    let mut rollout = rollout();
+    let restarts = &mut rollout.data.restarts;
+    (restarts.canary.total, restarts.canary.instances) = (4, 2);
+    restarts.canary.recent = (0..3).map(|i| (NOW, format!("i{i}"))).collect();
+    restarts.baseline.instances = 20;
+    let view = RolloutView::new(&rollout, Some(&steered()));
+    let shown = render(&view, 100, false);
+    let line = "canary 4 (3 in 15 min on 2 instances), baseline 0 (0 in 15 min on 20 instances)";
+    assert!(shown.contains(line), "{shown}");
+}
+
+#[test]
 fn every_hold_has_its_sentence() {
     let all = [
         (Hold::User, Awaited::Person),
@@ -197,6 +232,7 @@ fn every_hold_has_its_sentence() {
         (Hold::Blind, Awaited::Data),
         (Hold::BothBad, Awaited::Health),
         (Hold::StableSmall, Awaited::Health),
+        (Hold::NotReady, Awaited::Workload),
         (Hold::Guardrail, Awaited::Health),
         (Hold::Gate, Awaited::Gate),
         (Hold::Freeze, Awaited::Window),

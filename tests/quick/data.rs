@@ -2,6 +2,8 @@
 
 #[path = "data/missing.rs"]
 mod missing;
+#[path = "data/ready.rs"]
+mod ready;
 #[path = "data/restarts.rs"]
 mod restarts;
 #[path = "data/share.rs"]
@@ -16,12 +18,12 @@ use serin::core::metric::{
     Window,
 };
 use serin::core::policy::{AtMax, Mode, Policy};
-use serin::core::pools::ObservedSplit;
+use serin::core::pools::{ObservedSplit, PoolState};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
-    Action, CommandKind, Event, EventKind, Hold, Phase, Rollout, State, Tick, transition,
+    Action, Command, CommandKind, Event, EventKind, Hold, Phase, Rollout, State, Tick, transition,
 };
-use serin::core::split::Weight;
+use serin::core::split::{Role, Weight};
 
 use crate::testkit::builders::{
     at, buckets, command, latency, percent, policy, proportion, rollout, secs, step, target,
@@ -34,6 +36,8 @@ pub struct Told {
     pub log: Vec<(EventKind, String)>,
     pub notices: Vec<String>,
     pub notes: BTreeMap<String, Notes>,
+    /// What the router says of the canary's servers.
+    pub servers: Option<PoolState>,
     commands: u32,
 }
 
@@ -50,6 +54,7 @@ impl Told {
             log: Vec::new(),
             notices: Vec::new(),
             notes: BTreeMap::new(),
+            servers: None,
             commands: 0,
         };
         told.seen();
@@ -76,7 +81,8 @@ impl Told {
     /// The router does what is wanted, and the workload is ready.
     pub fn seen(&mut self) {
         let observed = |told: &Told| {
-            let split = ObservedSplit::of(Some(told.state.target.wanted));
+            let mut split = ObservedSplit::of(Some(told.state.target.wanted));
+            split.pools = told.servers.clone().map(|servers| (Role::Canary, servers)).into_iter().collect();
             Event::Observed { split, elapsed: secs(1) }
         };
         self.take(observed(self));
@@ -224,12 +230,6 @@ fn a_pause_is_no_time_of_a_step() {
 }
 
 #[test]
-fn a_window_in_which_one_arm_has_no_requests_is_carried_over_and_counts_whole() {
-    let mut told = Told::begin(policy().steps(vec![step(5.0, 600), step(100.0, 0)]).build());
-    told.until(|state| state.rollout.timers.analysed > Duration::ZERO);
-    let before = told.analysed();
-    let requests = |told: &Told| told.state.rollout.last.as_ref().expect("a look").requests();
-#[test]
 fn what_a_window_covers_of_a_pause_is_no_time_of_a_step() {
     let mut told = Told::begin(policy().steps(vec![step(5.0, 600), step(100.0, 0)]).build());
     told.until(analysing);
@@ -279,6 +279,12 @@ fn time_without_fresh_readings_is_not_credited_with_the_window_that_covers_it() 
     assert_eq!(told.analysed() - before, credited);
 }
 
+#[test]
+fn a_window_in_which_one_arm_has_no_requests_is_carried_over_and_counts_whole() {
+    let mut told = Told::begin(policy().steps(vec![step(5.0, 600), step(100.0, 0)]).build());
+    told.until(|state| state.rollout.timers.analysed > Duration::ZERO);
+    let before = told.analysed();
+    let requests = |told: &Told| told.state.rollout.last.as_ref().expect("a look").requests();
     let had = requests(&told);
     for canary in [true, false, true] {
         let (one, other) = if canary { ((3, 3), (0, 0)) } else { ((0, 0), (0, 0)) };

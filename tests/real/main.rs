@@ -20,6 +20,7 @@ mod page;
 mod pages;
 mod pools;
 mod providers;
+mod ready;
 mod release;
 mod reload;
 mod reload_adapters;

@@ -18,28 +18,28 @@ fn at_once() -> String {
 }
 
 /// What a server's health check asks; the server is down once this is gone.
-struct Health {
+pub struct Health {
     port: u16,
     task: JoinHandle<()>,
 }
 
 impl Health {
-    async fn start() -> Health {
+    pub async fn start() -> Health {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         Health::on(listener)
     }
 
-    fn on(listener: TcpListener) -> Health {
+    pub fn on(listener: TcpListener) -> Health {
         let port = listener.local_addr().expect("an address").port();
         let task = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
         Health { port, task }
     }
 
-    fn words(&self, server: &str) -> (String, String) {
+    pub fn words(&self, server: &str) -> (String, String) {
         (server.to_owned(), format!("check port {} inter 200ms fall 1 rise 1", self.port))
     }
 
-    async fn end(self) -> u16 {
+    pub async fn end(self) -> u16 {
         self.task.abort();
         let _ = self.task.await;
         self.port

@@ -182,8 +182,11 @@ fn noticed(samples: &Result<&[Sample], NoData>, before: &Cursor, end: Timestamp)
     let process = || "process".to_owned();
     ArmNotes {
         spacing: last_two.map(|[one, other]| other.at.since(one.at)),
-        processes: known
-            .map(|_| Processes { instances: 1, renewed: renewed.then(process).into_iter().collect() }),
+        processes: known.map(|_| Processes {
+            instances: [process()].into(),
+            renewed: renewed.then(process).into_iter().collect(),
+            ..Processes::default()
+        }),
         ..ArmNotes::default()
     }
 }

@@ -150,6 +150,12 @@ impl Daemon {
         self.try_get(path).await.unwrap_or_else(|| panic!("{path} is not answered: {}", self.log()))
     }
 
+    /// A page as text.
+    pub async fn text(&self, path: &str) -> String {
+        let answer = self.client.get(self.url(path)).send().await.expect("an answer");
+        answer.text().await.expect("a text")
+    }
+
     /// Posts; gives status and body.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.client.post(self.url(path)).json(body).send().await.expect("an answer");

@@ -39,6 +39,10 @@ pub struct Plan {
     pub haproxy: bool,
     /// HAProxy's further words for a server, `shop-a` or `shop-b`.
     pub words: Vec<(String, String)>,
+    /// HAProxy has a second server `shop-c` for the canary.
+    pub second_canary: bool,
+    /// Ports of the canary that Prometheus is to scrape too, and where nobody has to answer.
+    pub silent_canaries: Vec<u16>,
     /// What the configuration calls the canary's pool; the proxies call it `shop-b`.
     pub canary_backend: String,
     /// Serin reads Envoy's admin interface.
@@ -66,6 +70,8 @@ impl Default for Plan {
             scraped_later: None,
             haproxy: false,
             words: Vec::new(),
+            second_canary: false,
+            silent_canaries: Vec::new(),
             canary_backend: "shop-b".to_owned(),
             admin: false,
             longest: Duration::from_secs(400),
@@ -157,7 +163,8 @@ impl Stage {
         }
         let ports = [stable.addr().port(), canary.addr().port()];
         let (proxy, daemon) = if plan.haproxy {
-            let servers = [("shop-a", ports[0]), ("shop-b", ports[1])];
+            let mut servers = vec![("shop-a", ports[0]), ("shop-b", ports[1])];
+            servers.extend(plan.second_canary.then_some(("shop-c", ports[1])));
             let words = plan.words.clone();
             let backend = HaproxyBackend { words, ..HaproxyBackend::new("/", "shop", &servers) };
             let haproxy = Haproxy::start(folder.path(), &[backend]).await;
@@ -224,15 +231,17 @@ const CANARY: &str = "canary";
 const PHASES: usize = 48;
 
 fn jobs(plan: &Plan, stable: &Service, canary: &Service) -> Vec<Job> {
-    let job = |name: &str, seconds: u32, service: &Service| {
+    let job = |name: &str, seconds: u32, service: &Service, silent: &[u16]| {
         let interval = Duration::from_secs(u64::from(seconds));
-        Job::new(name, interval, &[service.addr().to_string()]).label("service", "shop")
+        let silent = silent.iter().map(|port| format!("127.0.0.1:{port}"));
+        let targets: Vec<String> = std::iter::once(service.addr().to_string()).chain(silent).collect();
+        Job::new(name, interval, &targets).label("service", "shop")
     };
     let [a, b] = plan.scrape_seconds;
-    let mut jobs = vec![job("stable", a, stable)];
+    let mut jobs = vec![job("stable", a, stable, &[])];
     match plan.scraped_later {
-        Some(_) => jobs.extend((0..PHASES).map(|phase| job(&format!("{CANARY}-{phase}"), b, canary))),
-        None => jobs.push(job(CANARY, b, canary)),
+        Some(_) => jobs.extend((0..PHASES).map(|phase| job(&format!("{CANARY}-{phase}"), b, canary, &[]))),
+        None => jobs.push(job(CANARY, b, canary, &plan.silent_canaries)),
     }
     jobs
 }

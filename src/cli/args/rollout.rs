@@ -199,7 +199,8 @@ pub struct CommandArgs {
 /// Options of the commands that raise the canary's exposure.
 #[derive(Clone, Debug, Args)]
 pub struct AdvanceArgs {
-    /// Although somebody else has paused it, who is then notified; needs a reason, and passes no freeze or gate
+    /// Although somebody else has paused it (who is then notified) or too few of the canary's instances are ready; needs
+    /// a reason, and passes no freeze or gate
     #[arg(long = "override", requires = "reason")]
     pub overrides: bool,
     /// Although a metric leans worse or a guardrail is broken; needs a reason

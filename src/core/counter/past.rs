@@ -35,6 +35,7 @@ pub fn windows(series: &[Series], length: Duration) -> Vec<(Window, Counted)> {
                 newest: Some(end),
                 since: Some(start),
                 renewed: Default::default(),
+                added: Default::default(),
             };
             (Window { start, end }, counted)
         })

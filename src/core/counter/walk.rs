@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Counted, Part, Sample, Scrapes, Series, keys};
+use super::{Counted, Part, Sample, Scrapes, Series, has_series_of, keys};
 use crate::core::metric::{Cursor, NoData, SeriesCursor};
 use crate::core::time::Timestamp;
 
@@ -88,6 +88,7 @@ impl<'a> Walk<'a> {
             newest: self.newest,
             since: None,
             renewed: BTreeSet::new(),
+            added: BTreeSet::new(),
         }
     }
 
@@ -128,13 +129,12 @@ impl<'a> Walk<'a> {
             return;
         };
         let was_counted = self.cursor.until > Timestamp::default();
-        let is_new = || {
-            let prefix = keys::prefix(Some(instance));
-            let first = self.cursor.series.range(prefix.clone()..).next();
-            !first.is_some_and(|(key, _)| key.starts_with(&prefix))
-        };
+        let is_new = || !has_series_of(self.cursor, instance);
         if was_counted && !counted.renewed.contains(instance) && (reset || is_new()) {
             counted.renewed.insert(instance.clone());
+            if !reset {
+                counted.added.insert(instance.clone());
+            }
         }
     }
 

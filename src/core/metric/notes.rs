@@ -24,6 +24,8 @@ pub struct ArmNotes {
     pub bad: Option<BadSeries>,
     /// Metrics pages of the arm that could not be read.
     pub unread: Option<Unread>,
+    /// The arm's instances that the source lists, whether they answer or not; `None` where it lists none.
+    pub listed: Option<Listed>,
     /// Requests under way.
     pub active: Option<f64>,
     /// Processes that were replaced since the last consumed window, and how many instances there are.
@@ -54,7 +56,20 @@ pub struct Unread {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Processes {
     /// Instances with fresh samples.
-    pub instances: u32,
+    pub instances: BTreeSet<String>,
     /// Of them, those whose process was replaced, or came anew, since the last look that was consumed.
     pub renewed: BTreeSet<String>,
+    /// Of the renewed ones, those that were not there before: they may have replaced others, or be more.
+    pub added: BTreeSet<String>,
+}
+
+/// The instances that a source lists for an arm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// So many.
+    pub of: u32,
+    /// So many of them answer.
+    pub ready: u32,
+    /// Those that do not, and never have since the rollout began.
+    pub never: BTreeSet<String>,
 }

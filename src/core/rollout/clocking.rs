@@ -36,7 +36,8 @@ pub(super) fn count(change: &mut Change, assessment: &Assessment, seen: &Seen, e
     let read_until = change.now.minus(rollout.policy.analysis.lag);
     let unpaused = rollout.timers.unpaused_at.map_or(Duration::MAX, |at| read_until.since(at));
     let timers = &mut rollout.timers;
-    if if at_full { seen.canary_fresh } else { seen.fresh } {
+    let is_fresh = if at_full { seen.canary_fresh } else { seen.fresh };
+    if is_fresh {
         timers.uncredited += elapsed;
     }
     let most = (interval * 3).max(timers.uncredited + interval);

@@ -188,8 +188,9 @@ fn resume(change: &mut Change, by: &str, why: &str) -> Result<(), Illegal> {
     change.record(EventKind::Command, Some(by), format!("Resumed: {why}"));
     // What was seen of the share so far is what the person has looked at.
     change.state.rollout.data.share.begin_anew();
-    // A freeze and a gate are not a person's to drop.
-    for hold in holds.into_iter().filter(|hold| !matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window)) {
+    // A freeze and a gate are not a person's to drop, and nobody's word makes an instance ready.
+    let lasts = |hold: &Hold| matches!(hold, Hold::Freeze | Hold::Gate | Hold::Window | Hold::NotReady);
+    for hold in holds.into_iter().filter(|hold| !lasts(hold)) {
         change.unhold(hold, why);
     }
     if let Some(passage) = passage {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Rollout;
+use super::door::ready::Readiness;
 use super::restarts::RestartState;
 use super::trailing::ShareState;
 use crate::core::policy::LimitOutcome;
@@ -41,10 +42,8 @@ pub struct DataState {
     pub told: BTreeSet<String>,
     /// By arm: for how long half of its metrics pages or more could not be read.
     pub unread: BTreeMap<String, Duration>,
-    /// For how long fewer of the canary's listed instances were ready than a raise needs.
-    pub unready: Duration,
-    /// Of how many listed instances of the canary how many are ready.
-    pub ready: Option<[u32; 2]>,
+    /// How many of the canary's listed instances are ready.
+    pub readiness: Readiness,
     /// The canary's share of the requests.
     pub share: ShareState,
     /// Restarts of the arms' processes.

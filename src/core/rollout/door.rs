@@ -2,6 +2,7 @@
 //! and a passage is made for it alone, after freezes, holds, gates and windows were asked.
 
 pub(super) mod passage;
+pub(super) mod ready;
 
 use self::passage::Passage;
 use super::change::Change;
@@ -20,6 +21,7 @@ fn before(step: usize) -> Occasion {
 /// Asks everything that stands before it. Gates and windows are asked once nothing else holds; where they do
 /// not say yes, the rollout is held by them.
 pub(super) fn ask(change: &mut Change, to: Occasion) -> Option<Passage> {
+    ready::watch(change);
     if !is_free(change) {
         return None;
     }
@@ -37,6 +39,8 @@ pub(super) fn overridden(
     command: &Command,
 ) -> Result<Option<Passage>, Illegal> {
     obstacles::check(&change.state.rollout, command, to)?;
+    let readiness = &mut change.state.rollout.data.readiness;
+    readiness.overridden = readiness.short().is_some();
     drop_holds(change, command);
     Ok(ask(change, to))
 }
@@ -55,13 +59,17 @@ pub(super) fn prepared(change: &mut Change, step: usize) -> Option<Passage> {
 /// A step's weight once more, after somebody lowered it: a person wants it. Its own gates had said yes.
 ///
 /// # Errors
-/// [`Illegal::Refused`] under a freeze, or while a gate that is asked all along does not say yes.
+/// [`Illegal::Refused`] under a freeze, while a gate that is asked all along does not say yes, and while too few of
+/// the canary's instances are ready.
 pub(super) fn again(rollout: &Rollout, step: usize) -> Result<Passage, Illegal> {
     obstacles::not_frozen(rollout)?;
     let shut = standing::shut(rollout);
     if !shut.is_empty() {
         let names = shut.join(", ");
         return Err(Illegal::Refused(format!("the weight cannot rise again: gate {names} does not say yes")));
+    }
+    if let Some(short) = rollout.data.readiness.short() {
+        return Err(Illegal::Refused(format!("the weight cannot rise again: {short}")));
     }
     Ok(Passage::new(before(step)))
 }

@@ -42,6 +42,8 @@ pub enum Hold {
     Restarts,
     /// Too few servers of stable are up for a rollback.
     StableSmall,
+    /// Too few of the canary's instances are ready.
+    NotReady,
 }
 
 impl Hold {

@@ -21,9 +21,6 @@ const LONGEST_SPACING: Duration = Duration::from_secs(600);
 /// A request that takes longer than this gives a canary no more patience.
 const LONGEST_REQUEST: Duration = Duration::from_secs(1800);
 
-/// So many percent of the canary's listed instances must be ready before its weight rises.
-const READY_PERCENT: u64 = 80;
-
 /// A service with more requests a second than this in its last step must have some at 100%.
 const BUSY: f64 = 1.0;
 
@@ -60,7 +57,6 @@ pub(super) fn note(
     }
     tell_zeros(change, notes);
     tell_unread(change, notes, elapsed);
-    note_ready(change, notes, elapsed);
 }
 
 /// The upper end of the highest bucket that has a request; above the last bound their mean, where the sum
@@ -122,16 +118,6 @@ fn tell_unread(change: &mut Change, notes: &BTreeMap<String, Notes>, elapsed: Du
             change.alert(NoticeKind::Alert, Severity::High, sentence);
         }
     }
-}
-
-/// No weight rises while fewer than 80% of the listed instances of the canary are ready.
-fn note_ready(change: &mut Change, notes: &BTreeMap<String, Notes>, elapsed: Duration) {
-    let unread = notes.values().filter_map(|one| one.canary.unread.as_ref());
-    let worst = unread.max_by_key(|unread| unread.pages);
-    let data = &mut change.state.rollout.data;
-    data.ready = worst.map(|unread| [unread.of.saturating_sub(unread.pages), unread.of]);
-    let few = data.ready.is_some_and(|[ready, of]| u64::from(ready) * 100 < u64::from(of) * READY_PERCENT);
-    data.unready = if few { data.unready + elapsed } else { Duration::ZERO };
 }
 
 fn bad_means(rollout: &Rollout, metric: &str) -> String {
@@ -209,9 +195,6 @@ fn time_missing(change: &mut Change, tick: &TickObservation, elapsed: Duration) 
 /// Whether anything is missing, however short.
 fn is_incomplete(rollout: &Rollout) -> bool {
     let limit = rollout.blind_after();
-    if rollout.data.unready > Duration::ZERO {
-        return true;
-    }
     rollout.data.missing.values().any(|missing| {
         missing.canary > Duration::ZERO || missing.baseline > Duration::ZERO || missing.unconsumed >= limit
     })
@@ -221,10 +204,6 @@ fn is_incomplete(rollout: &Rollout) -> bool {
 /// missing as a whole (both arms, or all of the canary) has rules of its own.
 fn incomplete(rollout: &Rollout, tick: &TickObservation, seen: &Seen) -> Option<String> {
     let limit = rollout.missing_after();
-    if let Some([ready, of]) = rollout.data.ready.filter(|_| rollout.data.unready >= limit) {
-        let missing = of - ready;
-        return Some(format!("{ready} of {of} canary instances are ready: {missing} do not start."));
-    }
     for metric in &tick.metrics {
         let Some(missing) = rollout.data.missing.get(&metric.metric) else { continue };
         let arms = [

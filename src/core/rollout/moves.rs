@@ -62,6 +62,7 @@ impl Change {
         }
         let is_again = !matches!(self.state.rollout.phase, Phase::Preparing { .. } | Phase::Preflight);
         self.state.rollout.stable.begin_step(is_again);
+        self.state.rollout.data.readiness.overridden = false;
         if weight == Weight::FULL {
             self.set_phase(Phase::Finalizing);
         } else {

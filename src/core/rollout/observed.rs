@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::change::Change;
+use super::door::ready;
 use super::{Ending, EventKind, Hold, Phase, Stage, demand, servers};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
@@ -52,6 +53,7 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
     if !change.state.rollout.phase.is_terminal() {
         change.state.rollout.share_explained = split.explains();
         servers::observed(change, split);
+        ready::hear_router(change, split, elapsed);
         demand::take(change, split);
         watch_unseen(change, elapsed);
         finish_way_back(change);

@@ -10,8 +10,8 @@ use crate::stats::special::{exp, ln};
 /// Whether a person's `advance` or `promote` may go on.
 ///
 /// # Errors
-/// [`Illegal::Refused`] under a freeze; where somebody else has paused it, without `override`; where a metric
-/// leans worse or a guardrail is broken, without `even_if_worse`.
+/// [`Illegal::Refused`] under a freeze; where somebody else has paused it or too few of the canary's instances are
+/// ready, without `override`; where a metric leans worse or a guardrail is broken, without `even_if_worse`.
 pub(super) fn check(rollout: &Rollout, command: &Command, to: Occasion) -> Result<(), Illegal> {
     not_frozen(rollout)?;
     let force = command.force;
@@ -21,13 +21,14 @@ pub(super) fn check(rollout: &Rollout, command: &Command, to: Occasion) -> Resul
             command.kind.name()
         )));
     }
-    let pauses = pauses(rollout, &command.by);
+    let mut barred = pauses(rollout, &command.by);
+    barred.extend(rollout.data.readiness.short());
     let suspects = suspects(rollout);
-    if (pauses.is_empty() || force.overrides) && (suspects.is_empty() || force.even_if_worse) {
+    if (barred.is_empty() || force.overrides) && (suspects.is_empty() || force.even_if_worse) {
         return Ok(());
     }
     let mut through = format!("`serin rollout {} {}", command.kind.name(), rollout.id);
-    if !pauses.is_empty() {
+    if !barred.is_empty() {
         through.push_str(" --override");
     }
     if !suspects.is_empty() {
@@ -38,7 +39,7 @@ pub(super) fn check(rollout: &Rollout, command: &Command, to: Occasion) -> Resul
     if !waiting.is_empty() {
         through.push_str(&format!("; before that, these gates must open: {}", waiting.join(", ")));
     }
-    let all: Vec<String> = pauses.into_iter().chain(suspects).chain(other_holds(rollout)).collect();
+    let all: Vec<String> = barred.into_iter().chain(suspects).chain(other_holds(rollout)).collect();
     Err(Illegal::Refused(format!("{}. {through}", all.join("; "))))
 }
 
@@ -101,7 +102,10 @@ fn suspects(rollout: &Rollout) -> Vec<String> {
 /// The other holds, which a person's word outweighs.
 fn other_holds(rollout: &Rollout) -> Vec<String> {
     let others = rollout.holds.iter().filter(|hold| {
-        !matches!(hold, Hold::User | Hold::Freeze | Hold::Gate | Hold::Window | Hold::Guardrail)
+        !matches!(
+            hold,
+            Hold::User | Hold::Freeze | Hold::Gate | Hold::Window | Hold::Guardrail | Hold::NotReady
+        )
     });
     let one = |hold: &Hold| {
         let why = rollout.held_by(*hold).next().map_or_else(String::new, |held| format!(": {}", held.why));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::Change;
-use super::door::{self, in_force, is_free};
+use super::door::{self, in_force, is_free, ready};
 use super::sight::Seen;
 use super::{
     Action, Ending, Hold, Illegal, Phase, Rollout, Stage, Tick, clocking, data, gates, missing, observed,
@@ -35,6 +35,7 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
     let (mut tick, notes) = mark(change, looked);
     restarts::take(change, &mut tick, &notes);
     missing::note(change, &tick, &notes, elapsed);
+    ready::hear_metrics(change, &notes, elapsed);
     let judge = Arc::make_mut(&mut change.state.judge);
     let assessment = judge.observe(&change.state.rollout.policy, &tick);
     let seen = Seen::of(&tick, &change.state.target, change.state.rollout.data.share.noise);

@@ -54,6 +54,8 @@ struct MatrixSeries {
 
 #[derive(Deserialize)]
 struct VectorSeries {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
     value: Option<RawSample>,
 }
 
@@ -75,6 +77,24 @@ pub fn matrix(body: &[u8], max_samples: usize) -> Result<Vec<RawSeries>, NoData>
     series.into_iter().map(raw_series).collect()
 }
 
+/// Reads the answer to a query that gives a number for each of several series: their labels, and the numbers.
+///
+/// # Errors
+/// The reason why it is none.
+pub fn vector(body: &[u8], max_series: usize) -> Result<Vec<(BTreeMap<String, String>, f64)>, NoData> {
+    let Data::Vector(series) = checked(body)? else {
+        return Err(NoData::WrongType("a number for each series (a vector) was asked for".into()));
+    };
+    if series.len() > max_series {
+        return Err(NoData::TooLarge(format!(
+            "{} series; at most {max_series} are read at once",
+            series.len()
+        )));
+    }
+    let numbers = series.into_iter().filter_map(|one| Some((one.metric, one.value?)));
+    numbers.map(|(labels, sample)| Ok((labels, parse_sample(&sample)?.value))).collect()
+}
+
 /// Reads the answer to a query that must give one number.
 ///
 /// # Errors
@@ -84,8 +104,8 @@ pub fn number(body: &[u8]) -> Result<Sample, NoData> {
         Data::Scalar(sample) => sample,
         Data::Vector(mut series) => match (series.pop(), series.len()) {
             (None, _) => return Err(NoData::Empty),
-            (Some(VectorSeries { value: Some(sample) }), 0) => sample,
-            (Some(VectorSeries { value: None }), 0) => {
+            (Some(VectorSeries { value: Some(sample), .. }), 0) => sample,
+            (Some(VectorSeries { value: None, .. }), 0) => {
                 return Err(NoData::WrongType("the query gives a native histogram, not a number".into()));
             }
             (Some(_), others) => return Err(NoData::ManySeries(others + 1)),

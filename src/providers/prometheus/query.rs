@@ -47,6 +47,32 @@ pub fn gauge_where(
     pin: &BTreeMap<String, String>,
     range: Duration,
 ) -> Result<String, NoData> {
+    raw_samples(
+        &Selector { metric: metric.to_owned(), matchers: any_of(labels) },
+        &BTreeMap::new(),
+        pin,
+        range,
+    )
+}
+
+/// The values now of the gauge `metric` whose labels have one of these values each.
+///
+/// # Errors
+/// [`NoData::Refused`] if a label's name is not one.
+pub fn gauge_now(
+    metric: &str,
+    labels: &BTreeMap<String, BTreeSet<String>>,
+    pin: &BTreeMap<String, String>,
+) -> Result<String, NoData> {
+    let own = any_of(labels);
+    let own = own.iter().map(|Matcher { label, op, value }| (label.as_str(), *op, value.as_str()));
+    let name = ("__name__", MatchOp::Equal, metric);
+    let pinned = pin.iter().map(|(label, value)| (label.as_str(), MatchOp::Equal, value.as_str()));
+    Ok(format!("{{{}}}", matchers(std::iter::once(name).chain(own).chain(pinned))?))
+}
+
+/// A matcher for each label.
+fn any_of(labels: &BTreeMap<String, BTreeSet<String>>) -> Vec<Matcher> {
     let any_of = |(label, values): (&String, &BTreeSet<String>)| {
         let (op, value) = match values.first() {
             Some(only) if values.len() == 1 => (MatchOp::Equal, only.clone()),
@@ -57,8 +83,7 @@ pub fn gauge_where(
         };
         Matcher { label: label.clone(), op, value }
     };
-    let selector = Selector { metric: metric.to_owned(), matchers: labels.iter().map(any_of).collect() };
-    raw_samples(&selector, &BTreeMap::new(), pin, range)
+    labels.iter().map(any_of).collect()
 }
 
 /// A guardrail's query with `$arm` replaced by the arm's matchers. A longer name that begins with

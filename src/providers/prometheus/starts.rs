@@ -53,6 +53,16 @@ impl<'r> Counters<'r> {
         }
     }
 
+    /// Whether there are counters of the instance.
+    pub fn has_instance(&self, instance: &str) -> bool {
+        self.targets.contains_key(instance)
+    }
+
+    /// The jobs that the counters come from.
+    pub fn jobs(&self) -> impl Iterator<Item = &str> {
+        self.targets.values().filter_map(|(_, job)| job.as_deref())
+    }
+
     /// Takes in a sample series of the gauge, as far as it is of the time that was looked at.
     fn take(&mut self, series: &RawSeries) {
         let Some(instance) = SeriesId::instance_of(&series.labels) else { return };
@@ -98,7 +108,7 @@ impl Prometheus {
         for wanted in queries.values() {
             let query = query::gauge_where(gauge, wanted, &self.pin, span.range)?;
             for series in self.matrix(&query, span.at).await? {
-                for one in counters.iter_mut().filter(|one| has(&series, one.labels)) {
+                for one in counters.iter_mut().filter(|one| has(&series.labels, one.labels)) {
                     one.take(&series);
                 }
             }
@@ -139,7 +149,7 @@ fn whole(counters: &[&mut Counters<'_>]) -> Span {
 }
 
 /// Whether a series has these labels; one that it has not is as if it were empty.
-fn has(series: &RawSeries, labels: &BTreeMap<String, String>) -> bool {
-    let value = |label: &String| series.labels.get(label).map_or("", String::as_str);
+pub(super) fn has(series: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    let value = |label: &String| series.get(label).map_or("", String::as_str);
     labels.iter().all(|(label, wanted)| value(label) == wanted)
 }

@@ -1,6 +1,6 @@
 //! Restarts of the canary's processes.
 
-use serin::core::metric::Processes;
+use serin::core::metric::{Listed, Processes};
 
 use super::*;
 
@@ -13,10 +13,17 @@ fn stepping() -> Told {
 
 /// A look with so many instances of both arms, of which these are new.
 fn look(told: &mut Told, canary: &[&str], baseline: &[&str], bad: u64) {
-    let arm = |renewed: &[&str]| ArmNotes {
+    look_at(told, (&["a", "b", "c"], canary), (&["x", "y", "z"], baseline), bad);
+}
+
+/// The same with these instances.
+fn look_at(told: &mut Told, canary: (&[&str], &[&str]), baseline: (&[&str], &[&str]), bad: u64) {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let arm = |(instances, renewed): (&[&str], &[&str])| ArmNotes {
         processes: Some(Processes {
-            instances: 3,
-            renewed: renewed.iter().map(|name| (*name).to_owned()).collect(),
+            instances: names(instances),
+            renewed: names(renewed),
+            ..Processes::default()
         }),
         ..ArmNotes::default()
     };
@@ -113,17 +120,136 @@ fn a_platform_that_moves_pods_of_both_arms_is_told_and_not_counted() {
 }
 
 #[test]
-fn no_weight_rises_while_too_few_listed_instances_are_ready() {
+fn a_platform_that_moves_the_baseline_later_takes_back_what_was_counted() {
     let mut told = stepping();
-    let unread = Unread { pages: 5, of: 20, why: "connection refused".to_owned() };
-    let canary = ArmNotes { unread: Some(unread), ..ArmNotes::default() };
+    look(&mut told, &["a", "b", "c"], &[], 5);
+    let restarts = |told: &Told| told.state.rollout.data.restarts.clone();
+    assert_eq!((restarts(&told).canary.total, restarts(&told).anew), (3, 1));
+    quiet(&mut told, 20);
+    look(&mut told, &[], &["x", "y", "z"], 5);
+    assert!(
+        told.logged("3 canary instances were replaced, and the baseline's in the same proportion"),
+        "{:?}",
+        told.log
+    );
+    assert_eq!((restarts(&told).canary.total, restarts(&told).anew), (0, 0), "not counted");
+    assert_eq!(restarts(&told).canary.recent.len(), 0);
+}
+
+#[test]
+fn one_place_whose_process_comes_anew_again_and_again_is_not_all_of_them() {
+    let mut told = stepping();
+    for name in ["d", "e", "f", "g", "h"] {
+        look_at(&mut told, (&["a", "b", name], &[name]), (&["x", "y", "z"], &[]), 5);
+        quiet_with(&mut told, name, 3);
+    }
+    assert_eq!(told.state.rollout.data.restarts.canary.total, 5);
+    assert!(!told.logged("begin again"), "{:?}", told.log);
+}
+
+fn quiet_with(told: &mut Told, name: &str, looks: usize) {
+    for _ in 0..looks {
+        look_at(told, (&["a", "b", name], &[]), (&["x", "y", "z"], &[]), 5);
+    }
+}
+
+#[test]
+fn instances_that_come_one_after_the_other_are_all_new_once_the_last_one_is() {
+    let mut told = stepping();
+    look_at(&mut told, (&["a", "b", "d"], &["d"]), (&["x", "y", "z"], &[]), 5);
+    // The old ones are seen for as long as their samples are fresh.
+    look_at(&mut told, (&["a", "b", "d", "e", "f"], &["e", "f"]), (&["x", "y", "z"], &[]), 5);
+    assert!(!told.logged("begin again"), "{:?}", told.log);
+    look_at(&mut told, (&["d", "e", "f"], &[]), (&["x", "y", "z"], &[]), 5);
+    assert!(told.logged("All 3 instances of the canary are new in this step"), "{:?}", told.log);
+}
+
+/// A look at which these instances of the canary are there, and those have been added.
+fn scaled(told: &mut Told, canary: &[&str], added: &[&str]) {
+    let names = |names: &[&str]| -> std::collections::BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    };
+    let processes = Processes { instances: names(canary), renewed: names(added), added: names(added) };
+    let canary = ArmNotes { processes: Some(processes), ..ArmNotes::default() };
     told.notes.insert("errors".to_owned(), Notes { canary, ..Notes::default() });
-    told.healthy(4);
-    assert!(told.logged("15 of 20 canary instances are ready: 5 do not start"), "{:?}", told.log);
-    assert!(told.holds(Hold::Blind));
+    told.healthy(1);
     told.notes.clear();
-    told.healthy(2);
-    assert!(!told.holds(Hold::Blind), "{:?}", told.log);
+}
+
+#[test]
+fn more_instances_are_no_restarts_and_those_that_replace_others_are() {
+    let mut told = stepping();
+    scaled(&mut told, &["a", "b"], &[]);
+    scaled(&mut told, &["a", "b", "c", "d"], &["c", "d"]);
+    scaled(&mut told, &["a", "b", "c", "d"], &[]);
+    let total = |told: &Told| told.state.rollout.data.restarts.canary.total;
+    assert_eq!(total(&told), 0, "there are more");
+    // One goes: one of those that came has replaced it.
+    scaled(&mut told, &["a", "c", "d"], &[]);
+    assert_eq!(total(&told), 1);
+    // Another one goes in the same look in which one comes.
+    let mut told = stepping();
+    scaled(&mut told, &["a", "b"], &[]);
+    scaled(&mut told, &["a", "c"], &["c"]);
+    assert_eq!(total(&told), 1);
+    assert!(!told.logged("begin again"), "{:?}", told.log);
+}
+
+#[test]
+fn what_was_replaced_before_anything_was_analysed_is_what_the_step_begins_with() {
+    let mut told = Told::begin(policy().steps(vec![step(25.0, 600), step(100.0, 0)]).build());
+    told.until(analysing);
+    assert_eq!(told.analysed(), Duration::ZERO);
+    look(&mut told, &["a", "b", "c"], &[], 5);
+    quiet(&mut told, 10);
+    assert!(!told.logged("begin again"), "{:?}", told.log);
+}
+
+/// Looks at which these instances of the canary are listed besides, and have never answered.
+fn silent(told: &mut Told, never: &[&str], looks: usize) {
+    let canary = ArmNotes {
+        processes: Some(Processes { instances: ["a".to_owned()].into(), ..Processes::default() }),
+        listed: Some(Listed {
+            of: 1 + never.len() as u32,
+            ready: 1,
+            never: never.iter().map(|name| (*name).to_owned()).collect(),
+        }),
+        ..ArmNotes::default()
+    };
+    for _ in 0..looks {
+        told.notes.insert("errors".to_owned(), Notes { canary: canary.clone(), ..Notes::default() });
+        told.healthy(1);
+        told.notes.clear();
+    }
+}
+
+#[test]
+fn instances_that_never_answered_count_as_restarting() {
+    let mut told = stepping();
+    let restarts = |told: &Told| told.state.rollout.data.restarts.canary.clone();
+    silent(&mut told, &["b", "c"], 2);
+    assert_eq!(restarts(&told).total, 0, "they may just be starting");
+    silent(&mut told, &["b", "c"], 5);
+    assert_eq!((restarts(&told).total, restarts(&told).instances), (2, 3));
+    silent(&mut told, &["b", "c"], 60);
+    assert_eq!(restarts(&told).total, 2, "each stands for one restart in 15 min");
+    silent(&mut told, &["b", "c"], 40);
+    assert_eq!(restarts(&told).total, 4);
+}
+
+#[test]
+fn servers_that_the_router_has_never_seen_up_count_as_restarting() {
+    let mut told = stepping();
+    told.servers = Some(PoolState { servers: 4, up: 2, ..PoolState::default() });
+    quiet(&mut told, 8);
+    assert_eq!(told.state.rollout.data.restarts.canary.total, 2);
+    // Those that were up before have not failed to start.
+    let mut told = stepping();
+    told.servers = Some(PoolState { servers: 4, up: 4, ..PoolState::default() });
+    quiet(&mut told, 2);
+    told.servers = Some(PoolState { servers: 4, up: 2, ..PoolState::default() });
+    quiet(&mut told, 8);
+    assert_eq!(told.state.rollout.data.restarts.canary.total, 0);
 }
 
 #[test]

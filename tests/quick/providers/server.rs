@@ -135,7 +135,7 @@ async fn answer(
     }
 }
 
-/// Series of a database, by name and labels, with milliseconds and values.
+/// Series of a database that answers selectors, by name and labels, with milliseconds and values.
 #[derive(Clone, Default)]
 pub struct Database {
     series: Arc<Mutex<BTreeMap<Labels, Samples>>>,
@@ -167,9 +167,9 @@ impl Database {
     fn answer(&self, call: &Call) -> Reply {
         let at = (call.form["time"].parse::<f64>().unwrap() * 1000.0).round() as i64;
         self.queries.lock().unwrap().push(call.form["query"].clone());
-        let query = Regex::new(r"^\{(.*)\}\[(\d+)ms\]$").unwrap();
-        let parts = query.captures(&call.form["query"]).expect("a range selector");
-        let range: i64 = parts[2].parse().unwrap();
+        let query = Regex::new(r"^\{(.*)\}(?:\[(\d+)ms\])?$").unwrap();
+        let parts = query.captures(&call.form["query"]).expect("a selector");
+        let range: Option<i64> = parts.get(2).map(|range| range.as_str().parse().unwrap());
         let matcher = Regex::new(r#"(\w+)(=~?)"([^"]*)""#).unwrap();
         let fits = |labels: &Labels| {
             matcher.captures_iter(&parts[1]).all(|one| {
@@ -183,7 +183,16 @@ impl Database {
             })
         };
         let series = self.series.lock().unwrap();
-        let result = series.iter().filter(|(labels, _)| fits(labels)).filter_map(|(labels, samples)| {
+        let found = series.iter().filter(|(labels, _)| fits(labels));
+        let Some(range) = range else {
+            let now = |samples: &Samples| samples.iter().rfind(|(time, _)| *time <= at).copied();
+            let result = found.filter_map(|(labels, samples)| {
+                let (_, value) = now(samples)?;
+                Some(json!({"metric": labels, "value": [at as f64 / 1000.0, value.to_string()]}))
+            });
+            return success("vector", Value::Array(result.collect()));
+        };
+        let result = found.filter_map(|(labels, samples)| {
             let values: Vec<Value> = samples
                 .iter()
                 .filter(|(time, _)| at - range <= *time && *time <= at)

@@ -34,6 +34,7 @@ export const HOLDS = [
   "traffic_share",
   "restarts",
   "stable_small",
+  "not_ready",
 ] as const;
 export type Hold = (typeof HOLDS)[number];
 

@@ -190,6 +190,17 @@ export interface Rollout {
   timers: { analysed_seconds: number; in_phase_seconds: number; unseen_seconds: number; quiet_seconds: number };
   assessment: Assessment | null;
   last_compared: { weight_percent: number; assessment: Assessment } | null;
+  /** Absent where nothing is known of them. */
+  instances?: { ready: number; listed: number; least: number; by: "router" | "metrics"; overridden?: boolean };
+  /** The recent ones are of the last 15 minutes; absent where the daemon is older. */
+  restarts?: {
+    canary: number;
+    baseline: number;
+    canary_recent?: number;
+    baseline_recent?: number;
+    canary_instances?: number;
+    baseline_instances?: number;
+  };
   waiting_for: WaitingFor | null;
   reason: { code: string; sentence: string } | null;
   gates?: Gates;

@@ -32,6 +32,7 @@ export function holdWords(hold: Hold): string {
     traffic_share: "traffic share",
     restarts: "canary restarts",
     stable_small: "stable has too few servers",
+    not_ready: "canary instances not ready",
   };
   // A daemon that is newer than the page may have another one.
   return names[hold] ?? words(hold);

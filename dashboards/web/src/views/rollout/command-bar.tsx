@@ -6,7 +6,7 @@ import { list } from "../../lib/format";
 import { me } from "../../lib/session";
 import type { Rollout } from "../../lib/types";
 import { Dialog } from "../../ui/parts";
-import { against, type Command, consequence, deed, type Force, label, possible } from "./commands";
+import { type Against, against, type Command, consequence, deed, type Force, label, possible } from "./commands";
 
 export function CommandBar(props: { view: Rollout; changed: (view: Rollout) => void }) {
   // The dialog speaks of the rollout as it was when it was opened: that is what the person agrees to.
@@ -43,9 +43,12 @@ function CommandDialog(props: {
   const [busy, setBusy] = useState(false);
   const [told, setTold] = useState<string | null>(null);
   const raises = command === "advance" || command === "promote";
-  const { pauses, suspects } = raises ? against(view, me()?.name ?? null) : { pauses: [], suspects: [] };
+  const none: Against = { pauses: [], unready: null, suspects: [] };
+  const { pauses, unready, suspects } = raises ? against(view, me()?.name ?? null) : none;
   const asks: [keyof Force, string][] = [];
-  if (pauses.length > 0) asks.push(["override", `Override the pause by ${list(pauses)}, who is notified`]);
+  const barred = pauses.length > 0 ? [`the pause by ${list(pauses)}, who is notified`] : [];
+  if (unready !== null) barred.push(`that only ${unready}`);
+  if (barred.length > 0) asks.push(["override", `Override ${list(barred)}`]);
   if (suspects.length > 0) asks.push(["even_if_worse", `Even if it is worse: ${list(suspects)}`]);
   const needed = asks.length > 0;
   const lacking = needed && (reason.trim() === "" || asks.some(([name]) => !force[name]));

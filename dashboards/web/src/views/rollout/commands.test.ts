@@ -42,7 +42,10 @@ test("the dangerous buttons say what they will do", () => {
 });
 
 test("what stands against going on is asked for by name", () => {
-  expect(against(base, "erin")).toEqual({ pauses: [], suspects: [] });
+  expect(against(base, "erin")).toEqual({ pauses: [], unready: null, suspects: [] });
+  const instances = { ready: 15, listed: 20, least: 16, by: "router" as const };
+  expect(against({ ...base, instances }, "erin").unready).toBe("15 of 20 canary instances are ready");
+  expect(against({ ...base, instances: { ...instances, ready: 17 } }, "erin").unready).toBeNull();
   const held = [{ hold: "user" as const, by: "mara", since: "2026-01-02T03:04:05Z", why: "the other team" }];
   const paused: Rollout = { ...base, holds: ["user"], held };
   expect(against(paused, "erin").pauses).toEqual(["mara (the other team)"]);

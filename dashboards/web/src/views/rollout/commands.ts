@@ -45,8 +45,17 @@ export interface Force {
   even_if_worse: boolean;
 }
 
-/** Who else has paused it, and what says that the canary may be worse. Neither is passed by accident. */
-export function against(view: Rollout, me: string | null): { pauses: string[]; suspects: string[] } {
+/** What stands against going on, and is not passed by accident. */
+export interface Against {
+  /** Who else has paused it. */
+  pauses: string[];
+  /** How few instances of the canary are ready. */
+  unready: string | null;
+  /** What says that the canary may be worse. */
+  suspects: string[];
+}
+
+export function against(view: Rollout, me: string | null): Against {
   const pauses = (view.held ?? [])
     .filter((held) => held.hold === "user" && (held.by === null || held.by !== me))
     .map((held) => `${held.by ?? "somebody"} (${held.why})`);
@@ -59,7 +68,10 @@ export function against(view: Rollout, me: string | null): { pauses: string[]; s
     ({ status, action }) => (status === "breaching" || status === "fired") && action !== "alert",
   );
   const suspects = [...leaning, ...(broken ?? [])].map((found) => found.name);
-  return { pauses, suspects };
+  const { instances } = view;
+  const few = instances && instances.ready < instances.least;
+  const unready = few ? `${instances.ready} of ${instances.listed} canary instances are ready` : null;
+  return { pauses, unready, suspects };
 }
 
 /** What will happen, before it happens. */

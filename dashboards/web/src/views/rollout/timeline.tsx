@@ -87,6 +87,7 @@ export function Timeline(props: { view: Rollout; at: number; report: Report | nu
         ))}
       </ol>
       {!view.ended && <Now view={view} />}
+      {!view.ended && <Instances view={view} />}
     </section>
   );
 }
@@ -140,6 +141,12 @@ function When(props: { view: Rollout; stop: Stop; since: number }) {
   );
 }
 
+/** `8 of 10 min`; where the units differ, both with their own. */
+function part(done: string, whole: string): string {
+  const unit = (text: string) => text.slice(text.indexOf(" "));
+  return unit(done) === unit(whole) ? `${done.slice(0, done.indexOf(" "))} of ${whole}` : `${done} of ${whole}`;
+}
+
 /** What counts towards the step's minimum: its time, and the requests of the arm that has the fewest. */
 function Progress(props: { view: Rollout }) {
   const { step, state, timers } = props.view;
@@ -148,10 +155,32 @@ function Progress(props: { view: Rollout }) {
   return (
     <>
       {" · "}
-      {duration(Math.floor(timers.analysed_seconds))} of {duration(step.min_seconds)}
+      {part(duration(Math.floor(timers.analysed_seconds)), duration(step.min_seconds))}
       {least > 0 && `, ${Math.min(requests, least)} of ${least} requests`}
     </>
   );
+}
+
+/** How many of the canary's instances are ready, and how often both arms' have restarted. */
+function Instances(props: { view: Rollout }) {
+  const { instances, restarts } = props.view;
+  const parts: string[] = [];
+  if (instances) {
+    const missing = instances.listed - instances.ready;
+    const short = missing > 0 ? `: ${missing} ${missing === 1 ? "does" : "do"} not start` : "";
+    parts.push(`${instances.ready} of ${instances.listed} canary instances ready${short}`);
+  }
+  if (restarts && restarts.canary + restarts.baseline > 0) {
+    const arm = (all: number, recent = 0, of = 0) => `${all} (${recent} in 15 min on ${of} instance${of === 1 ? "" : "s"})`;
+    const { canary, canary_recent, canary_instances, baseline, baseline_recent, baseline_instances } = restarts;
+    parts.push(
+      `restarts: canary ${arm(canary, canary_recent, canary_instances)}, ` +
+        `baseline ${arm(baseline, baseline_recent, baseline_instances)}`,
+    );
+  }
+  if (parts.length === 0) return null;
+  const few = instances !== undefined && instances.ready < instances.least;
+  return <p class={few ? "unconfirmed" : "faint"}>{parts.join(" · ")}</p>;
 }
 
 /** What the canary shall have, what the proxies have set, and what is still missing. */
