@@ -5,7 +5,9 @@
 //! e-process that starts at 1 ever reaches 1/α with probability at most α if its null hypothesis holds,
 //! however often one looks.
 
+pub mod best_block;
 pub mod combine;
+pub mod coupling;
 pub mod dispersion;
 pub mod gate;
 pub mod gauge;
