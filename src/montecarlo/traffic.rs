@@ -1,16 +1,20 @@
 //! Models of traffic: how much comes, how much of it fails and how long it takes, and what is wrong with
 //! the canary.
 
+mod bursts;
+mod course;
 mod flow;
 mod latency;
+mod pods;
 mod shape;
 mod span;
+mod users;
 
 use serde::{Deserialize, Serialize};
 
 pub use flow::{Flow, Load};
 pub use latency::{LATENCY_BOUNDS, Latency};
-pub use shape::{Bursts, Shape};
+pub use shape::{Bursts, Hits, Shape};
 pub use span::Span;
 
 /// Traffic to a service with a canary. Requests come as a Poisson process, and each fails or is slow for
@@ -77,6 +81,11 @@ impl Traffic {
             truth: Truth::default(),
             shapes: Vec::new(),
         }
+    }
+
+    /// Some shape tells pods apart.
+    pub(super) fn has_pods(&self) -> bool {
+        self.shapes.iter().any(|shape| matches!(shape, Shape::Pods { .. }))
     }
 
     /// # Errors

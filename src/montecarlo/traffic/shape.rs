@@ -1,9 +1,7 @@
 //! In what real traffic differs from independent requests at a constant rate.
 
-use libm::{exp, sin, sqrt};
 use serde::{Deserialize, Serialize};
 
-use super::span::{Factors, Span};
 use crate::montecarlo::random::Random;
 
 /// One way in which traffic differs from independent requests at a constant rate. Times are in seconds.
@@ -59,6 +57,89 @@ pub enum Shape {
         /// Standard deviation of the logarithm of a pod's error rate.
         error_sd: f64,
     },
+    /// A part of the errors comes in bursts that take a while: an incident of some seconds or minutes.
+    Incidents {
+        /// Errors in a burst.
+        size: u32,
+        /// How long one lasts; its errors are spread evenly over this time.
+        lasts: f64,
+        /// The share of all errors that comes in bursts, in [0, 1]. The others come one by one.
+        share: f64,
+        /// Where a burst hits.
+        hits: Hits,
+    },
+    /// Both arms run on pods, each with a lasting factor (log-normal, with a mean of 1) on its error rate
+    /// and its latency. At later steps the canary has more pods, by its weight.
+    Pods {
+        /// How many pods the canary has at the first step, at least 1.
+        canary: u32,
+        /// How many pods the baseline has, at least 1.
+        baseline: u32,
+        /// Standard deviation of the logarithm of a pod's error rate.
+        error_sd: f64,
+        /// Standard deviation of the logarithm of a pod's latency.
+        latency_sd: f64,
+    },
+    /// Users are assigned to the arms by a hash: who is in the canary stays there. A few send most
+    /// requests, and each has an error rate of its own.
+    Users {
+        /// How many users.
+        users: u32,
+        /// The tail index of the Pareto distribution of their traffic, above 1.
+        tail: f64,
+        /// Standard deviation of the logarithm of a user's error rate.
+        error_sd: f64,
+    },
+    /// Pods that fail take themselves out of the traffic (outlier detection, readiness): the errors are
+    /// counted, and the good requests that would have diluted them go to the other pods.
+    Ejection {
+        /// How many pods the canary has, at least 1.
+        canary: u32,
+        /// How many pods the baseline has, at least 1.
+        baseline: u32,
+        /// Errors of a failing pod before it is taken out.
+        size: u32,
+        /// How long it is out.
+        lasts: f64,
+        /// The share of all errors that comes this way, in [0, 1].
+        share: f64,
+    },
+    /// Each change of the weights breaks requests for a while.
+    Deploy {
+        /// How long.
+        lasts: f64,
+        /// Errors meanwhile, as a multiple.
+        error_factor: f64,
+        /// In both arms, or in the canary alone.
+        both: bool,
+    },
+    /// The canary's processes are cold when they start: caches, connections, compilers.
+    ColdPods {
+        /// How long.
+        lasts: f64,
+        /// Their latency meanwhile, as a multiple.
+        latency_factor: f64,
+        /// At each later step processes are added by the weight, and those are cold too. Otherwise all
+        /// start at the first step.
+        added: bool,
+    },
+    /// One client sends a large part of the canary's requests over one connection.
+    Client {
+        /// Its share of the canary's requests, in [0, 1); they come beside those of the weight.
+        share: f64,
+        /// The error rate of its requests, as a multiple.
+        error_factor: f64,
+    },
+}
+
+/// Where a burst hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hits {
+    /// Both arms: each of its errors falls on an arm by the arm's share of the traffic.
+    Both,
+    /// One arm as a whole, chosen by the arms' shares of the traffic: one pod, one connection.
+    One,
 }
 
 /// How large the bursts of errors are. The variance factor is that of the count of errors over the one of
@@ -152,84 +233,50 @@ impl Shape {
                 within("the number of pods", f64::from(pods), 1.0, 1e4);
                 within("the error sd of the pods", error_sd, 0.0, 3.0);
             }
-        }
-    }
-}
-
-/// A shape in the course of a run.
-#[derive(Clone, Debug)]
-pub(super) enum Course {
-    /// It has no memory.
-    None,
-    /// When the current or next shock begins.
-    Shocks { begins: f64 },
-    /// In radians.
-    Drift { phase: f64 },
-    /// The standardised logarithms of error rate and latency.
-    Noise { errors: f64, latency: f64 },
-    /// The factor on the canary's error rate.
-    BadPod { factor: f64 },
-}
-
-impl Course {
-    pub fn begin(shape: &Shape, random: &mut Random) -> Course {
-        match *shape {
-            Shape::Bursts(_) | Shape::ColdStart { .. } => Course::None,
-            Shape::Shocks { every, .. } => Course::Shocks { begins: random.exponential(every) },
-            Shape::Drift { .. } => Course::Drift { phase: std::f64::consts::TAU * random.unit() },
-            Shape::Noise { .. } => Course::Noise { errors: random.normal(), latency: random.normal() },
-            Shape::BadPod { pods, error_sd } => {
-                let pods = pods.max(1);
-                let sum: f64 = (0..pods).map(|_| random.factor(error_sd)).sum();
-                Course::BadPod { factor: sum / f64::from(pods) }
-            }
+            _ => self.check_lasting(within),
         }
     }
 
-    /// What it does to the window that begins at `at`.
-    pub fn act(&mut self, shape: &Shape, at: f64, span: &Span, random: &mut Random, factors: &mut Factors) {
-        match (self, *shape) {
-            (Course::Shocks { begins }, Shape::Shocks { every, lasts, error_factor, latency_factor }) => {
-                let share = shocked(begins, at, span.seconds, every, lasts, random);
-                factors.both_errors *= 1.0 + share * (error_factor - 1.0);
-                factors.both_slower *= 1.0 + share * (latency_factor - 1.0);
+    /// Shapes that divide the arms, or last.
+    fn check_lasting(&self, within: &mut impl FnMut(&str, f64, f64, f64)) {
+        const LONG: f64 = 1e8;
+        match *self {
+            Shape::Incidents { size, lasts, share, .. } => {
+                within("the burst size", f64::from(size), 1.0, 1e6);
+                within("the seconds that a burst lasts", lasts, 0.1, LONG);
+                within("the share of errors in bursts", share, 0.0, 1.0);
             }
-            (Course::Drift { phase }, Shape::Drift { period, error_factor, traffic_share }) => {
-                let middle = at + 0.5 * span.seconds;
-                let wave = sin(std::f64::consts::TAU * middle / period + *phase);
-                factors.both_errors *= exp(libm::log(error_factor) * wave);
-                factors.traffic *= 1.0 + traffic_share * wave;
+            Shape::Pods { canary, baseline, error_sd, latency_sd } => {
+                within("the number of the canary's pods", f64::from(canary), 1.0, 1e4);
+                within("the number of the baseline's pods", f64::from(baseline), 1.0, 1e4);
+                within("the error sd of the pods", error_sd, 0.0, 3.0);
+                within("the latency sd of the pods", latency_sd, 0.0, 3.0);
             }
-            (Course::Noise { errors, latency }, Shape::Noise { error_sd, latency_sd, correlation }) => {
-                factors.canary_errors *= exp(error_sd * *errors - 0.5 * error_sd * error_sd);
-                factors.canary_slower *= exp(latency_sd * *latency - 0.5 * latency_sd * latency_sd);
-                let kept = exp(-span.seconds / correlation);
-                let new = sqrt(1.0 - kept * kept);
-                *errors = kept * *errors + new * random.normal();
-                *latency = kept * *latency + new * random.normal();
+            Shape::Users { users, tail, error_sd } => {
+                within("the number of users", f64::from(users), 1.0, 1e6);
+                within("the tail index of the users' traffic", tail, 1.05, 100.0);
+                within("the error sd of the users", error_sd, 0.0, 3.0);
             }
-            (_, Shape::ColdStart { lasts, error_factor, latency_factor }) => {
-                let share = ((lasts - span.in_step).max(0.0) / span.seconds).min(1.0);
-                factors.canary_errors *= 1.0 + share * (error_factor - 1.0);
-                factors.canary_slower *= 1.0 + share * (latency_factor - 1.0);
+            Shape::Ejection { canary, baseline, size, lasts, share } => {
+                within("the number of the canary's pods", f64::from(canary), 1.0, 1e4);
+                within("the number of the baseline's pods", f64::from(baseline), 1.0, 1e4);
+                within("the errors of a failing pod", f64::from(size), 1.0, 1e6);
+                within("the seconds that a pod is out", lasts, 0.1, LONG);
+                within("the share of errors of failing pods", share, 0.0, 1.0);
             }
-            (Course::BadPod { factor }, _) => factors.canary_errors *= *factor,
+            Shape::Deploy { lasts, error_factor, .. } => {
+                within("the seconds of the deploy", lasts, 0.0, LONG);
+                within("the error factor of the deploy", error_factor, 0.0, 1e6);
+            }
+            Shape::ColdPods { lasts, latency_factor, .. } => {
+                within("the seconds that processes are cold", lasts, 0.0, LONG);
+                within("the latency factor of cold processes", latency_factor, 1e-3, 1e3);
+            }
+            Shape::Client { share, error_factor } => {
+                within("the client's share", share, 0.0, 0.99);
+                within("the error factor of the client", error_factor, 0.0, 1e6);
+            }
             _ => {}
         }
     }
-}
-
-/// The share of the window that lies within shocks; moves `begins` on past those that are over.
-fn shocked(begins: &mut f64, at: f64, seconds: f64, every: f64, lasts: f64, random: &mut Random) -> f64 {
-    let end = at + seconds;
-    let mut sum = 0.0;
-    while *begins < end {
-        let over = *begins + lasts;
-        sum += (over.min(end) - begins.max(at)).max(0.0);
-        if over > end {
-            break;
-        }
-        *begins = over + random.exponential(every);
-    }
-    sum / seconds
 }
