@@ -3,9 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use super::past::past;
 use super::random::Random;
+use super::told::Told;
 use super::traffic::Traffic;
 use super::walk::{Cause, Left, Looks, Walk};
+use crate::core::judge::History;
 use crate::core::policy::Policy;
 use crate::core::split::Weight;
 
@@ -58,7 +61,22 @@ impl Runs {
 /// One rollout through all its steps. The bake at 100% is not simulated. The traffic is what
 /// [`Traffic::check`] accepts.
 pub fn rollout(policy: &Policy, traffic: &Traffic, random: Random) -> Outcome {
-    let mut walk = Walk::new(policy, traffic, random, Looks::EachInterval);
+    rollout_told(policy, traffic, None, random).0
+}
+
+/// As [`rollout`], with what is known of the time before, and what was told on the way.
+pub fn rollout_told(
+    policy: &Policy,
+    traffic: &Traffic,
+    history: Option<&History>,
+    random: Random,
+) -> (Outcome, Told) {
+    let mut walk = Walk::with_history(policy, traffic, history, random, Looks::EachInterval);
+    let outcome = through(policy, &mut walk);
+    (outcome, walk.told())
+}
+
+fn through(policy: &Policy, walk: &mut Walk<'_>) -> Outcome {
     let mut all_proven = true;
     for (step, plan) in policy.steps.iter().enumerate() {
         if plan.weight >= Weight::FULL {
@@ -72,6 +90,20 @@ pub fn rollout(policy: &Policy, traffic: &Traffic, random: Random) -> Outcome {
         }
     }
     Outcome::Promoted { seconds: walk.seconds(), proven: all_proven }
+}
+
+/// Many rollouts, each with a past of its own if `history` is on, and what was told of each.
+pub fn rollouts_told(
+    policy: &Policy,
+    traffic: &Traffic,
+    history: bool,
+    runs: Runs,
+    done: &(dyn Fn(u64) + Sync),
+) -> Vec<(Outcome, Told)> {
+    each(runs, done, |index| {
+        let past = history.then(|| past(policy, traffic, Random::of_run(!runs.seed, index)));
+        rollout_told(policy, traffic, past.as_ref(), Random::of_run(runs.seed, index))
+    })
 }
 
 /// Many rollouts. `done` is called after each with the number of those that are done; calls may come

@@ -90,7 +90,9 @@ impl<'a> Ticks<'a> {
         window: Window,
         usage: Usage,
     ) -> MetricObservation {
-        let [canary, baseline] = [&loads[0], &loads[1]].map(|load| Ok(self.counts(metric, load)));
+        let summed = needs_sum(self.policy, metric);
+        let [canary, baseline] =
+            [&loads[0], &loads[1]].map(|load| Ok(counts(&mut self.flow, metric, load, summed)));
         MetricObservation {
             routes: Default::default(),
             metric: metric.name.clone(),
@@ -100,29 +102,30 @@ impl<'a> Ticks<'a> {
             usage,
         }
     }
+}
 
-    fn counts(&mut self, metric: &Metric, load: &Load) -> Counts {
-        match metric.source {
-            MetricSource::Proportion { .. } => {
-                let bad = self.flow.bad(load, &metric.name);
-                let counted = match metric.direction {
-                    Direction::LowerIsBetter => bad,
-                    Direction::HigherIsBetter => load.requests - bad,
-                };
-                Counts::Proportion { total: load.requests, bad: counted }
-            }
-            MetricSource::Latency { .. } => Counts::Latency {
-                le: self.flow.bounds().to_vec(),
-                counts: self.flow.buckets(load, &metric.name),
-                sum: needs_sum(self.policy, metric).then(|| self.flow.sum(load, &metric.name)),
-            },
-            // Events are drawn like errors, and a gauge stays where it is.
-            MetricSource::Rate { .. } => Counts::Rate {
-                events: self.flow.bad(load, &metric.name),
-                exposure_millionths: load.requests.saturating_mul(1_000_000),
-            },
-            MetricSource::Mean { .. } | MetricSource::Saturation { .. } => Counts::Value { value: 0.5 },
+/// What one arm counts of a metric; of a latency with the sum of the durations where it is `summed`.
+pub(super) fn counts(flow: &mut Flow<'_>, metric: &Metric, load: &Load, summed: bool) -> Counts {
+    match metric.source {
+        MetricSource::Proportion { .. } => {
+            let bad = flow.bad(load, &metric.name);
+            let counted = match metric.direction {
+                Direction::LowerIsBetter => bad,
+                Direction::HigherIsBetter => load.requests - bad,
+            };
+            Counts::Proportion { total: load.requests, bad: counted }
         }
+        MetricSource::Latency { .. } => Counts::Latency {
+            le: flow.bounds().to_vec(),
+            counts: flow.buckets(load, &metric.name),
+            sum: summed.then(|| flow.sum(load, &metric.name)),
+        },
+        // Events are drawn like errors, and a gauge stays where it is.
+        MetricSource::Rate { .. } => Counts::Rate {
+            events: flow.bad(load, &metric.name),
+            exposure_millionths: load.requests.saturating_mul(1_000_000),
+        },
+        MetricSource::Mean { .. } | MetricSource::Saturation { .. } => Counts::Value { value: 0.5 },
     }
 }
 

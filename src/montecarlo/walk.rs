@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::random::Random;
 use super::ticks::Ticks;
+use super::told::{By, Told};
 use super::traffic::Traffic;
-use crate::core::judge::{Advice, Decision, Stream};
+use crate::core::judge::{Advice, Decision, History, JudgeState, Stream};
 use crate::core::metric::TickObservation;
 use crate::core::policy::Policy;
 use crate::core::reason::ReasonCode;
@@ -15,7 +16,7 @@ use crate::core::reason::ReasonCode;
 pub enum Cause {
     /// The tests, the catastrophe lane among them.
     Tests,
-    /// A guardrail.
+    /// A guardrail, or another rule that acts without the tests.
     Guardrail,
     /// Nothing was proven, and the step's maximum says so.
     AtMaximum,
@@ -58,12 +59,38 @@ pub(super) struct Walk<'a> {
     ticks: Ticks<'a>,
     step: usize,
     step_began: f64,
+    /// What was told besides, and the rules that stand outside of the judge.
+    told: Told,
+    /// The stream some ticks ago, and the ticks since: what took the canary back is found from them.
+    behind: Stream,
+    since: Vec<TickObservation>,
 }
+
+/// Ticks after which the stream is kept anew.
+const KEPT: usize = 16;
 
 impl<'a> Walk<'a> {
     pub fn new(policy: &'a Policy, traffic: &'a Traffic, random: Random, looks: Looks) -> Walk<'a> {
-        let (stream, ticks) = (Stream::new(policy), Ticks::new(policy, traffic, random));
-        Walk { policy, looks, stream, ticks, step: 0, step_began: 0.0 }
+        Walk::with_history(policy, traffic, None, random, looks)
+    }
+
+    /// With what is known of the time before.
+    pub fn with_history(
+        policy: &'a Policy,
+        traffic: &'a Traffic,
+        history: Option<&History>,
+        random: Random,
+        looks: Looks,
+    ) -> Walk<'a> {
+        let stream = Stream::from_judge(JudgeState::with_history(policy, history));
+        let ticks = Ticks::new(policy, traffic, random);
+        let (told, behind) = (Told::new(policy), stream.clone());
+        Walk { policy, looks, stream, ticks, step: 0, step_began: 0.0, told, behind, since: Vec::new() }
+    }
+
+    /// What was told on the way.
+    pub fn told(self) -> Told {
+        self.told
     }
 
     /// The same rollout, which goes on with other traffic of the same shapes.
@@ -90,6 +117,7 @@ impl<'a> Walk<'a> {
         self.step = step;
         self.step_began = self.seconds();
         self.ticks.enter(step);
+        self.told.enter();
     }
 
     /// Through the current step to its end.
@@ -100,15 +128,19 @@ impl<'a> Walk<'a> {
         let carried = self.policy.analysis.interval + self.policy.analysis.blind.after;
         let longest = (step.longest() + warm_up + carried).as_secs_f64();
         loop {
-            let before = self.stream.clone();
-            let (tick, advice, decision) = self.look();
+            let (advice, decision) = self.look();
+            if self.told.rolls_back() {
+                return Left::RolledBack(Cause::Guardrail);
+            }
             match decision {
-                Decision::RollBack => return Left::RolledBack(cause(self.policy, before, &tick)),
+                Decision::RollBack => return Left::RolledBack(self.cause()),
                 Decision::Advance | Decision::Promote => {
                     return Left::Advanced { proven: advice == Advice::Advance };
                 }
-                Decision::Hold if self.stream.analysed() >= step.longest() => return Left::Undecided,
-                Decision::Hold if self.in_step() >= longest => return Left::Undecided,
+                Decision::Hold if self.stream.analysed() >= step.longest() || self.in_step() >= longest => {
+                    self.told.hold_at_maximum();
+                    return Left::Undecided;
+                }
                 Decision::Hold => {}
             }
         }
@@ -122,7 +154,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn look(&mut self) -> (TickObservation, Advice, Decision) {
+    fn look(&mut self) -> (Advice, Decision) {
         let interval = self.policy.analysis.interval;
         let length = match self.looks {
             Looks::EachInterval => interval,
@@ -131,19 +163,35 @@ impl<'a> Walk<'a> {
                 apart.map_or(interval, |(_, apart)| interval.max(*apart))
             }
         };
+        if self.since.len() >= KEPT {
+            self.behind.clone_from(&self.stream);
+            self.since.clear();
+        }
         let mut tick = self.ticks.next_of(length);
         self.stream.carry(&mut tick);
-        let (advice, decision) = self.stream.decide_on(self.policy, &tick);
-        (tick, advice, decision)
+        let (advice, decision, guardrails) = self.stream.decide_beside(self.policy, &tick);
+        if decision != Decision::RollBack {
+            self.told.take(self.policy, &tick, &guardrails, length);
+        }
+        self.since.push(tick);
+        (advice, decision)
     }
-}
 
-/// Why the stream was rolled back at this tick.
-fn cause(policy: &Policy, mut before: Stream, tick: &TickObservation) -> Cause {
-    let (assessment, _) = before.observe(policy, tick);
-    match assessment.reasons.first().map(|reason| reason.code) {
-        _ if assessment.advice != Advice::RollBack => Cause::AtMaximum,
-        Some(ReasonCode::Harm | ReasonCode::Catastrophe) => Cause::Tests,
-        _ => Cause::Guardrail,
+    /// Why the stream was rolled back at the last tick.
+    fn cause(&mut self) -> Cause {
+        let Some(last) = self.since.pop() else { return Cause::AtMaximum };
+        for tick in &self.since {
+            self.behind.decide_on(self.policy, tick);
+        }
+        let (assessment, _) = self.behind.observe(self.policy, &last);
+        let code = assessment.reasons.first().map(|reason| reason.code);
+        let (cause, by) = match code {
+            _ if assessment.advice != Advice::RollBack => (Cause::AtMaximum, By::AtMaximum),
+            Some(ReasonCode::Harm) => (Cause::Tests, By::Tests),
+            Some(ReasonCode::Catastrophe) => (Cause::Tests, By::Lane),
+            _ => (Cause::Guardrail, By::fired(&assessment)),
+        };
+        self.told.rolled_back(by);
+        cause
     }
 }

@@ -2,6 +2,7 @@
 
 mod command;
 mod draws;
+mod hostile;
 mod plans;
 mod rollouts;
 mod shapes;

@@ -118,6 +118,16 @@ impl JudgeState {
     /// intervals, quantiles and sentences, for simulating many rollouts. A state that has advised shows no
     /// intervals of the ratio later.
     pub fn advise(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Duration) {
+        let (advice, analysed, _) = self.advise_beside(policy, tick);
+        (advice, analysed)
+    }
+
+    /// As [`JudgeState::advise`], and where the guardrails stand, without their sentences.
+    pub fn advise_beside(
+        &mut self,
+        policy: &Policy,
+        tick: &TickObservation,
+    ) -> (Advice, Duration, Vec<GuardrailAssessment>) {
         let unproven = policy.steps.get(tick.step).is_some_and(|step| step.at_max == AtMax::PromoteUnproven);
         let demand = self.take(policy, tick, unproven);
         let analysed = self.tell_analysed();
@@ -127,12 +137,12 @@ impl JudgeState {
         if guardrails.iter().all(|guardrail| quiet(guardrail.status))
             && let Some(advice) = self.sure_advice(policy, tick, demand, ln_bound)
         {
-            return (advice, analysed);
+            return (advice, analysed, guardrails);
         }
         let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
         let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
         harm.mark(&mut judged);
-        (advice(&harm, &judged, &guardrails), analysed)
+        (advice(&harm, &judged, &guardrails), analysed, guardrails)
     }
 
     /// Marks used windows of the next tick in which an arm has no requests: they are judged with what follows.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::assessment::{Advice, Assessment};
+use super::assessment::{Advice, Assessment, GuardrailAssessment};
 use super::state::JudgeState;
 use crate::core::metric::TickObservation;
 use crate::core::policy::{AtMax, Policy};
@@ -56,10 +56,20 @@ impl Stream {
 
     /// As [`Stream::observe`], without figures and reasons: for simulating many rollouts.
     pub fn decide_on(&mut self, policy: &Policy, tick: &TickObservation) -> (Advice, Decision) {
+        let (advice, decision, _) = self.decide_beside(policy, tick);
+        (advice, decision)
+    }
+
+    /// As [`Stream::decide_on`], and where the guardrails stand, without their sentences.
+    pub fn decide_beside(
+        &mut self,
+        policy: &Policy,
+        tick: &TickObservation,
+    ) -> (Advice, Decision, Vec<GuardrailAssessment>) {
         self.enter(tick.step);
-        let (advice, analysed) = self.judge.advise(policy, tick);
+        let (advice, analysed, guardrails) = self.judge.advise_beside(policy, tick);
         self.analysed += analysed;
-        (advice, self.decide(policy, advice))
+        (advice, self.decide(policy, advice), guardrails)
     }
 
     /// Marks windows of the next tick in which an arm has no requests, as a rollout does.
