@@ -1,6 +1,8 @@
 //! `serin plan` and `serin simulate`: policies tried out on made-up traffic.
 
 mod args;
+mod hostile;
+mod options;
 mod plan;
 mod shapes;
 mod simulate;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::options::ShapeArgs;
+
 use crate::cli::args::duration;
 
 /// Options of `plan`.
@@ -94,103 +96,31 @@ pub struct SimulateArgs {
     /// From when on, counted from its first request [default: from the first request]
     #[arg(long, value_parser = duration, value_name = "TIME", help_heading = "What is wrong")]
     pub onset: Option<Duration>,
+    /// Simulate a harmless release, or one with a fault, in named hostile traffic, which sets the traffic
+    /// and its shape; can be given several times; `all` for every one, `list` for their names
+    #[arg(long, value_name = "NAME")]
+    pub hostile: Vec<String>,
+    /// Whether the target's past is known when a release begins [default: off; with --hostile: both]
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub history: Option<HistoryArg>,
     /// The shapes.
     #[command(flatten)]
     pub shapes: ShapeArgs,
 }
 
-/// In what the traffic differs from independent requests at a constant rate.
+/// Whether the target's past is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ShapeName {
-    /// Independent requests at a constant rate, whatever else is named
-    Poisson,
-    /// Errors come in bursts
-    Bursts,
-    /// Error rate and traffic go up and down with the day
-    Drift,
-    /// Both versions fail and slow down together from time to time
-    Shocks,
-    /// The new version's rates wander
-    Noise,
-    /// The new version is worse at the beginning of each step
-    ColdStart,
-    /// The new version runs on a pod that is worse or better than the others
-    BadPod,
-}
-
-/// The shapes and their parameters.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Shapes of the traffic")]
-pub struct ShapeArgs {
-    /// In what the traffic differs from independent requests; several act together
-    #[arg(long, value_enum, value_name = "SHAPE")]
-    pub shape: Vec<ShapeName>,
-    /// bursts: the count of errors varies so many times as much as that of independent ones [default: 3]
-    #[arg(long, value_name = "PHI")]
-    pub burst_factor: Option<f64>,
-    /// bursts: how their sizes are distributed [default: fixed]
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub burst_sizes: Option<BurstSizes>,
-    /// drift: the length of the day [default: 1d]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub drift_period: Option<Duration>,
-    /// drift: the error rate goes up and down by this factor [default: 2]
-    #[arg(long, value_name = "FACTOR")]
-    pub drift_errors: Option<f64>,
-    /// drift: the traffic goes up and down by this share [default: 50%]
-    #[arg(long, value_parser = share, value_name = "P")]
-    pub drift_traffic: Option<f64>,
-    /// shocks: mean time between them [default: 10m]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub shock_every: Option<Duration>,
-    /// shocks: how long they last [default: 60s]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub shock_lasts: Option<Duration>,
-    /// shocks: the errors meanwhile, as a multiple [default: 3]
-    #[arg(long, value_name = "FACTOR")]
-    pub shock_errors: Option<f64>,
-    /// shocks: the latency meanwhile, as a multiple [default: 1.5]
-    #[arg(long, value_name = "FACTOR")]
-    pub shock_latency: Option<f64>,
-    /// noise: standard deviation of the logarithm of the error rate [default: 0.3]
-    #[arg(long, value_name = "SD")]
-    pub noise_errors: Option<f64>,
-    /// noise: standard deviation of the logarithm of the latency [default: 0.05]
-    #[arg(long, value_name = "SD")]
-    pub noise_latency: Option<f64>,
-    /// noise: correlation time [default: 60s]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub noise_time: Option<Duration>,
-    /// cold-start: how long it lasts [default: 60s]
-    #[arg(long, value_parser = duration, value_name = "TIME")]
-    pub cold_lasts: Option<Duration>,
-    /// cold-start: the errors meanwhile, as a multiple [default: 3]
-    #[arg(long, value_name = "FACTOR")]
-    pub cold_errors: Option<f64>,
-    /// cold-start: the latency meanwhile, as a multiple [default: 2]
-    #[arg(long, value_name = "FACTOR")]
-    pub cold_latency: Option<f64>,
-    /// bad-pod: the number of the new version's pods [default: 1]
-    #[arg(long, value_name = "N")]
-    pub pods: Option<u32>,
-    /// bad-pod: standard deviation of the logarithm of a pod's error rate [default: 0.2]
-    #[arg(long, value_name = "SD")]
-    pub pod_errors: Option<f64>,
-}
-
-/// How the sizes of bursts are distributed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum BurstSizes {
-    /// All the same
-    Fixed,
-    /// The error rate of each window is drawn from a gamma distribution
-    Gamma,
-    /// Mostly small, now and then huge
-    Pareto,
+pub enum HistoryArg {
+    /// Nothing is known of it
+    Off,
+    /// It was recorded for as long as the policy asks for
+    On,
+    /// Once without and once with it
+    Both,
 }
 
 /// Reads `1%` or `0.01`.
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let wrong = || format!("{text:?} is not a share; write a percentage such as 1%, or a number up to 1");
     let (number, unit) = match text.strip_suffix('%') {
         Some(number) => (number, 100.0),
@@ -201,7 +131,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 /// Reads `80ms` or `1.5s` as seconds.
-fn time(text: &str) -> Result<f64, String> {
+pub(super) fn time(text: &str) -> Result<f64, String> {
     let wrong = || format!("{text:?} is not a time; write a number and a unit, such as 80ms or 1.5s");
     let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
         (Some(number), _) => (number, 1000.0),

@@ -1,17 +1,19 @@
 //! `serin simulate`.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+use super::args::HistoryArg;
 use super::shapes::called;
-use super::{SimulateArgs, interval, percent, policy, refuse, time};
+use super::{SimulateArgs, hostile, interval, percent, policy, refuse, time};
 use crate::cli::text;
 use crate::cli::{Exit, Output, print, print_json};
 use crate::core::policy::Policy;
 use crate::core::words::{count, seconds};
 use crate::montecarlo::traffic::{Traffic, Truth};
-use crate::montecarlo::{Share, Summary, rollouts};
+use crate::montecarlo::{Outcome, Share, Summary, Told, rollouts_told};
 
 /// What a simulation was of, and what came out.
 #[derive(Serialize)]
@@ -22,12 +24,28 @@ struct Report<'a> {
     dispersion: f64,
     false_rollback_rate: f64,
     traffic: &'a Traffic,
+    history: bool,
     #[serde(flatten)]
     summary: Summary,
+    #[serde(flatten)]
+    causes: Causes,
+}
+
+/// What rolled back and what held, by how many runs.
+#[derive(Default, Serialize)]
+struct Causes {
+    rolled_back_by: BTreeMap<String, u64>,
+    held_by: BTreeMap<&'static str, u64>,
 }
 
 /// Runs it, and writes what came out.
 pub(in crate::cli) fn simulate(args: &SimulateArgs, output: Output) -> Exit {
+    if !args.hostile.is_empty() {
+        return hostile::hostile(args, output);
+    }
+    if args.history == Some(HistoryArg::Both) {
+        return refuse(&["--history both belongs to --hostile".to_owned()]);
+    }
     let traffic = match traffic(args) {
         Ok(traffic) => traffic,
         Err(problems) => return refuse(&problems),
@@ -41,8 +59,11 @@ pub(in crate::cli) fn simulate(args: &SimulateArgs, output: Output) -> Exit {
     }
     let runs = args.runs.runs();
     let progress = Progress::new(runs.runs);
-    let outcomes = rollouts(&policy, &traffic, runs, &|done| progress.show(done));
+    let history = args.history == Some(HistoryArg::On);
+    let told = rollouts_told(&policy, &traffic, history, runs, &|done| progress.show(done));
     progress.clear();
+    let causes = Causes::of(&told);
+    let outcomes: Vec<Outcome> = told.into_iter().map(|(outcome, _)| outcome).collect();
     let summary = Summary::new(&outcomes, &traffic.truth);
     match output {
         Output::Json => print_json(
@@ -53,13 +74,41 @@ pub(in crate::cli) fn simulate(args: &SimulateArgs, output: Output) -> Exit {
                 dispersion: policy.analysis.dispersion,
                 false_rollback_rate: policy.analysis.false_rollback_rate,
                 traffic: &traffic,
+                history,
                 summary,
+                causes,
             },
             true,
         ),
-        Output::Text => print(&in_words(args, &policy, &traffic, &summary)),
+        Output::Text => print(&in_words(args, &policy, &traffic, &summary, &causes)),
     }
     Exit::Done
+}
+
+impl Causes {
+    fn of(told: &[(Outcome, Told)]) -> Causes {
+        let mut causes = Causes::default();
+        for (_, told) in told {
+            if let Some(by) = &told.by {
+                *causes.rolled_back_by.entry(by.name().to_owned()).or_default() += 1;
+            }
+            for hold in &told.holds {
+                *causes.held_by.entry(hold).or_default() += 1;
+            }
+        }
+        causes
+    }
+
+    /// Each with its number of runs.
+    fn rows(&self, runs: u64) -> Vec<Vec<String>> {
+        let row = |words: String, times: u64| {
+            let share = Share::new(times, runs);
+            vec![words, count(times), percent(share.share), interval(&share)]
+        };
+        let back = self.rolled_back_by.iter().map(|(by, times)| row(format!("Rolled back by {by}"), *times));
+        let held = self.held_by.iter().map(|(hold, times)| row(format!("Held: {hold}"), *times));
+        back.chain(held).collect()
+    }
 }
 
 fn traffic(args: &SimulateArgs) -> Result<Traffic, Vec<String>> {
@@ -86,17 +135,17 @@ fn traffic(args: &SimulateArgs) -> Result<Traffic, Vec<String>> {
 }
 
 /// A line on a terminal that says how far it has come.
-struct Progress {
+pub(super) struct Progress {
     of: u64,
     shown: bool,
 }
 
 impl Progress {
-    fn new(of: u64) -> Progress {
+    pub fn new(of: u64) -> Progress {
         Progress { of, shown: std::io::stderr().is_terminal() }
     }
 
-    fn show(&self, done: u64) {
+    pub fn show(&self, done: u64) {
         const CELLS: u64 = 30;
         let steps = (self.of / 200).max(1);
         if self.shown && (done.is_multiple_of(steps) || done == self.of) {
@@ -107,14 +156,20 @@ impl Progress {
         }
     }
 
-    fn clear(&self) {
+    pub fn clear(&self) {
         if self.shown {
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
         }
     }
 }
 
-fn in_words(args: &SimulateArgs, policy: &Policy, traffic: &Traffic, summary: &Summary) -> String {
+fn in_words(
+    args: &SimulateArgs,
+    policy: &Policy,
+    traffic: &Traffic,
+    summary: &Summary,
+    causes: &Causes,
+) -> String {
     let mut text = format!(
         "{}@{}, {} runs, seed {}\n",
         text::clean(&policy.name),
@@ -124,7 +179,9 @@ fn in_words(args: &SimulateArgs, policy: &Policy, traffic: &Traffic, summary: &S
     );
     text.push_str(&world(args, policy, traffic));
     text.push('\n');
-    text.push_str(&text::table(&rows(summary)));
+    let mut table = rows(summary);
+    table.extend(causes.rows(summary.runs));
+    text.push_str(&text::table(&table));
     text.push('\n');
     for line in text::wrap(&sentence(policy, summary), 100) {
         text.push_str(&format!("{line}\n"));

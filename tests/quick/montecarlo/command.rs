@@ -74,6 +74,53 @@ fn simulate_writes_json_that_a_seed_repeats() {
 }
 
 #[test]
+fn simulate_knows_hostile_traffic_by_name() {
+    let ask = "simulate --policy policies/standard.yaml --runs 4 --seed 3";
+    let some = format!("{ask} --hostile bursts-100-in-10s --hostile errors-x5-1000 --history off");
+    let text = unwrapped(&serin(&some));
+    for part in [
+        "4 runs for each line, seed 3",
+        "bursts-100-in-10s off",
+        "outside",
+        "Goal: at most 1% of harmless releases rolled back",
+        "errors-x5-1000 off 100%",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let report: Value =
+        serde_json::from_str(&out(&serin(&format!("{some} --output json --threads 1")))).unwrap();
+    assert_eq!(report["harmless"][0]["shape"], "bursts-100-in-10s");
+    assert_eq!(report["harmless"][0]["history"], false);
+    let by = report["harmless"][0]["by"].as_object().unwrap();
+    let causes: u64 = by.values().map(|times| times.as_u64().unwrap()).sum();
+    assert_eq!(report["harmless"][0]["rolled_back"]["count"], causes);
+    assert_eq!(report["harmful"][0]["found"]["count"], 4);
+
+    let text = unwrapped(&serin(&format!("{ask} --hostile list")));
+    assert!(text.contains("ejection-1-of-20") && text.contains("late-x3-100"), "{text}");
+    let output = serin(&format!("{ask} --hostile nothing"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--hostile list"), "{output:?}");
+}
+
+#[test]
+fn simulate_tells_causes_and_takes_shapes_that_last() {
+    let shapes =
+        "--shape incidents --burst-size 100 --burst-lasts 10s --shape pods --pods 3 --baseline-pods 57";
+    let report: Value =
+        serde_json::from_str(&out(&serin(&format!("{SIMULATE} {shapes} --history on --output json"))))
+            .unwrap();
+    assert_eq!(report["history"], true);
+    assert_eq!(report["traffic"]["shapes"][0]["shape"], "incidents");
+    assert_eq!(report["traffic"]["shapes"][1]["baseline"], 57);
+    assert!(report["rolled_back_by"].is_object() && report["held_by"].is_object(), "{report}");
+    let output = serin(&format!("{SIMULATE} --shape users --baseline-pods 3"));
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("--baseline-pods belongs to --shape pods or ejection"), "{told}");
+}
+
+#[test]
 fn plan_tells_each_step_and_warns() {
     let text = unwrapped(&serin(PLAN));
     for part in [
