@@ -4,7 +4,7 @@ CARGO ?= cargo
 SEEDS ?= 20000
 RUNS ?= 2000
 
-.PHONY: help demo page test test-quick simulate false-rollbacks lint bench bench-detection bench-latency bench-looks parts doc
+.PHONY: help demo page test test-quick simulate false-rollbacks lint bench bench-detection bench-hostile bench-latency bench-looks parts doc
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ bench: ## The cost of judging, of storing, and of viewers
 
 bench-detection: ## False alarms and delays against the rules of the peers, to benches/results
 	$(CARGO) bench --bench detection -- --full
+
+bench-hostile: RUNS = 500
+bench-hostile: ## False rollbacks of standard.yaml in hostile traffic, RUNS=N a cell, to benches/results/hostile.md
+	$(CARGO) bench --bench detection -- --hostile --runs $(RUNS)
 
 bench-latency: parts ## How soon a rollback and a pause are in force while something hangs
 	SERIN_TRIALS=20 SERIN_TARGETS=300 SERIN_SPREAD=60 $(CARGO) test --release --test real latency:: -- --nocapture --test-threads=1

@@ -3,10 +3,16 @@
 //! `cargo bench --bench detection -- --full` writes `benches/results/detection.md` and `.svg`; `--runs N`
 //! does the same with N runs a cell, and five times as many harmless ones. Without either a few runs show
 //! that it works, and nothing is written.
+//!
+//! `cargo bench --bench detection -- --hostile --runs N` writes `benches/results/hostile.md`: false rollbacks
+//! of the whole shipped rule in hostile traffic, with N harmless runs a cell.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// How long it has taken is told on the way.
+#![allow(clippy::disallowed_methods)]
 
 mod expected;
 mod figures;
+mod hostile;
 mod information;
 #[allow(dead_code)]
 #[path = "../../tests/quick/judge/kit.rs"]
@@ -34,7 +40,10 @@ const FULL: Runs = Runs { power: 400, harmless: 2000 };
 const SMALL: Runs = Runs { power: 4, harmless: 6 };
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = arguments.len();
+    arguments.retain(|argument| argument != "--hostile");
+    let is_hostile = arguments.len() < count;
     let runs = match wanted(&arguments) {
         Ok(runs) => runs,
         Err(wrong) => {
@@ -42,19 +51,38 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if is_hostile {
+        return match runs {
+            None => print(&hostile::small(&shipped())),
+            Some(runs) => write("hostile.md", &hostile::page(&shipped(), runs.power)),
+        };
+    }
     let results = plan::run(runs.unwrap_or(SMALL), runs.is_none());
     let (page, picture) = (report::page(&results), picture::picture(&results));
     if runs.is_none() {
-        println!("{page}");
-        return ExitCode::SUCCESS;
+        println!("{}", hostile::small(&shipped()));
+        return print(&page);
     }
+    let (page, picture) = (write("detection.md", &page), write("detection.svg", &picture));
+    if page == ExitCode::SUCCESS { picture } else { page }
+}
+
+/// The policy whose whole rule is measured.
+fn shipped() -> serin::core::policy::Policy {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(hostile::POLICY);
+    serin::config::load_policy(path).expect("the repository's policy is valid")
+}
+
+fn print(page: &str) -> ExitCode {
+    println!("{page}");
+    ExitCode::SUCCESS
+}
+
+fn write(name: &str, text: &str) -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
-    let written = std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(folder.join("detection.md"), page))
-        .and_then(|()| std::fs::write(folder.join("detection.svg"), picture));
-    match written {
+    match std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join(name), text)) {
         Ok(()) => {
-            println!("written: detection.md and detection.svg in {}", folder.display());
+            println!("written: {}", folder.join(name).display());
             ExitCode::SUCCESS
         }
         Err(error) => {
