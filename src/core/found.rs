@@ -17,6 +17,19 @@ pub struct Found {
     pub decided: Option<Decided>,
 }
 
+impl Found {
+    /// What people are notified of.
+    pub fn sentence(&self, target: &str) -> String {
+        format!(
+            "The router of {target} gives the canary {}, and the store knows of no release that does: its file \
+             may be lost, or older than what was released since. Nothing is changed until somebody decides: \
+             `serin target adopt {target}` keeps the split, `serin target zero {target}` sends all traffic to the \
+             stable pool.",
+            self.split.canary
+        )
+    }
+}
+
 /// A person's decision about what was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {

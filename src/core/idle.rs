@@ -30,7 +30,9 @@ pub struct Idle {
 pub fn idle(target: &Target, observed: &ObservedSplit, is_first: bool, now: Timestamp) -> Idle {
     let mut idle = Idle { target: target.clone(), finding: None, notices: Vec::new() };
     let found = target.found.clone().or_else(|| {
-        let split = unaccounted(target, observed).filter(|_| is_first)?;
+        let unstored = observed.unstored.map(|unstored| unstored.split);
+        let found = unstored.or_else(|| unaccounted(target, observed).filter(|_| is_first));
+        let split = found.filter(|split| *split != target.wanted)?;
         Some(Found { split, at: now, decided: None })
     });
     match found {
@@ -68,7 +70,8 @@ impl Idle {
         self.target.nodes.clone_from(&observed.nodes);
         self.target.certain = false;
         let is_new = self.target.found.is_none();
-        found.split = observed.split.unwrap_or(found.split);
+        let unstored = observed.unstored.map(|unstored| unstored.split);
+        found.split = unstored.or(observed.split).unwrap_or(found.split);
         let Found { split, decided, .. } = found.clone();
         let name = self.target.name.clone();
         match decided {
@@ -78,6 +81,10 @@ impl Idle {
             }
             Some(Decided { decision: Decision::Adopt, by }) => {
                 self.target.adopt(split, now);
+                if unstored.is_some() {
+                    // The router has to be given it.
+                    self.target.seen = None;
+                }
                 let how = match split.canary {
                     Weight::FULL => "the pool that has all traffic is stable now".to_owned(),
                     canary => format!("the canary keeps {canary}"),
@@ -85,29 +92,24 @@ impl Idle {
                 self.over(format!("{by} adopted what the router of {name} had: {how}."), now);
             }
             Some(Decided { decision: Decision::Zero, by }) => {
+                self.target.wanted = Split::STABLE;
                 self.target.generation += 1;
                 self.target.seen = None;
                 self.over(format!("{by} set the canary of {name} to 0%; it had {}.", split.canary), now);
             }
             None => {
-                self.target.found = Some(found);
                 if is_new {
-                    self.open(split, now);
+                    self.open(&found, now);
                 }
+                self.target.found = Some(found);
             }
         }
     }
 
-    fn open(&mut self, split: Split, now: Timestamp) {
+    fn open(&mut self, found: &Found, now: Timestamp) {
         let target = &mut self.target;
         let name = &target.name;
-        let sentence = format!(
-            "The router of {name} gives the canary {}, and the store knows of no release that does: its file \
-             may be lost, or older than what was released since. Nothing is changed until somebody decides: \
-             `serin target adopt {name}` keeps the split, `serin target zero {name}` sends all traffic to the \
-             stable pool.",
-            split.canary
-        );
+        let sentence = found.sentence(name);
         let rollout = target.last_exposed.clone().unwrap_or(RolloutId(String::new()));
         let key = format!("{name}/found/{now}");
         let incident = target.incident.get_or_insert_with(|| Incident {
@@ -124,7 +126,7 @@ impl Idle {
             target: target.name.clone(),
             rollout: incident.rollout.0.clone(),
             stable_version: target.stable_version.clone(),
-            weight: split.canary,
+            weight: found.split.canary,
             incident: Some(change),
             ..Notice::new(
                 format!("{}/opened", incident.key),

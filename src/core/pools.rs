@@ -35,6 +35,18 @@ pub struct ObservedSplit {
     /// What became of the requests, where the router counts them.
     #[serde(default)]
     pub front: Option<FrontState>,
+    /// What the router keeps in force of a release that the store knows nothing of, until the target is applied.
+    #[serde(default)]
+    pub unstored: Option<Unstored>,
+}
+
+/// A split that proxies have from an earlier process, newer than what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unstored {
+    /// The weights.
+    pub split: Split,
+    /// Its generation, as the earlier process counted.
+    pub generation: u64,
 }
 
 /// The servers of a role as the router knows them.
@@ -115,7 +127,7 @@ impl ObservedSplit {
 
     /// A split without anything else.
     pub fn of(split: Option<Split>) -> ObservedSplit {
-        ObservedSplit { split, nodes: BTreeMap::new(), pools: BTreeMap::new(), front: None }
+        ObservedSplit { split, ..ObservedSplit::default() }
     }
 }
 

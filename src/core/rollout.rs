@@ -32,6 +32,7 @@ mod tick;
 mod told;
 mod trailing;
 mod transition;
+mod unstored;
 mod verify;
 
 pub use action::{Action, EventKind, EventRecord, Outcome};

@@ -15,14 +15,19 @@
 //! [`EnvoyConfig::forget_after`], does not hide what the others do, and has the newest weights as soon
 //! as it is back.
 //!
+//! A proxy also says what it has from an earlier process, by the version that it repeats (`version`). What is newer
+//! there than what is stored stays in force until somebody has decided (`earlier`).
+//!
 //! RTDS tells nothing of hosts and requests. Where [`EnvoyConfig::admin`] names the admin interfaces of the
 //! proxies, those are read too.
 
 mod admin;
+mod earlier;
 mod nodes;
 mod server;
 mod shared;
 mod snapshot;
+mod version;
 mod wire;
 
 use std::net::SocketAddr;

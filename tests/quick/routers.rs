@@ -1,5 +1,6 @@
 //! Routers without their real counterparts.
 
+mod earlier;
 mod haproxy;
 mod rtds;
 

@@ -13,6 +13,7 @@ mod haproxy;
 mod history;
 mod kill;
 mod latency;
+mod lost;
 mod notifiers;
 mod openapi;
 mod outage;

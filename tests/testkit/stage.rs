@@ -47,6 +47,8 @@ pub struct Plan {
     pub canary_backend: String,
     /// Serin reads Envoy's admin interface.
     pub admin: bool,
+    /// Envoy asks for changes instead of the state of the world.
+    pub delta: bool,
     /// Traffic ends after this time at the latest.
     pub longest: Duration,
     /// More notifiers, indented by two.
@@ -74,6 +76,7 @@ impl Default for Plan {
             silent_canaries: Vec::new(),
             canary_backend: "shop-b".to_owned(),
             admin: false,
+            delta: false,
             longest: Duration::from_secs(400),
             notifiers: String::new(),
             sections: String::new(),
@@ -179,8 +182,8 @@ impl Stage {
             let config = config(&plan, &canary_job, &prometheus.url(), &router, "routing.shop", &hook.url);
             let daemon = Daemon::start_with(folder.path(), &config, &plan.variables).await;
             let clusters = [("shop-a", ports[0]), ("shop-b", ports[1])];
-            let options =
-                EnvoyOptions { admin_port, ..EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters) };
+            let options = EnvoyOptions::new("edge-1", rtds, "routing.shop", &clusters);
+            let options = EnvoyOptions { admin_port, delta: plan.delta, ..options };
             (Proxy::Envoy(Envoy::start(folder.path(), &options).await), daemon)
         };
         let entry = SocketAddr::from(([127, 0, 0, 1], proxy.port()));

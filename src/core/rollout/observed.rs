@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::change::Change;
 use super::door::ready;
-use super::{Ending, EventKind, Hold, Phase, Stage, demand, servers};
+use super::{Ending, EventKind, Hold, Phase, Stage, demand, servers, unstored};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
 use crate::core::notice::NoticeKind;
@@ -23,6 +23,9 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
     let now = change.now;
     let wanted = change.state.target.wanted;
     let before = change.state.target.seen;
+    if unstored::take(change, split) {
+        return;
+    }
     let finding = change.state.target.observe(split, now);
     if change.state.target.seen != before {
         change.state.rollout.first_ends.clear();
@@ -41,6 +44,10 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
                 found.canary, wanted.canary
             );
             change.hold(Hold::Drift, None, Severity::High, sentence);
+            if split.unstored.is_some() {
+                // The router has to be given it.
+                change.state.target.seen = None;
+            }
         }
         Finding::Raised { found } => {
             let sentence = format!(

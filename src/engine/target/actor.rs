@@ -166,7 +166,7 @@ impl Actor {
             Message::Command(entry) => self.hand_over(*entry, now, &mut out),
             Message::News => self.has_news = true,
             Message::Happened(rollout, event) => self.arrived.push_back(Arrived::Happened(rollout, event)),
-            Message::Changed => self.steering.look_now(now.monotonic),
+            Message::Changed => self.steering.changed(now.monotonic),
             Message::Due => {}
             Message::Result(ticket, outcome) => {
                 if self.is_current(&ticket) {

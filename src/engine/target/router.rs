@@ -36,6 +36,8 @@ pub(super) struct Steering {
     was_raised: bool,
     /// This process has heard from the router.
     pub looked: bool,
+    /// The router says that something has changed since it was asked.
+    has_changed: bool,
     /// What the router was last asked it has answered.
     answered: bool,
     /// Somebody else may have decided what was found: the store is read before it is set right.
@@ -61,6 +63,7 @@ impl Steering {
             hurried: None,
             was_raised: false,
             looked: false,
+            has_changed: false,
             answered: false,
             must_read: false,
             is_reading: false,
@@ -77,6 +80,12 @@ impl Steering {
     /// The split is looked at as soon as possible.
     pub fn look_now(&mut self, now: Duration) {
         self.next_observe = now;
+    }
+
+    /// The router says that something has changed: also a target that is not steered is looked at.
+    pub fn changed(&mut self, now: Duration) {
+        self.has_changed = true;
+        self.look_now(now);
     }
 
     /// A new split has a generation above everything that a router was ever given: a way back may have run
@@ -130,7 +139,8 @@ impl Actor {
         if now.monotonic < self.steering.next_observe {
             return;
         }
-        if !self.steers() && self.steering.looked && self.target.found.is_none() {
+        let is_of_interest = !self.steering.looked || self.steering.has_changed;
+        if !self.steers() && !is_of_interest && self.target.found.is_none() {
             self.steering.next_observe = now.monotonic + self.options.reconcile_interval;
             self.looks.observed();
             return;
@@ -144,6 +154,7 @@ impl Actor {
             self.steering.next_observe = self.steering.next_observe.min(latest);
         }
         self.steering.observing = self.target.generation;
+        self.steering.has_changed = false;
         let (router, route) = (self.spec.router.clone(), Box::new(self.route()));
         self.send(JobKind::Observe, Job::Observe { router, route }, now, out);
     }
@@ -170,6 +181,10 @@ impl Actor {
     ) {
         let wanted = self.target.wanted;
         let found = split.split;
+        if let Some(unstored) = split.unstored {
+            // What is decided about it is newer in every proxy.
+            self.steering.driven = self.steering.driven.max(unstored.generation);
+        }
         let is_raised = found.is_some_and(|f| f != wanted && f.canary >= wanted.canary);
         if is_raised && !self.steering.was_raised {
             self.steering.must_read = true;

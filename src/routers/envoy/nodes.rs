@@ -59,6 +59,8 @@ enum Refusal {
     /// By the stored records: target and reason.
     Stored(BTreeMap<String, String>),
     Snapshot(Arc<Snapshot>, String),
+    /// It is not answered: the reason.
+    Unanswered(String),
 }
 
 impl Held {
@@ -79,6 +81,7 @@ impl Refusal {
     fn of(&self, target: &str, held: u64) -> Option<&str> {
         match self {
             Refusal::Stored(reasons) => reasons.get(target).map(String::as_str),
+            Refusal::Unanswered(reason) => Some(reason),
             Refusal::Snapshot(snapshot, reason) => {
                 (snapshot.generation(target) > held).then_some(reason.as_str())
             }
@@ -203,6 +206,14 @@ impl Nodes {
         }
     }
 
+    /// A proxy is not answered. True if that is new.
+    pub(super) fn leave(&mut self, id: &str, stream: u64, why: String) -> bool {
+        let Some((_, stream)) = self.stream(id, stream) else { return false };
+        let is_new = stream.refused.is_none();
+        stream.refused = Some(Refusal::Unanswered(why));
+        is_new
+    }
+
     fn stream(&mut self, id: &str, stream: u64) -> Option<(&mut Timestamp, &mut Stream)> {
         let node = self.nodes.get_mut(id)?;
         Some((&mut node.last_seen, node.streams.get_mut(&stream)?))
@@ -228,13 +239,14 @@ impl Nodes {
     }
 
     /// What the proxies do with a target. The split is what all that are connected have accepted, on
-    /// the streams that are open now, at `generation` or a newer one.
-    pub(super) fn observe(&self, target: &str, generation: u64) -> ObservedSplit {
+    /// the streams that are open now, at `generation` or a newer one; 0 is that of what is kept from an earlier
+    /// process, if it `is_kept`.
+    pub(super) fn observe(&self, target: &str, generation: u64, is_kept: bool) -> ObservedSplit {
         let nodes = self.nodes.iter().map(|(id, node)| (id.clone(), node.record(target))).collect();
         let mut connected = self.nodes.values().filter(|node| !node.streams.is_empty());
         let first = connected.next().and_then(|node| node.in_force(target));
         let split = first
-            .filter(|(accepted, _)| *accepted >= generation)
+            .filter(|(accepted, _)| *accepted >= generation || (is_kept && *accepted == 0))
             .filter(|_| connected.all(|node| node.in_force(target) == first))
             .map(|(_, split)| split);
         ObservedSplit { nodes, ..ObservedSplit::of(split) }

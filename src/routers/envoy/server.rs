@@ -168,15 +168,15 @@ impl<F: Form> Conversation<F> {
     async fn run(&mut self, mut requests: Streaming<F::Request>) -> Result<(), Status> {
         let first = tokio::time::timeout(FIRST_MESSAGE, requests.message()).await;
         match first.map_err(|_| Status::deadline_exceeded("no first message came in time"))?? {
-            Some(request) => self.hear(F::read(request))?,
+            Some(request) => self.hear(F::read(self.shared.layer_name(), request))?,
             None => return Ok(()),
         }
         let answers = self.answers.clone();
         loop {
-            let ready = self.due && self.stream.is_some() && self.layers.borrow().is_some();
+            let ready = self.due && self.may_answer();
             tokio::select! {
                 request = requests.message() => match request? {
-                    Some(request) => self.hear(F::read(request))?,
+                    Some(request) => self.hear(F::read(self.shared.layer_name(), request))?,
                     None => return Ok(()),
                 },
                 changed = self.layers.changed() => {
@@ -191,6 +191,14 @@ impl<F: Form> Conversation<F> {
                 }
             }
         }
+    }
+
+    /// There is a layer, and it may be sent on this stream.
+    fn may_answer(&self) -> bool {
+        let layer = self.layers.borrow().clone();
+        layer.zip(self.stream.as_ref()).is_some_and(|(layer, stream)| {
+            self.sent > 0 || self.shared.may_answer(&stream.node, stream.number, &layer)
+        })
     }
 
     /// The newest layer was not sent on this stream, or was refused.
@@ -252,7 +260,7 @@ impl<F: Form> Conversation<F> {
         } else if self.stream.is_none() {
             let number = self
                 .shared
-                .opened(node, !said.holds, STREAMS)
+                .opened(node, &said.version, STREAMS)
                 .ok_or_else(|| Status::resource_exhausted(format!("{STREAMS} streams are open already")))?;
             let (shared, node) = (Arc::clone(&self.shared), node.to_owned());
             self.stream = Some(OpenStream { shared, node, number });

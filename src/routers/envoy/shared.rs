@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use super::earlier::Earlier;
 use super::nodes::{Nodes, Now, State};
 use super::snapshot::Snapshot;
 use crate::core::pools::ObservedSplit;
@@ -27,6 +29,7 @@ struct Inner {
     loaded: bool,
     routes: BTreeMap<String, Route>,
     nodes: Nodes,
+    earlier: Earlier,
     streams: u64,
     /// Cancelled when the store is lost; `Some` while it is there.
     held: Option<CancellationToken>,
@@ -49,6 +52,7 @@ impl Shared {
                 loaded: false,
                 routes: BTreeMap::new(),
                 nodes: Nodes::new(forget_after),
+                earlier: Earlier::default(),
                 streams: 0,
                 held: Some(CancellationToken::new()),
                 changes: BTreeMap::new(),
@@ -73,35 +77,46 @@ impl Shared {
             let held = inner.routes.get(&route.target).filter(|held| held.generation > route.generation);
             wanted.insert(route.target.clone(), without_nodes(held.unwrap_or(route)));
         }
-        let snapshot = Snapshot::new(&self.layer, wanted.values())?;
+        Snapshot::keeping(&self.layer, wanted.values().map(|route| (route, None)))?;
         let now = self.now();
         for route in routes {
             inner.nodes.seed(&route.target, &route.nodes, now);
         }
+        let new = inner.earlier.loaded(&wanted);
         inner.routes = wanted;
         inner.loaded = true;
-        self.layers.send_replace(Some(Arc::new(snapshot)));
+        self.publish(&inner)?;
+        self.wake(inner, new);
         Ok(())
     }
 
     /// Takes a route if it is not older than what is held, and sends what has changed. What a proxy
     /// refused is sent to it again, for the reason may have gone.
     pub(super) fn apply(&self, route: &Route) -> Result<(), RouterError> {
-        let mut inner = self.lock();
+        let mut guard = self.lock();
+        let inner = &mut *guard;
         let held = inner.routes.get(&route.target);
         if held.is_some_and(|held| held.generation > route.generation) {
             return Ok(());
         }
         let wanted = without_nodes(route);
-        if held != Some(&wanted) {
+        let is_new = held != Some(&wanted);
+        let ends = inner.loaded && inner.earlier.ends_with(&wanted);
+        if is_new || (ends && inner.earlier.kept(&wanted).is_some()) {
+            let kept = |route: &Route| inner.earlier.kept(route);
             let others = inner.routes.values().filter(|other| other.target != wanted.target);
-            let snapshot = Snapshot::new(&self.layer, others.chain([&wanted]))?;
+            let all = others.map(|other| (other, kept(other)));
+            let own = (&wanted, kept(&wanted).filter(|_| !ends));
+            let snapshot = Snapshot::keeping(&self.layer, all.chain([own]))?;
             inner.routes.insert(wanted.target.clone(), wanted);
             if inner.loaded {
                 self.layers.send_replace(Some(Arc::new(snapshot)));
             }
         } else if self.layers.borrow().as_ref().is_some_and(|layer| inner.nodes.refuses(&layer.version)) {
             self.layers.send_modify(|_| {});
+        }
+        if ends {
+            inner.earlier.decide(&route.target);
         }
         let now = self.now();
         inner.nodes.seed(&route.target, &route.nodes, now);
@@ -117,7 +132,9 @@ impl Shared {
             inner.nodes.forget(now);
         }
         inner.notice(&route.target);
-        inner.nodes.observe(&route.target, route.generation)
+        let unstored = inner.earlier.tell(route);
+        let observed = inner.nodes.observe(&route.target, route.generation, unstored.is_some());
+        ObservedSplit { unstored, ..observed }
     }
 
     /// Closes all streams, or takes streams again.
@@ -176,29 +193,62 @@ impl Shared {
         self.lock().held.clone()
     }
 
-    /// Registers a stream and gives its number; `None` if there are `limit` already.
-    pub(super) fn opened(&self, node: &str, fresh: bool, limit: usize) -> Option<u64> {
+    /// Registers a stream and gives its number; `None` if there are `limit` already. `version`: of what the proxy
+    /// has from an earlier stream.
+    pub(super) fn opened(&self, node: &str, version: &str, limit: usize) -> Option<u64> {
         let now = self.now();
-        self.with(node, |inner| {
+        let number = self.with(node, |inner| {
             if inner.nodes.open_streams() >= limit {
                 return None;
             }
             inner.streams += 1;
-            inner.nodes.open(node, inner.streams, fresh, now);
+            inner.nodes.open(node, inner.streams, version.is_empty(), now);
             Some(inner.streams)
-        })
+        })?;
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let new = inner.earlier.opened(number, version, &inner.routes);
+        if !new.is_empty() {
+            warn!(node, targets = ?new, "a proxy has weights that the store knows nothing of; they stay in force");
+            if let Err(error) = self.publish(inner) {
+                warn!(%error, "what a proxy has cannot be kept in force");
+            }
+        }
+        self.wake(guard, new);
+        Some(number)
+    }
+
+    /// Whether a stream may be sent the first layer.
+    pub(super) fn may_answer(&self, node: &str, stream: u64, layer: &Snapshot) -> bool {
+        let unknown = self.lock().earlier.unknown(stream, &layer.version).map(str::to_owned);
+        let Some(version) = unknown else { return true };
+        let why = format!(
+            "It has weights of version {version:?}, which cannot be read, and the store knows of no release: its file \
+             may be lost. Nothing is sent to it, so its weights stay as they are; to give it the stored weights, \
+             restart it."
+        );
+        if self.with(node, |inner| inner.nodes.leave(node, stream, why.clone())) {
+            warn!(node, why, "a proxy is not answered");
+        }
+        false
     }
 
     /// The stream is closed.
     pub(super) fn closed(&self, node: &str, stream: u64) {
         let now = self.now();
-        self.with(node, |inner| inner.nodes.close(node, stream, now));
+        self.with(node, |inner| {
+            inner.earlier.over(stream);
+            inner.nodes.close(node, stream, now);
+        });
     }
 
     /// The proxy accepted the layer.
     pub(super) fn acked(&self, node: &str, stream: u64, snapshot: &Arc<Snapshot>) {
         let now = self.now();
-        self.with(node, |inner| inner.nodes.ack(node, stream, snapshot, now));
+        self.with(node, |inner| {
+            inner.earlier.over(stream);
+            inner.nodes.ack(node, stream, snapshot, now);
+        });
     }
 
     /// The proxy refused the layer.
@@ -221,6 +271,12 @@ impl Shared {
             .filter(|(_, differs)| *differs)
             .map(|(target, _)| target.clone())
             .collect();
+        self.wake(inner, targets);
+        result
+    }
+
+    /// Wakes those who wait for these targets.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>, targets: Vec<String>) {
         let woken = !targets.is_empty();
         for target in targets {
             inner.changes.entry(target).or_default().happened += 1;
@@ -229,7 +285,16 @@ impl Shared {
         if woken {
             self.pulse.send_modify(|count| *count = count.wrapping_add(1));
         }
-        result
+    }
+
+    /// Makes the layer anew.
+    fn publish(&self, inner: &Inner) -> Result<(), RouterError> {
+        let all = inner.routes.values().map(|route| (route, inner.earlier.kept(route)));
+        let snapshot = Snapshot::keeping(&self.layer, all)?;
+        if inner.loaded {
+            self.layers.send_replace(Some(Arc::new(snapshot)));
+        }
+        Ok(())
     }
 
     fn now(&self) -> Now {

@@ -9,6 +9,8 @@ use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 use prost::{Message, Name};
 use sha2::{Digest, Sha256};
 
+use super::version::{self, Entry};
+use crate::core::pools::Unstored;
 use crate::core::split::{Role, Split};
 use crate::ports::{Route, RouterError};
 
@@ -21,7 +23,7 @@ pub(super) fn type_url() -> String {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     /// Names the content: the same routes at the same generations have the same version in every
-    /// process, and other content has another.
+    /// process, and other content has another. It says the weights, too (see [`version`]).
     pub(super) version: String,
     /// The packed `Runtime` message.
     pub(super) resource: Any,
@@ -33,21 +35,42 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`RouterError::Refused`] if two of them would set the same key, or a role has weight and no pool.
+    #[cfg(test)]
     pub(super) fn new<'a>(
         name: &str,
         routes: impl IntoIterator<Item = &'a Route>,
     ) -> Result<Snapshot, RouterError> {
+        Snapshot::keeping(name, routes.into_iter().map(|route| (route, None)))
+    }
+
+    /// The layer `name` over these routes, each with what is kept in force instead of its split: that has the
+    /// generation 0, as this process has not decided it.
+    ///
+    /// # Errors
+    /// [`RouterError::Refused`] if two of them would set the same key, or a role has weight and no pool.
+    pub(super) fn keeping<'a>(
+        name: &str,
+        routes: impl IntoIterator<Item = (&'a Route, Option<Unstored>)>,
+    ) -> Result<Snapshot, RouterError> {
         let mut held = BTreeMap::new();
         let mut keys: BTreeMap<String, (&str, u16)> = BTreeMap::new();
-        for route in routes {
-            held.insert(route.target.clone(), (route.generation, route.split));
-            for (key, weight) in weights(route)? {
-                if let Some((other, _)) = keys.insert(key.clone(), (&route.target, weight)) {
-                    return Err(RouterError::Refused(twice(&key, other, &route.target)));
+        let (mut entries, mut contents): (Vec<Entry>, BTreeMap<&str, u64>) = Default::default();
+        for (route, kept) in routes {
+            let split = kept.map_or(route.split, |kept| kept.split);
+            let generation = kept.map_or(route.generation, |kept| kept.generation);
+            held.insert(route.target.clone(), (if kept.is_some() { 0 } else { generation }, split));
+            let weights = weights(route, split)?;
+            for (key, weight) in &weights {
+                if let Some((other, _)) = keys.insert(key.clone(), (&route.target, *weight)) {
+                    return Err(RouterError::Refused(twice(key, other, &route.target)));
                 }
             }
+            contents.insert(&route.target, generation);
+            entries.push((generation, weights));
         }
-        let version = version(&held, &keys);
+        // The same content has the same version, in whatever order it came.
+        entries.sort_unstable();
+        let version = version::write(&title(&contents, &keys), &entries);
         let fields: HashMap<String, Value> =
             keys.into_iter().map(|(key, (_, weight))| (key, number(weight))).collect();
         let runtime = Runtime { name: name.to_owned(), layer: Some(Struct { fields }) };
@@ -68,19 +91,19 @@ impl Snapshot {
 
 /// The keys of a route. Envoy takes a cluster's share by the sum of what it finds, and all keys of a
 /// route are always set, so the weights are the split's own: they sum to 10,000.
-fn weights(route: &Route) -> Result<Vec<(String, u16)>, RouterError> {
+fn weights(route: &Route, split: Split) -> Result<Vec<(String, u16)>, RouterError> {
     for role in [Role::Stable, Role::Canary, Role::Baseline] {
-        if route.split.weight(role).0 > 0 && !route.pools.contains_key(&role) {
+        if split.weight(role).0 > 0 && !route.pools.contains_key(&role) {
             return Err(RouterError::Refused(format!(
-                "target {}: the split ({}) gives weight to a role that has no pool",
-                route.target, route.split
+                "target {}: the split ({split}) gives weight to a role that has no pool",
+                route.target
             )));
         }
     }
     Ok(route
         .pools
         .iter()
-        .map(|(role, pool)| (format!("{}.{}", route.route, pool.backend), route.split.weight(*role).0))
+        .map(|(role, pool)| (version::key(route, &pool.backend), split.weight(*role).0))
         .collect())
 }
 
@@ -100,21 +123,21 @@ fn number(weight: u16) -> Value {
 
 /// `<sum of the generations>-<hash>`: the sum, which never falls while the targets stay the same, is for
 /// people; the hash tells contents apart.
-fn version(routes: &BTreeMap<String, (u64, Split)>, keys: &BTreeMap<String, (&str, u16)>) -> String {
+fn title(routes: &BTreeMap<&str, u64>, keys: &BTreeMap<String, (&str, u16)>) -> String {
     let mut hash = Sha256::new();
     let mut sum = 0u64;
-    for (target, (generation, _)) in routes {
+    for (target, generation) in routes {
         sum = sum.saturating_add(*generation);
         hash.update(format!("{target}\0{generation}\0"));
     }
     for (key, (_, weight)) in keys {
         hash.update(format!("{key}\0{weight}\0"));
     }
-    let mut version = format!("{sum}-");
+    let mut title = format!("{sum}-");
     for byte in &hash.finalize()[..4] {
-        let _ = write!(version, "{byte:02x}");
+        let _ = write!(title, "{byte:02x}");
     }
-    version
+    title
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 use envoy_types::pb::google::rpc::Status as RpcStatus;
 
 use super::snapshot::{Snapshot, type_url};
+use super::version::name_of;
 
 /// What a proxy says, in either form.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub(super) struct Said {
     pub(super) type_url: String,
     /// The resources it asks for.
     pub(super) names: Names,
-    /// It holds something from an earlier stream.
-    pub(super) holds: bool,
+    /// In the first message of a stream: the version of the layer that it has from an earlier one; empty if it has none.
+    pub(super) version: String,
     /// Which response this answers; empty: none.
     pub(super) nonce: String,
     /// Why it refused that response.
@@ -64,7 +65,7 @@ pub(super) trait Form: Send + 'static {
     /// What it is sent.
     type Response: Send + 'static;
     /// Reads a request.
-    fn read(request: Self::Request) -> Said;
+    fn read(layer: &str, request: Self::Request) -> Said;
     /// Writes a response.
     fn write(layer: &str, snapshot: &Snapshot, nonce: String) -> Self::Response;
 }
@@ -76,12 +77,12 @@ impl Form for Whole {
     type Request = DiscoveryRequest;
     type Response = DiscoveryResponse;
 
-    fn read(request: DiscoveryRequest) -> Said {
+    fn read(_layer: &str, request: DiscoveryRequest) -> Said {
         Said {
             node_id: node_id(request.node),
             type_url: request.type_url,
             names: Names::All(request.resource_names),
-            holds: !request.version_info.is_empty(),
+            version: request.version_info,
             nonce: request.response_nonce,
             refused: refused(request.error_detail),
         }
@@ -105,11 +106,11 @@ impl Form for Delta {
     type Request = DeltaDiscoveryRequest;
     type Response = DeltaDiscoveryResponse;
 
-    fn read(request: DeltaDiscoveryRequest) -> Said {
+    fn read(layer: &str, mut request: DeltaDiscoveryRequest) -> Said {
         Said {
             node_id: node_id(request.node),
             type_url: request.type_url,
-            holds: !request.initial_resource_versions.is_empty(),
+            version: request.initial_resource_versions.remove(layer).unwrap_or_default(),
             names: Names::Change {
                 subscribe: request.resource_names_subscribe,
                 unsubscribe: request.resource_names_unsubscribe,
@@ -121,7 +122,7 @@ impl Form for Delta {
 
     fn write(layer: &str, snapshot: &Snapshot, nonce: String) -> DeltaDiscoveryResponse {
         DeltaDiscoveryResponse {
-            system_version_info: snapshot.version.clone(),
+            system_version_info: name_of(&snapshot.version).to_owned(),
             resources: vec![Resource {
                 name: layer.to_owned(),
                 version: snapshot.version.clone(),

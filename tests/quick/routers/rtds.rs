@@ -27,13 +27,13 @@ use tonic::{Code, Status, Streaming};
 use super::{DEADLINE, FORGET, HandClock, canary, route};
 use crate::testkit::wait;
 
-struct Rtds {
-    router: Arc<EnvoyRouter>,
+pub(super) struct Rtds {
+    pub(super) router: Arc<EnvoyRouter>,
     clock: Arc<HandClock>,
 }
 
 impl Rtds {
-    async fn bound() -> Rtds {
+    pub(super) async fn bound() -> Rtds {
         let clock = Arc::new(HandClock(AtomicI64::new(0)));
         let listen = "127.0.0.1:0".parse().unwrap();
         let config = EnvoyConfig { listen, layer: "serin".into(), forget_after: FORGET, admin: Vec::new() };
@@ -41,30 +41,35 @@ impl Rtds {
         Rtds { router, clock }
     }
 
-    async fn loaded(routes: &[Route]) -> Rtds {
+    pub(super) async fn loaded(routes: &[Route]) -> Rtds {
         let rtds = Rtds::bound().await;
         rtds.router.load(routes).await.unwrap();
         rtds
     }
 
-    async fn client(&self) -> RuntimeDiscoveryServiceClient<tonic::transport::Channel> {
+    pub(super) async fn client(&self) -> RuntimeDiscoveryServiceClient<tonic::transport::Channel> {
         let address = format!("http://{}", self.router.local_addr());
         RuntimeDiscoveryServiceClient::connect(address).await.unwrap()
     }
 
     /// Opens a stream with this first message.
-    async fn open(&self, first: DiscoveryRequest) -> Result<Proxy, Status> {
+    pub(super) async fn open(&self, first: DiscoveryRequest) -> Result<Proxy, Status> {
         let (say, said) = mpsc::channel(16);
         say.send(first).await.unwrap();
         let answers = self.client().await.stream_runtime(ReceiverStream::new(said)).await?.into_inner();
         Ok(Proxy { say, answers })
     }
 
-    async fn join(&self, id: &str) -> Proxy {
+    pub(super) async fn join(&self, id: &str) -> Proxy {
         self.open(hello(id)).await.unwrap()
     }
 
-    async fn until(&self, what: &str, route: &Route, is: impl Fn(&ObservedSplit) -> bool) -> ObservedSplit {
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        route: &Route,
+        is: impl Fn(&ObservedSplit) -> bool,
+    ) -> ObservedSplit {
         wait::until(what, DEADLINE, || async {
             let observed = self.router.observe(route).await.unwrap();
             is(&observed).then_some(observed)
@@ -73,7 +78,7 @@ impl Rtds {
     }
 }
 
-fn hello(id: &str) -> DiscoveryRequest {
+pub(super) fn hello(id: &str) -> DiscoveryRequest {
     DiscoveryRequest {
         node: Some(Node { id: id.into(), ..Node::default() }),
         resource_names: vec!["serin".into()],
@@ -83,22 +88,22 @@ fn hello(id: &str) -> DiscoveryRequest {
 }
 
 /// A proxy by hand.
-struct Proxy {
+pub(super) struct Proxy {
     say: mpsc::Sender<DiscoveryRequest>,
     answers: Streaming<DiscoveryResponse>,
 }
 
 impl Proxy {
-    async fn hear(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
+    pub(super) async fn hear(&mut self) -> Result<Option<DiscoveryResponse>, Status> {
         tokio::time::timeout(DEADLINE, self.answers.message()).await.expect("an answer comes")
     }
 
     /// The next layer.
-    async fn layer(&mut self) -> DiscoveryResponse {
+    pub(super) async fn layer(&mut self) -> DiscoveryResponse {
         self.hear().await.unwrap().expect("the stream goes on")
     }
 
-    async fn answer(&self, to: &DiscoveryResponse, refused: Option<&str>) {
+    pub(super) async fn answer(&self, to: &DiscoveryResponse, refused: Option<&str>) {
         let version = if refused.is_some() { String::new() } else { to.version_info.clone() };
         let error = |why: &str| RpcStatus { code: 13, message: why.into(), ..RpcStatus::default() };
         let request = DiscoveryRequest {
@@ -112,7 +117,7 @@ impl Proxy {
     }
 }
 
-fn weights(layer: &DiscoveryResponse) -> BTreeMap<String, f64> {
+pub(super) fn weights(layer: &DiscoveryResponse) -> BTreeMap<String, f64> {
     let runtime = Runtime::decode(layer.resources[0].value.as_slice()).unwrap();
     assert_eq!((runtime.name.as_str(), layer.resources.len()), ("serin", 1));
     let number = |kind: Option<Kind>| match kind {
@@ -122,7 +127,7 @@ fn weights(layer: &DiscoveryResponse) -> BTreeMap<String, f64> {
     runtime.layer.unwrap().fields.into_iter().map(|(key, value)| (key, number(value.kind))).collect()
 }
 
-fn shop(stable: f64, canary: f64) -> BTreeMap<String, f64> {
+pub(super) fn shop(stable: f64, canary: f64) -> BTreeMap<String, f64> {
     BTreeMap::from([("shop.canary".to_owned(), canary), ("shop.stable".to_owned(), stable)])
 }
 
