@@ -6,15 +6,18 @@
 //! however often one looks.
 
 pub mod best_block;
+pub mod block;
 pub mod combine;
 pub mod coupling;
 pub mod dispersion;
 pub mod gate;
 pub mod gauge;
 pub mod histogram;
+pub mod linear;
 pub mod mixture;
 pub mod planner;
 pub mod proportion;
 pub mod ratio;
 pub mod share;
 pub mod special;
+pub mod without;

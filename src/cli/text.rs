@@ -70,7 +70,7 @@ pub fn ratio(ratio: &RatioView) -> String {
 }
 
 /// Evidence as odds: `1:4,100`. Rounded down, so that it never says that a bound is reached that is
-/// not.
+/// not, and no figure beyond a billion.
 pub fn odds(e: f64) -> String {
     // A hair more than the exact value, so that 1/0.05 is 20 and not 19.
     let e = e * (1.0 + 1e-9);
@@ -84,7 +84,7 @@ pub fn odds(e: f64) -> String {
         let unit = 10_f64.powi(e.log10().floor() as i32 - 1);
         format!("1:{}", count(((e / unit).floor() * unit) as u64))
     } else {
-        format!("1:10^{}", e.log10().floor())
+        ">1:10^9".to_owned()
     }
 }
 
@@ -317,7 +317,7 @@ mod tests {
             (100.0, "1:100"),
             (4_187.0, "1:4,100"),
             (1_234_567.0, "1:1,200,000"),
-            (3e12, "1:10^12"),
+            (3e12, ">1:10^9"),
         ] {
             assert_eq!(odds(e), text, "{e}");
         }

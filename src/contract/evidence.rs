@@ -5,12 +5,14 @@ use utoipa::ToSchema;
 
 use super::{ReasonView, unit};
 use crate::core::judge::{
-    Advice, Assessment, DispersionSource, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
+    Advice, Assessment, BlockAssessment, DispersionSource, GuardrailAssessment, GuardrailStatus,
+    MetricAssessment, Verdict,
 };
 use crate::core::limit::Severity;
 use crate::core::metric::TickObservation;
 use crate::core::policy::{GuardrailAction, Policy};
 use crate::core::rollout::Compared;
+use crate::core::words;
 
 /// Evidence against its bound. Odds of 4,100 are written `1:4,100`: so unlikely is evidence of this
 /// strength, at any of all looks, if the opposite is true.
@@ -186,6 +188,38 @@ pub struct MetricView {
     #[serde(default)]
     #[schema(value_type = String)]
     pub dispersion_source: DispersionSource,
+    /// The blocks of the test of harm, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockView>,
+}
+
+/// The blocks over which a test of harm bets: as long as one incident's bad requests last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BlockView {
+    /// How long one is.
+    pub seconds: f64,
+    /// Why: `unknown`, `calm`, `bursts`, `long_bursts` or `policy`.
+    pub because: String,
+    /// Blocks that have ended since the rollout began.
+    pub ended: u64,
+    /// The evidence is of the time since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Of a metric that is compared by route: the route with the most evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+}
+
+impl BlockView {
+    fn new(block: &BlockAssessment) -> BlockView {
+        BlockView {
+            seconds: block.seconds,
+            because: block.because.name().to_owned(),
+            ended: block.ended,
+            since: block.since.map(|since| since.to_string()),
+            route: block.route.clone(),
+        }
+    }
 }
 
 impl MetricView {
@@ -215,16 +249,20 @@ impl MetricView {
             verdict: m.verdict,
             harm: EvidenceView::new(m.ln_e_harm, assessment.ln_bound_harm),
             no_harm: EvidenceView::new(m.ln_e_no_harm, assessment.ln_bound_no_harm),
-            ratio: m.ratio.map(|[low, estimate, high]| RatioView {
-                low: finite(low),
-                estimate: finite(estimate),
-                high: finite(high),
+            ratio: m.ratio.map(|[low, estimate, high]| {
+                let [open_low, open_high] = words::are_open(low, high);
+                RatioView {
+                    low: finite(low).filter(|_| !open_low),
+                    estimate: finite(estimate),
+                    high: finite(high).filter(|_| !open_high),
+                }
             }),
             canary: ArmView::new(kind, &canary, m.dispersion),
             baseline: ArmView::new(kind, &baseline, m.dispersion),
             bound_seconds: m.bound_seconds.and_then(finite),
             dispersion: m.dispersion,
             dispersion_source: m.dispersion_source,
+            block: m.block.as_ref().map(BlockView::new),
         }
     }
 }

@@ -5,15 +5,18 @@
 //! wherever the state was stored.
 
 mod assessment;
+mod blocks;
 mod carry;
 mod combined;
 mod comparison;
 mod evidence;
 mod explain;
+mod fewer;
 mod gauge;
 mod guardrail;
 mod harm;
 mod history;
+mod interval;
 mod lane;
 mod latency;
 mod method;
@@ -28,7 +31,9 @@ mod trailing;
 pub(in crate::core) mod watch;
 mod weighed;
 
-pub use assessment::{Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
+pub use assessment::{
+    Advice, Assessment, BlockAssessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
+};
 pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};
 pub use method::{METHOD, METHOD_UNNAMED};
 pub use state::JudgeState;

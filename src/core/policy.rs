@@ -147,6 +147,13 @@ pub struct Analysis {
     pub no_harm_alpha: f64,
     /// Overdispersion φ ≥ 1 by which the tests are tempered (η = 1/φ) where there is no history.
     pub dispersion: f64,
+    /// How long the blocks of the tests of harm are: as long as one incident's bad requests last. `None`: chosen
+    /// by how the baseline's bad requests have come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<Duration>,
+    /// A rollback by the tests needs so many bad requests of the canary, at least 1.
+    #[serde(default = "usual_min_bad")]
+    pub min_bad: u64,
     /// How much of the baseline's past is looked at when a rollout starts; zero: none.
     #[serde(default)]
     pub history: Duration,
@@ -163,6 +170,13 @@ pub struct Analysis {
     pub silent: Limit,
     /// A rollback that is not seen in the data plane within this time pages.
     pub confirm_within: Duration,
+}
+
+/// The usual least number of bad requests for a rollback by the tests.
+pub const MIN_BAD: u64 = 10;
+
+fn usual_min_bad() -> u64 {
+    MIN_BAD
 }
 
 /// How the canary's share of the requests is checked.

@@ -52,16 +52,21 @@ pub fn times(ratio: f64) -> String {
 
 /// A ratio with its interval: `×6.2 [3.9 – 9.8]`. Ends beyond which nothing can be told are open.
 pub fn interval([low, estimate, high]: [f64; 3]) -> String {
-    let open_low = low == LOWEST || low == 1.0 / HIGHEST;
-    let open_high = high == HIGHEST || high == 1.0 / LOWEST;
-    format!(
-        "{} [{}{} – {}{}]",
-        times(estimate),
-        if open_low { "below " } else { "" },
-        bare_ratio(low),
-        if open_high { "above " } else { "" },
-        bare_ratio(high)
-    )
+    let [open_low, open_high] = are_open(low, high);
+    let low = match open_low {
+        // The test of harm tells ratios apart from 0.1 on.
+        true if low == LOWEST => "below 0.1".to_owned(),
+        true => format!("below {}", bare_ratio(low)),
+        false => bare_ratio(low),
+    };
+    let high = if open_high { format!("above {}", bare_ratio(high)) } else { bare_ratio(high) };
+    format!("{} [{low} – {high}]", times(estimate))
+}
+
+/// Whether the ends of an interval of a ratio are open: nothing was told apart beyond them. (Where the tests have
+/// the arms swapped, both are the other way round.)
+pub fn are_open(low: f64, high: f64) -> [bool; 2] {
+    [low == LOWEST || low == 1.0 / HIGHEST, high == HIGHEST || high == 1.0 / LOWEST]
 }
 
 fn bare_ratio(ratio: f64) -> String {
@@ -74,21 +79,24 @@ fn bare_ratio(ratio: f64) -> String {
     if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_string() }
 }
 
-/// Odds from ln of an e-value, two digits: `1:4,100`, `1:2.5`, `1:10^12`; below even: `less than 1:1`.
+/// Odds from ln of an e-value, two digits: `1:4,100`, `1:2.5`; below even: `less than 1:1`. Beyond a billion the
+/// model that they are of is no longer the likeliest thing to be wrong, so no figure is told. Rounded down, so that
+/// they never say that a bound is reached that is not.
 pub fn odds(ln_e: f64) -> String {
     let power = ln_e / std::f64::consts::LN_10;
     if ln_e < 0.0 {
         "less than 1:1".to_string()
     } else if power >= 9.0 {
-        format!("1:10^{power:.0}")
+        "more than a billion to one".to_string()
     } else {
-        let value = exp(ln_e);
-        if value < 9.95 {
-            return format!("1:{}", significant(value));
+        // A hair more than the exact value, so that 1/0.05 is 20 and not 19.
+        let value = exp(ln_e) * (1.0 + 1e-9);
+        if value < 10.0 {
+            return format!("1:{}", significant((value * 10.0).floor() / 10.0));
         }
         // Two significant digits; `floor` is exact.
         let unit = 10_u64.pow((power.floor() as u32).saturating_sub(1));
-        let rounded = ((value / unit as f64).round() as u64).saturating_mul(unit);
+        let rounded = ((value / unit as f64).floor() as u64).saturating_mul(unit);
         format!("1:{}", count(rounded))
     }
 }
@@ -234,7 +242,7 @@ mod tests {
         assert_eq!(count(1_516), "1,516");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(interval([3.92, 6.2, 9.81]), "×6.2 [3.9 – 9.8]");
-        assert_eq!(interval([LOWEST, 1.0, HIGHEST]), "×1 [below 0.05 – above 50]");
+        assert_eq!(interval([LOWEST, 1.0, HIGHEST]), "×1 [below 0.1 – above 50]");
         assert_eq!(times(1.265), "×1.26");
         assert_eq!(odds(4100_f64.ln()), "1:4,100");
         assert_eq!(odds(4137_f64.ln()), "1:4,100");
@@ -242,7 +250,10 @@ mod tests {
         assert_eq!(odds(20_f64.ln()), "1:20");
         assert_eq!(odds(2.5_f64.ln()), "1:2.5");
         assert_eq!(odds(-1.0), "less than 1:1");
-        assert_eq!(odds(1e6), "1:10^434294");
+        assert_eq!(odds(4187_f64.ln()), "1:4,100");
+        assert_eq!(odds(99.99_f64.ln()), "1:99");
+        assert_eq!(odds(999_999_999_f64.ln()), "1:990,000,000");
+        assert_eq!(odds(1e6), "more than a billion to one");
         assert_eq!(time(Duration::from_secs(40)), "40 s");
         assert_eq!(time(Duration::from_secs(240)), "4 min");
         assert_eq!(time(Duration::from_secs(9000)), "2.5 h");

@@ -22,6 +22,15 @@ pub static HARM: LazyLock<Grid<9>> =
 /// Alternatives of the no-harm tests.
 pub static NO_HARM: LazyLock<Grid<9>> =
     LazyLock::new(|| Grid::new([0.3, 0.4, 0.5, 0.6, 0.67, 0.75, 0.82, 0.9, 0.95]));
+/// Further ones from method 3 on: a canary without any bad requests beside a rare tail.
+pub static NO_HARM_RARE: LazyLock<Grid<2>> = LazyLock::new(|| Grid::new([0.02, 0.1]));
+/// All of them, in the order in which they are kept.
+pub const NO_HARM_ALL: [f64; 11] = [0.3, 0.4, 0.5, 0.6, 0.67, 0.75, 0.82, 0.9, 0.95, 0.02, 0.1];
+/// How many alternatives [`FEWER`] has.
+pub const FEWER_COUNT: usize = 8;
+/// Alternatives of the tests that a good thing has become rarer.
+pub static FEWER: LazyLock<Grid<FEWER_COUNT>> =
+    LazyLock::new(|| Grid::new([0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.05]));
 /// Alternatives of the catastrophe lane.
 pub static CATASTROPHE: LazyLock<Grid<5>> = LazyLock::new(|| Grid::new([1.5, 2.0, 3.0, 5.0, 10.0]));
 

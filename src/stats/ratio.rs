@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use super::proportion::Pair;
-use super::special::{exp, ln, ln_1p};
+use super::special::{exp, ln, ln_1p, ln_sum_exp};
 
 /// The smallest ratio that is told apart from smaller ones.
 pub const LOWEST: f64 = 0.05;
@@ -66,6 +66,49 @@ impl Denominators {
     }
 }
 
+/// A ratio r with alternatives g < 1, as places among the ratios. What lies below [`LOWEST`] counts as none.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<const K: usize> {
+    at: Place,
+    below: [Option<Place>; K],
+}
+
+impl<const K: usize> Against<K> {
+    /// `ratio` is held to the range that is told apart.
+    pub fn new(ratio: f64, alternatives: &[f64; K]) -> Against<K> {
+        let ratio = ratio.clamp(LOWEST, HIGHEST);
+        let below = alternatives.map(|g| Some(ratio * g).filter(|below| *below >= LOWEST).map(Place::new));
+        Against { at: Place::new(ratio), below }
+    }
+}
+
+/// Between the points of a sequence, by cubic interpolation.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    first: usize,
+    weights: [f64; 4],
+}
+
+impl Place {
+    fn new(ratio: f64) -> Place {
+        let place = ln(ratio / LOWEST) / spacing();
+        let first = (place.floor() - 1.0).clamp(0.0, (POINTS - 4) as f64);
+        let t = place - first;
+        let weights = [
+            -(t - 1.0) * (t - 2.0) * (t - 3.0) / 6.0,
+            t * (t - 2.0) * (t - 3.0) / 2.0,
+            -t * (t - 1.0) * (t - 3.0) / 2.0,
+            t * (t - 1.0) * (t - 2.0) / 6.0,
+        ];
+        Place { first: first as usize, weights }
+    }
+
+    fn of(&self, values: &[f64]) -> f64 {
+        let near = values.get(self.first..).unwrap_or_default();
+        near.iter().zip(self.weights).map(|(value, weight)| value * weight).sum()
+    }
+}
+
 /// The log likelihood of each ratio.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RatioSequence {
@@ -91,6 +134,15 @@ impl RatioSequence {
         {
             *ln_likelihood += x * ln_r - n * denominator;
         }
+    }
+
+    /// ln of the mean over the alternatives of `against` of e^(ℓ(r g) − ℓ(r)): evidence against
+    /// p_canary ≥ r·p_base, which rises with r.
+    pub fn ln_e_below<const K: usize>(&self, against: &Against<K>) -> f64 {
+        let at = against.at.of(&self.ln_likelihood);
+        let terms =
+            against.below.map(|place| place.map_or(f64::NEG_INFINITY, |p| p.of(&self.ln_likelihood) - at));
+        ln_sum_exp(&terms) - ln(K as f64)
     }
 
     /// The ends (low, high) of the (1 − α) interval as of now. An end at [`LOWEST`] or [`HIGHEST`] is
@@ -151,6 +203,20 @@ mod tests {
                 assert!((value - exact).abs() < 4e-8, "κ = {kappa}, r = {r}: {value}, exactly {exact}");
             }
         }
+    }
+
+    #[test]
+    fn between_the_points_it_is_the_likelihood_ratio() {
+        let mut sequence = RatioSequence::default();
+        let pair = Pair::new((47, 1516), (140, 28004)).unwrap();
+        sequence.add(&pair, &Denominators::new(pair.kappa()), 0.5);
+        for (r, g) in [(1.0, 0.5), (2.2, 0.95), (0.7, 0.1), (33.0, 0.02)] {
+            let margin = crate::stats::proportion::Margin { ratio: r, difference: 0.0 };
+            let l = 0.5 * crate::stats::proportion::ln_likelihood_ratio(&pair, g, margin);
+            let found = sequence.ln_e_below(&Against::new(r, &[g]));
+            assert!((found - l).abs() < 1e-5, "{r} {g}: {found}, {l}");
+        }
+        assert_eq!(sequence.ln_e_below(&Against::new(0.1, &[0.02])), f64::NEG_INFINITY);
     }
 
     /// The definition, point by point.

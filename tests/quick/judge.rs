@@ -1,5 +1,6 @@
 //! The judge as a whole: ticks in, assessments out.
 
+mod blocks;
 mod guardrails;
 mod kinds;
 mod kit;

@@ -8,6 +8,8 @@ use super::history::DispersionSource;
 use crate::core::limit::Severity;
 use crate::core::policy::GuardrailAction;
 use crate::core::reason::Reason;
+use crate::core::time::Timestamp;
+use crate::stats::block::Because;
 
 /// What the judge says about one tick. Logarithms are natural.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,11 +86,14 @@ pub struct MetricAssessment {
     pub ln_e_harm: f64,
     /// ln of its evidence of no harm in this step (for latency the minimum over the bounds).
     pub ln_e_no_harm: f64,
-    /// ln of its burst gate.
+    /// ln of the evidence that must be there besides: its burst gate, or what it has without its best window; 0
+    /// where there is no such condition.
     pub ln_e_gate: f64,
     /// Canary over baseline in this step: low, estimate, high (proportion: of the bad shares; latency:
-    /// of the shares above the bound with the most evidence). A 95% interval at every look, of a
-    /// confidence sequence; ends of 0.05 and 50 (where higher is better 0.02 and 20) are open.
+    /// of the shares above the bound with the most evidence). At every look; where a test of harm has blocks, the
+    /// low end is that test's, over all steps, the high end that of the test of no harm, each with 95%, after the
+    /// last block; else a 95% confidence sequence. Ends of 0.05 and 50 (where higher is better 0.02 and 20) are
+    /// open.
     pub ratio: Option<[f64; 3]>,
     /// In this step's used windows: bad share of the canary, in [0, 1] (latency: above that bound; rate:
     /// events per millionth of exposure).
@@ -117,6 +122,29 @@ pub struct MetricAssessment {
     /// Where it comes from.
     #[serde(default)]
     pub dispersion_source: DispersionSource,
+    /// The blocks of the test of harm, where it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<BlockAssessment>,
+}
+
+/// The blocks over which a test of harm bets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockAssessment {
+    /// How long the block is that is open, or was the last one.
+    pub seconds: f64,
+    /// Why it is as long.
+    pub because: Because,
+    /// Blocks that have ended since the rollout began.
+    pub ended: u64,
+    /// The evidence is of the time since then: when the start that leads began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How long that is until the last window's end.
+    #[serde(default)]
+    pub lasts: Duration,
+    /// Of a metric that is compared by route: the route with the most evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
 }
 
 /// One guardrail.

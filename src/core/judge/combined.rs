@@ -13,7 +13,18 @@ use crate::stats::special::{ln, ln_add_exp, ln_sum_exp};
 pub(super) const LN_METRICS_SHARE: f64 = -0.223_143_551_314_209_76;
 /// The lane must be over its bound in so many windows in a row, and each of them must speak for it:
 /// one burst is no catastrophe.
-const LANE_WINDOWS: u32 = 2;
+pub(super) const LANE_WINDOWS: u32 = 2;
+
+/// The catastrophe lane after a tick.
+#[derive(Clone, Copy)]
+pub(super) struct LaneStands {
+    pub ln_e: f64,
+    /// It rolls back by itself.
+    pub fires: bool,
+    /// Its evidence is in the sum: from method 3 on only if its own condition holds, since at little traffic one
+    /// burst is as much evidence.
+    pub counts: bool,
+}
 
 /// A metric at a tick, with its figures.
 pub(super) struct Judged<'a> {
@@ -40,7 +51,7 @@ pub(super) struct Harm {
 }
 
 impl Harm {
-    pub fn find(judged: &[Judged<'_>], ln_e_catastrophe: f64, ln_bound: f64, streak: u32) -> Harm {
+    pub fn find(judged: &[Judged<'_>], lane: LaneStands, ln_bound: f64) -> Harm {
         let weights: Vec<f64> = judged.iter().map(|one| one.evidence.weight()).collect();
         let all: f64 = weights.iter().sum();
         let ln_e: Vec<f64> = judged.iter().map(|one| one.weighed.ln_e_harm).collect();
@@ -49,11 +60,12 @@ impl Harm {
             .zip(&weights)
             .map(|(ln_e, weight)| LN_METRICS_SHARE + ln(weight / all) + ln_e)
             .collect();
-        let combined = ln_add_exp(ln_e_catastrophe, ln_sum_exp(&shares));
+        let metrics = ln_sum_exp(&shares);
+        let combined = if lane.counts { ln_add_exp(lane.ln_e, metrics) } else { metrics };
         let leading = most(shares.iter().copied().enumerate());
         let gate_open = |i: usize| judged[i].weighed.may_decide;
         let found = combined >= ln_bound && leading.is_some_and(gate_open);
-        let lane = |i: usize| Some((i, judged[i].evidence.lane.as_ref()?.ln_e()));
+        let in_lane = |i: usize| Some((i, judged[i].evidence.lane.as_ref()?.ln_e()));
         let named = if found {
             let named = combine::named(&ln_e, &weights, ln_bound - LN_METRICS_SHARE);
             (0..judged.len()).filter(|i| named[*i] && Some(*i) != leading && gate_open(*i)).collect()
@@ -63,10 +75,10 @@ impl Harm {
         Harm {
             ln_e: combined,
             ln_bound,
-            ln_e_catastrophe,
+            ln_e_catastrophe: lane.ln_e,
             leading,
             found,
-            catastrophe: (streak >= LANE_WINDOWS).then(|| most((0..judged.len()).filter_map(lane))).flatten(),
+            catastrophe: lane.fires.then(|| most((0..judged.len()).filter_map(in_lane))).flatten(),
             named,
         }
     }
@@ -80,7 +92,7 @@ impl Harm {
 }
 
 /// The index with the largest value, the first of several.
-fn most(values: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
+pub(super) fn most(values: impl Iterator<Item = (usize, f64)>) -> Option<usize> {
     values.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(i, _)| i)
 }
 

@@ -12,7 +12,7 @@ use crate::stats::gate::Found;
 use crate::stats::histogram::Threshold;
 use crate::stats::mixture::{Mixture, Starts};
 use crate::stats::planner::time_to_bound;
-use crate::stats::proportion::{Margin, NO_HARM, Pair, Prepared};
+use crate::stats::proportion::{Margin, NO_HARM, NO_HARM_ALL, NO_HARM_RARE, Pair, Prepared};
 use crate::stats::ratio;
 use crate::stats::ratio::{Denominators, RatioSequence};
 
@@ -20,8 +20,8 @@ use crate::stats::ratio::{Denominators, RatioSequence};
 const SHOWN_ALPHA: f64 = 0.05;
 /// No-harm margins stay so far from the harm margin, or a release between the two would be neither.
 const APART: f64 = 1.15;
-/// A little more than ln 9, for the alternatives of each mixture.
-pub(super) const LN_ALTERNATIVES: f64 = 2.197_225;
+/// A little more than ln 11, for the alternatives of each mixture.
+pub(super) const LN_ALTERNATIVES: f64 = 2.397_896;
 /// Exposures of rates are counted in millionths.
 pub(super) const MILLION: f64 = 1e6;
 
@@ -68,6 +68,14 @@ impl View {
         }
     }
 
+    /// One arm as a test takes it that tells the arms apart.
+    pub fn seen(self, tally: Tally) -> Tally {
+        match self {
+            View::Counted | View::Swapped => tally,
+            View::Rest => Tally { bad: tally.total - tally.bad, ..tally },
+        }
+    }
+
     /// Both arms of one window as the tests take them.
     pub fn pair(self, canary: Tally, baseline: Tally) -> Option<Pair> {
         let counted = |tally: Tally| (tally.bad, tally.total);
@@ -94,7 +102,9 @@ pub(super) struct Comparison {
     #[serde(flatten)]
     tempered: Option<Tempered>,
     no_harm: Mixture,
-    ratio: RatioSequence,
+    /// Where the interval of the ratio is not the test of harm's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ratio: Option<RatioSequence>,
     /// In this step's tested windows.
     pub canary: Tally,
     /// The same of the baseline.
@@ -102,6 +112,17 @@ pub(super) struct Comparison {
     /// The same within routes, where those are compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     standard: Option<Standardised>,
+}
+
+/// What a comparison has besides the evidence of no harm.
+#[derive(Clone, Copy)]
+pub(super) struct Kind<'a> {
+    /// Evidence of harm, with these starts.
+    pub tempered: Option<&'a Starts>,
+    /// The further alternatives of no harm.
+    pub rare: bool,
+    /// The interval of the ratio.
+    pub ratio: bool,
 }
 
 /// The ratio of the arms within routes, after Mantel and Haenszel (1959): Σ x m/(n + m) over
@@ -121,32 +142,27 @@ impl Standardised {
 }
 
 impl Comparison {
-    /// Of the bad shares, tempered by φ = `dispersion`. With `starts` it has evidence of harm of its own.
-    pub fn of_counts(view: View, metric: &Metric, dispersion: f64, starts: Option<&Starts>) -> Comparison {
+    /// Of the bad shares, tempered by φ = `dispersion`.
+    pub fn of_counts(view: View, metric: &Metric, dispersion: f64, kind: Kind<'_>) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
-        Comparison::new(view, None, margin, 0.0, dispersion, starts)
+        Comparison::new(view, None, margin, 0.0, dispersion, kind)
     }
 
     /// Of events per exposure; exposures are counted in millionths of the policy's unit.
-    pub fn of_rate(view: View, metric: &Metric, dispersion: f64, starts: Option<&Starts>) -> Comparison {
+    pub fn of_rate(view: View, metric: &Metric, dispersion: f64, kind: Kind<'_>) -> Comparison {
         let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor / MILLION };
-        Comparison::new(view, None, margin, 0.0, dispersion, starts)
+        Comparison::new(view, None, margin, 0.0, dispersion, kind)
     }
 
     /// Of what lies above a bound. The tolerance is in the threshold, as a factor of the latency.
-    pub fn above(
-        threshold: &Threshold,
-        metric: &Metric,
-        dispersion: f64,
-        starts: Option<&Starts>,
-    ) -> Comparison {
+    pub fn above(threshold: &Threshold, metric: &Metric, dispersion: f64, kind: Kind<'_>) -> Comparison {
         let difference = metric.harm_floor + threshold.excess;
         let margin = Margin { ratio: threshold.ratio, difference };
         let view = match metric.direction {
             Direction::LowerIsBetter => View::Counted,
             Direction::HigherIsBetter => View::Swapped,
         };
-        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, dispersion, starts)
+        Comparison::new(view, Some(threshold.bound), margin, threshold.excess, dispersion, kind)
     }
 
     fn new(
@@ -155,7 +171,7 @@ impl Comparison {
         harm_margin: Margin,
         excess: f64,
         dispersion: f64,
-        starts: Option<&Starts>,
+        kind: Kind<'_>,
     ) -> Comparison {
         Comparison {
             view,
@@ -163,9 +179,9 @@ impl Comparison {
             eta: 1.0 / dispersion,
             harm_margin,
             excess,
-            tempered: starts.map(Tempered::new),
-            no_harm: Mixture::new(NO_HARM.len(), 1.0),
-            ratio: RatioSequence::default(),
+            tempered: kind.tempered.map(Tempered::new),
+            no_harm: Mixture::new(if kind.rare { NO_HARM_ALL.len() } else { NO_HARM.len() }, 1.0),
+            ratio: kind.ratio.then(RatioSequence::default),
             canary: Tally::default(),
             baseline: Tally::default(),
             standard: None,
@@ -174,8 +190,8 @@ impl Comparison {
 
     /// What begins anew with each step.
     pub fn enter_step(&mut self) {
-        self.no_harm = Mixture::new(NO_HARM.len(), 1.0);
-        self.ratio = RatioSequence::default();
+        self.no_harm = Mixture::new(self.no_harm.ln_masses().len(), 1.0);
+        self.ratio = self.ratio.as_ref().map(|_| RatioSequence::default());
         self.canary = Tally::default();
         self.baseline = Tally::default();
         self.standard = None;
@@ -218,8 +234,10 @@ impl Comparison {
                 self.standard.get_or_insert_default().add(window.canary, window.baseline);
             }
             // The ratio of the rest is never shown.
-            if let Some(denominators) = window.denominators.filter(|_| self.view != View::Rest) {
-                self.ratio.add(&pair, denominators, eta);
+            if let Some((ratio, denominators)) = self.ratio.as_mut().zip(window.denominators)
+                && self.view != View::Rest
+            {
+                ratio.add(&pair, denominators, eta);
             }
         }
         self.tempered.iter_mut().for_each(|tempered| tempered.close(found));
@@ -254,24 +272,27 @@ impl Comparison {
         time_to_bound(self.no_harm.ln_masses(), ln_bound, tested)
     }
 
-    /// Whether the whole interval of the ratio lies beyond what is tolerated.
-    pub fn is_beyond(&self) -> bool {
+    /// Whether the whole interval of the ratio lies beyond what is tolerated; `own` is what the test of
+    /// harm says that it is surely above.
+    pub fn is_beyond(&self, own: Option<f64>) -> bool {
         let nothing_bad = self.canary.bad == 0 && self.baseline.bad == 0;
         let one_arm = self.canary.total == 0 || self.baseline.total == 0;
         if self.view == View::Rest || nothing_bad || one_arm {
             return false;
         }
-        self.ratio.interval(SHOWN_ALPHA).0 > self.harm_margin.ratio
+        let low = own.or_else(|| Some(self.ratio.as_ref()?.interval(SHOWN_ALPHA).0));
+        low.is_some_and(|low| low > self.harm_margin.ratio)
     }
 
     /// Canary over baseline: low, estimate (held within the ends), high. `None` while nothing bad was
-    /// seen in either arm.
-    pub fn shown_ratio(&self) -> Option<[f64; 3]> {
+    /// seen in either arm, and where the test of harm has the ends, `own`, until the first block has ended.
+    pub fn shown_ratio(&self, own: Option<[f64; 3]>) -> Option<[f64; 3]> {
         let (canary, baseline) = (self.canary.share()?, self.baseline.share()?);
         if self.canary.bad == 0 && self.baseline.bad == 0 {
             return None;
         }
-        let (low, high) = self.ratio.interval(SHOWN_ALPHA);
+        let Some(ratio) = &self.ratio else { return own };
+        let (low, high) = ratio.interval(SHOWN_ALPHA);
         let (low, high) = match self.view {
             View::Counted | View::Rest => (low, high),
             // The tests' ratio is baseline over canary.
@@ -295,13 +316,18 @@ pub(super) struct Window<'a> {
 /// What the tests of no harm need of κ and r alone, as the last comparison had it: the bounds of a latency
 /// often have both in common.
 #[derive(Default)]
-pub(super) struct Shared(Option<Prepared<9>>);
+pub(super) struct Shared(Option<(Prepared<9>, Prepared<2>)>);
 
 impl Shared {
-    fn increments(&mut self, pair: &Pair, margin: Margin, eta: f64) -> [f64; 9] {
+    /// In the order of [`NO_HARM_ALL`].
+    fn increments(&mut self, pair: &Pair, margin: Margin, eta: f64) -> [f64; NO_HARM_ALL.len()] {
         let kappa = pair.kappa();
-        self.0.take_if(|last| !last.is_of(kappa, margin.ratio));
-        let prepared = self.0.get_or_insert_with(|| NO_HARM.prepare(kappa, margin.ratio));
-        NO_HARM.prepared_increments(pair, margin.difference, eta, prepared)
+        self.0.take_if(|(last, _)| !last.is_of(kappa, margin.ratio));
+        let (usual, rare) = self.0.get_or_insert_with(|| {
+            (NO_HARM.prepare(kappa, margin.ratio), NO_HARM_RARE.prepare(kappa, margin.ratio))
+        });
+        let usual = NO_HARM.prepared_increments(pair, margin.difference, eta, usual);
+        let [rarer, rare] = NO_HARM_RARE.prepared_increments(pair, margin.difference, eta, rare);
+        std::array::from_fn(|i| usual.get(i).copied().unwrap_or(if i == usual.len() { rarer } else { rare }))
     }
 }

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::assessment::{MetricAssessment, Verdict};
 use super::carry;
-use super::comparison::{Comparison, LN_ALTERNATIVES, Shared, Tally, View, Window};
+use super::comparison::{Comparison, Kind, LN_ALTERNATIVES, Shared, Tally, View, Window};
 use super::gauge::GaugeEvidence;
 use super::harm::{HarmTest, HarmWindow};
 use super::history::{BoundHistory, DispersionSource, MetricHistory};
 use super::lane::Lane;
 use super::latency::{Buckets, Chooser, Histogram};
 use super::strata::Stratum;
-use super::tempered;
 use super::weighed::{Leads, MOST_COMPARISONS, Weighed, first_of};
+use super::{method, tempered};
 use crate::core::metric::{Counts, MetricObservation, NoData, Reading, TickObservation, Usage};
 use crate::core::policy::{Direction, Metric, Policy};
 use crate::core::source::MetricSource;
@@ -41,6 +41,9 @@ pub(super) struct MetricEvidence {
     /// comparisons have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub harm: Option<HarmTest>,
+    /// The tests of no harm have the further alternatives of method 3.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rare: bool,
     /// This step.
     step: StepTotals,
     /// Windows in which an arm had no requests, for the next one that is used.
@@ -80,6 +83,8 @@ pub(super) struct Demand {
     pub ln_bound_no_harm: f64,
     /// Whether the ratio of the arms is wanted, which only people read.
     pub ratios: bool,
+    /// A rollback needs so many bad requests of the canary.
+    pub min_bad: u64,
 }
 
 impl MetricEvidence {
@@ -97,26 +102,27 @@ impl MetricEvidence {
             _ => Frozen { dispersion: policy.analysis.dispersion.max(1.0), source: DispersionSource::Policy },
         };
         let phi = frozen.dispersion;
-        let harm = HarmTest::new(metric, policy, history, method);
-        let tempered = Some(&starts).filter(|_| harm.is_none());
+        let harm = HarmTest::new(metric, policy, history, method, phi);
+        let rare = !method::is_tempered(method);
+        let kind = kind(&starts, harm.as_ref(), rare);
         let (mut comparisons, mut chooser, mut lane, mut gauge) = (Vec::new(), None, None, None);
         match metric.source {
             MetricSource::Proportion { .. } => {
-                let view = |view: &View| Comparison::of_counts(*view, metric, phi, tempered);
+                let view = |view: &View| Comparison::of_counts(*view, metric, phi, kind);
                 comparisons = View::of(metric.direction).iter().map(view).collect();
-                lane = Some(Lane::new(metric.direction, starts.clone()));
+                lane = Some(Lane::new(metric.direction, starts.clone(), !rare));
             }
             MetricSource::Rate { .. } => {
                 let view = match metric.direction {
                     Direction::LowerIsBetter => View::Counted,
                     Direction::HigherIsBetter => View::Swapped,
                 };
-                comparisons = vec![Comparison::of_rate(view, metric, phi, tempered)];
+                comparisons = vec![Comparison::of_rate(view, metric, phi, kind)];
             }
             MetricSource::Latency { .. } => {
                 let bounds = history.map_or(&[][..], |history| &history.bounds);
                 let above = |bound: &BoundHistory| {
-                    Comparison::above(&bound.threshold, metric, bound.dispersion.max(1.0), tempered)
+                    Comparison::above(&bound.threshold, metric, bound.dispersion.max(1.0), kind)
                 };
                 comparisons = bounds.iter().map(above).collect();
                 chooser = comparisons.is_empty().then(Chooser::default);
@@ -133,6 +139,7 @@ impl MetricEvidence {
             lane,
             gauge,
             harm,
+            rare,
             step: StepTotals::default(),
             carried: None,
         }
@@ -155,6 +162,7 @@ impl MetricEvidence {
     /// Takes in one window. True if it said something to the catastrophe lane.
     pub fn take(
         &mut self,
+        policy: &Policy,
         metric: &Metric,
         demand: Demand,
         tick: &TickObservation,
@@ -186,8 +194,10 @@ impl MetricEvidence {
         };
         let length = seen.window.map_or(Duration::ZERO, |window| window.length());
         let used = seen.usage == Usage::Used;
+        let strata = Stratum::of(seen);
         if let Some(harm) = &mut self.harm {
-            harm.take(&HarmWindow { metric, tick, seen, used, length, strata: &Stratum::of(seen) });
+            let (strata, baseline, ratios) = (&strata[..], tally(&seen.baseline), demand.ratios);
+            harm.take(&HarmWindow { policy, metric, tick, seen, used, length, strata, baseline, ratios });
         }
         match metric.source {
             MetricSource::Proportion { .. } | MetricSource::Rate { .. } => {
@@ -198,7 +208,6 @@ impl MetricEvidence {
                     MetricSource::Rate { .. } => self.count(used, length, 0, 0),
                     _ => self.count(used, length, canary.total, baseline.total),
                 }
-                let strata = Stratum::of(seen);
                 if used {
                     self.test(metric, demand, length, &strata);
                 }
@@ -207,7 +216,7 @@ impl MetricEvidence {
                 self.lane.as_mut().is_some_and(|lane| looked_at && lane.test(phi, &strata, length))
             }
             MetricSource::Latency { .. } => {
-                self.take_latency(metric, demand, seen, length);
+                self.take_latency(metric, demand, seen, length, &strata);
                 false
             }
             MetricSource::Mean { .. } | MetricSource::Saturation { .. } => {
@@ -220,7 +229,14 @@ impl MetricEvidence {
         }
     }
 
-    fn take_latency(&mut self, metric: &Metric, demand: Demand, seen: &MetricObservation, length: Duration) {
+    fn take_latency(
+        &mut self,
+        metric: &Metric,
+        demand: Demand,
+        seen: &MetricObservation,
+        length: Duration,
+        strata: &[Stratum<'_>],
+    ) {
         let (canary, baseline) = (Buckets::of(&seen.canary), Buckets::of(&seen.baseline));
         let used = seen.usage == Usage::Used;
         if let Some(buckets) = baseline.filter(|_| self.chooser.is_none() && self.starts.is_fresh()) {
@@ -237,9 +253,9 @@ impl MetricEvidence {
             // Before this window is added: what chooses is never tested.
             if let Some(thresholds) = chooser.choose(1.0 + metric.tolerance).filter(|_| testable) {
                 let phi = self.frozen.dispersion;
-                let tempered = Some(&self.starts).filter(|_| self.harm.is_none());
+                let kind = kind(&self.starts, self.harm.as_ref(), self.rare);
                 self.comparisons =
-                    thresholds.iter().map(|t| Comparison::above(t, metric, phi, tempered)).collect();
+                    thresholds.iter().map(|t| Comparison::above(t, metric, phi, kind)).collect();
                 self.chooser = None;
             } else if let Some(baseline) = baseline.filter(|_| seen.usage != Usage::Baking) {
                 chooser.gather(baseline, length);
@@ -250,7 +266,7 @@ impl MetricEvidence {
         if used {
             self.step.canary.add(canary);
             self.step.baseline.add(baseline);
-            self.test(metric, demand, length, &Stratum::of(seen));
+            self.test(metric, demand, length, strata);
         }
     }
 
@@ -298,7 +314,8 @@ impl MetricEvidence {
 
     /// Whether the canary is worse than what is tolerated, by the low end of the shown interval.
     pub fn is_beyond(&self) -> bool {
-        self.comparisons.iter().any(Comparison::is_beyond)
+        let own = self.harm.as_ref().and_then(HarmTest::surely_above);
+        self.comparisons.iter().any(|comparison| comparison.is_beyond(own))
     }
 
     pub fn banked(&self) -> Duration {
@@ -329,7 +346,7 @@ impl MetricEvidence {
                 // A leading gauge needs no burst gate.
                 (gauge.ln_e_harm(), f64::MAX, true)
             }
-            (None, Some(harm)) => (harm.ln_e(), harm.ln_e_gate(), harm.may_decide()),
+            (None, Some(harm)) => (harm.ln_e(), harm.ln_e_gate(), harm.may_decide(demand.min_bad)),
             (None, None) => tempered::weigh(figures),
         };
         let verdict = if self.is_blind(seen) {
@@ -346,7 +363,7 @@ impl MetricEvidence {
             self.comparisons.iter().map(Comparison::ln_largest_harm).fold(f64::NEG_INFINITY, f64::max);
         match (&self.gauge, &self.harm) {
             (Some(gauge), _) => gauge.ln_e_harm(),
-            (None, Some(harm)) => harm.ln_e_at_most(),
+            (None, Some(harm)) => harm.ln_e(),
             (None, None) => ln_add_exp(largest + LN_ALTERNATIVES, 0.0),
         }
     }
@@ -384,7 +401,7 @@ impl MetricEvidence {
             ln_e_harm: weighed.ln_e_harm,
             ln_e_no_harm: weighed.ln_e_no_harm,
             ln_e_gate: weighed.ln_e_gate,
-            ratio: shown.and_then(Comparison::shown_ratio),
+            ratio: shown.and_then(|c| c.shown_ratio(self.harm.as_ref().and_then(HarmTest::ends))),
             canary_share: shown.and_then(|c| c.canary.share()),
             baseline_share: shown.and_then(|c| c.baseline.share()),
             canary_value: values.map(|[canary, _]| canary),
@@ -396,6 +413,7 @@ impl MetricEvidence {
             baseline_quantiles: self.step.baseline.quantiles(phi),
             dispersion: phi,
             dispersion_source: self.frozen.source,
+            block: self.harm.as_ref().and_then(HarmTest::used),
         }
     }
 
@@ -418,6 +436,12 @@ impl MetricEvidence {
             }
         }
     }
+}
+
+/// What the comparisons of a metric have; a test of harm of its own stands for theirs.
+fn kind<'a>(starts: &'a Starts, harm: Option<&HarmTest>, rare: bool) -> Kind<'a> {
+    let tempered = Some(starts).filter(|_| harm.is_none());
+    Kind { tempered, rare, ratio: !matches!(harm, Some(HarmTest::Blocks(_))) }
 }
 
 fn known(not_worse: bool) -> Verdict {

@@ -15,11 +15,12 @@ use crate::stats::proportion::Margin;
 use crate::stats::ratio::HIGHEST;
 
 /// `errors: canary 3.1% (47 of 1,516) against baseline 0.5% (140 of 28,004), ×6.2 [3.9 – 9.8]; odds
-/// against a harmless release 1:4,100, bound 1:100 (dispersion 3, the policy's, without history).`
+/// against a harmless release 1:4,100, by the last 4 min, bound 1:100 (blocks of 30 s, as …).`
 pub(super) fn harm(
     metric: &Metric,
     assessed: &MetricAssessment,
     lead: Option<&Comparison>,
+    worst: Option<(&str, [Tally; 2])>,
     ln_e: f64,
     ln_bound: f64,
 ) -> String {
@@ -28,8 +29,13 @@ pub(super) fn harm(
         (None, Some(gauge)) => gauge,
         (None, None) => String::new(),
     };
+    let worst = worst.map_or_else(String::new, |(route, [canary, baseline])| {
+        format!(", most of all on {route} ({})", against(canary, baseline))
+    });
+    let since = assessed.block.as_ref().filter(|block| block.since.is_some());
+    let since = since.map_or_else(String::new, |block| format!(" by the last {}", time(block.lasts)));
     format!(
-        "{}: {figures}; odds against a harmless release {}, bound {}{}.",
+        "{}: {figures}{worst}; odds against a harmless release {}{since}, bound {}{}.",
         assessed.name,
         odds(ln_e),
         odds(ln_bound),
@@ -37,10 +43,15 @@ pub(super) fn harm(
     )
 }
 
-/// What the tests were tempered by, and where that comes from.
+/// What the odds rest on: how long one incident's bad requests last, or what the tests were tempered by, and where
+/// that comes from.
 fn tempered(metric: &Metric, assessed: &MetricAssessment) -> String {
     if metric.source.query().is_some() {
         return " (a gauge: the odds hold only for many ticks)".to_string();
+    }
+    if let Some(block) = &assessed.block {
+        let length = time(Duration::from_secs_f64(block.seconds));
+        return format!(" (bad requests within {length} count as one incident, {})", block.because.words());
     }
     format!(" (dispersion {}, {})", significant(assessed.dispersion), assessed.dispersion_source.words())
 }

@@ -10,6 +10,7 @@ use crate::core::metric::{Counts, Window};
 use crate::core::policy::{Direction, Metric};
 use crate::core::source::MetricSource;
 use crate::core::time::Timestamp;
+use crate::stats::block::Bursts;
 use crate::stats::dispersion::{Tally, of_pair, over_time};
 use crate::stats::histogram::{Threshold, thresholds, total};
 
@@ -52,6 +53,10 @@ pub struct MetricHistory {
     /// Proportions only: bad and all requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<[u64; 2]>,
+    /// How the bad requests of all instances together have come: of a proportion whose bad requests are counted as
+    /// such, and of a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bursts: Option<Bursts>,
     /// Latency only: where the arms are compared, each with its own φ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bounds: Vec<BoundHistory>,
@@ -113,7 +118,8 @@ impl MetricHistory {
         };
         let (source, dispersion, bounds) = found;
         let (from, until) = (first.window.start, last.window.end);
-        Some(MetricHistory { source, from, until, dispersion, requests, bounds })
+        let bursts = bursts(metric, recorded);
+        Some(MetricHistory { source, from, until, dispersion, requests, bursts, bounds })
     }
 
     /// The largest share of bad requests that its past leaves open at 99% (Wilson's score interval, widened
@@ -141,6 +147,21 @@ fn counted(counts: &Counts) -> Option<Tally> {
         Counts::Rate { events, exposure_millionths } => Some((*events, *exposure_millionths)),
         Counts::Latency { .. } | Counts::Value { .. } => None,
     }
+}
+
+/// Of what is counted, of all instances together, over time: what hits all of them alike does not cancel.
+fn bursts(metric: &Metric, recorded: &Recorded) -> Option<Bursts> {
+    if matches!(metric.source, MetricSource::Latency { .. }) {
+        return None;
+    }
+    let windows = recorded.windows.iter().map(|window| {
+        let all = window.instances.values().filter_map(counted);
+        let sum =
+            all.fold((0_u64, 0_u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+        (sum, window.window)
+    });
+    let bursts = Bursts::of_recorded(windows.map(|(sum, window)| (sum, window.start.0, window.end.0)));
+    (bursts.bad > 0).then_some(bursts)
 }
 
 fn dispersion_of_the_rest(recorded: &Recorded) -> f64 {

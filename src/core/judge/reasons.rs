@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::assessment::{Advice, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict};
 use super::combined::{Harm, Judged};
-use super::comparison::Comparison;
+use super::comparison::{Comparison, Tally};
 use super::evidence::Demand;
 use super::explain;
 use super::watch::SHARE;
@@ -46,7 +46,8 @@ pub(super) fn reasons(
 fn harm_reasons(harm: &Harm, told: &[Told<'_>]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some(one) = harm.leading.filter(|_| harm.found).map(|i| &told[i]) {
-        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), harm.ln_e, harm.ln_bound);
+        let sentence =
+            explain::harm(one.metric(), &one.assessed, one.shown(), one.worst(), harm.ln_e, harm.ln_bound);
         reasons.push(Reason::new(ReasonCode::Harm, sentence));
     }
     if let Some(one) = harm.catastrophe.map(|i| &told[i])
@@ -58,7 +59,8 @@ fn harm_reasons(harm: &Harm, told: &[Told<'_>]) -> Vec<Reason> {
     }
     for one in harm.named.iter().map(|i| &told[*i]) {
         let ln_e = one.judged.weighed.ln_e_harm;
-        let sentence = explain::harm(one.metric(), &one.assessed, one.shown(), ln_e, harm.ln_bound);
+        let sentence =
+            explain::harm(one.metric(), &one.assessed, one.shown(), one.worst(), ln_e, harm.ln_bound);
         reasons.push(Reason::new(ReasonCode::Harm, sentence));
     }
     reasons
@@ -101,6 +103,11 @@ fn metric_reason(one: &Told<'_>, demand: Demand) -> Reason {
 impl Told<'_> {
     fn metric(&self) -> &Metric {
         self.judged.metric
+    }
+
+    /// The worst route, where several are compared.
+    fn worst(&self) -> Option<(&str, [Tally; 2])> {
+        self.judged.evidence.harm.as_ref()?.shown()?.worst()
     }
 
     fn shown(&self) -> Option<&Comparison> {

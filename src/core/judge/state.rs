@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::assessment::{
     Advice, Assessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
-use super::combined::{Harm, Judged, LN_METRICS_SHARE, advice};
+use super::combined::{Harm, Judged, LANE_WINDOWS, LN_METRICS_SHARE, LaneStands, advice, most};
 use super::evidence::{Demand, MetricEvidence};
 use super::guardrail::GuardrailState;
 use super::history::History;
@@ -86,7 +86,7 @@ impl JudgeState {
         let analysed = self.tell_analysed();
         let guardrails = self.take_guardrails(policy, tick, true);
         let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
-        let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound_harm, self.lane_streak);
+        let harm = Harm::find(&judged, self.lane(), ln_bound_harm);
         harm.mark(&mut judged);
         let advice = advice(&harm, &judged, &guardrails);
         let told: Vec<Told<'_>> = judged
@@ -140,7 +140,7 @@ impl JudgeState {
             return (advice, analysed, guardrails);
         }
         let mut judged: Vec<Judged<'_>> = self.judge(policy, tick, demand).collect();
-        let harm = Harm::find(&judged, self.ln_e_catastrophe, ln_bound, self.lane_streak);
+        let harm = Harm::find(&judged, self.lane(), ln_bound);
         harm.mark(&mut judged);
         (advice(&harm, &judged, &guardrails), analysed, guardrails)
     }
@@ -209,7 +209,7 @@ impl JudgeState {
         let mut in_lane = false;
         for (i, (metric, evidence)) in policy.metrics.iter().zip(&mut self.metrics).enumerate() {
             if let Some(seen) = find(tick, i, metric) {
-                in_lane |= evidence.take(metric, demand, tick, seen);
+                in_lane |= evidence.take(policy, metric, demand, tick, seen);
             }
         }
         if in_lane {
@@ -221,11 +221,20 @@ impl JudgeState {
     /// The lane's evidence is 0.2 times the mean over the metrics that have one; without any, 0.2 that
     /// is never bet.
     fn advance_lane(&mut self, ln_bound: f64) {
-        let lanes: Vec<f64> = self.metrics.iter().filter_map(|m| m.lane.as_ref()).map(Lane::ln_e).collect();
-        let ln_e = ln(LANE_SHARE) + ln_mean_exp(&lanes);
-        let speaks_for_it = ln_e >= ln_bound && ln_e >= self.ln_e_catastrophe;
+        let lanes: Vec<&Lane> = self.metrics.iter().filter_map(|m| m.lane.as_ref()).collect();
+        let evidence: Vec<f64> = lanes.iter().map(|lane| lane.ln_e()).collect();
+        let ln_e = ln(LANE_SHARE) + ln_mean_exp(&evidence);
+        let leads = most(evidence.into_iter().enumerate()).and_then(|leading| lanes.get(leading));
+        let speaks_for_it = ln_e >= ln_bound
+            && ln_e >= self.ln_e_catastrophe
+            && leads.is_some_and(|lane| lane.is_more_than_a_burst());
         self.lane_streak = if speaks_for_it { self.lane_streak.saturating_add(1) } else { 0 };
         self.ln_e_catastrophe = ln_e;
+    }
+
+    fn lane(&self) -> LaneStands {
+        let fires = self.lane_streak >= LANE_WINDOWS;
+        LaneStands { ln_e: self.ln_e_catastrophe, fires, counts: fires || method::is_tempered(self.method) }
     }
 
     /// What all metrics have analysed by now and was not told before. Metrics may be seen at different
@@ -280,7 +289,12 @@ fn demand(policy: &Policy, step: usize) -> Demand {
         2_501..=5_000 => 1.5,
         _ => 1.25,
     };
-    Demand { allowed_ratio, ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha), ratios: true }
+    Demand {
+        allowed_ratio,
+        ln_bound_no_harm: -ln(policy.analysis.no_harm_alpha),
+        ratios: true,
+        min_bad: policy.analysis.min_bad,
+    }
 }
 
 /// The metric's observation, which stands at its place in the policy's order.

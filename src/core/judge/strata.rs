@@ -3,12 +3,14 @@
 //! factors of the routes multiply: each has a mean of at most 1, given its requests and its κ.
 
 use super::comparison::Tally;
-use crate::core::metric::{Counts, MetricObservation};
+use crate::core::metric::{Counts, MetricObservation, RouteCounts};
 use crate::stats::histogram::total;
 
 /// Both arms of a route, or of the whole.
 #[derive(Clone, Copy)]
 pub(super) struct Stratum<'a> {
+    /// The route; empty for the whole.
+    pub route: &'a str,
     canary: &'a Counts,
     baseline: &'a Counts,
     /// All requests, or all exposure, of canary and baseline.
@@ -20,16 +22,16 @@ impl<'a> Stratum<'a> {
     pub fn of(seen: &'a MetricObservation) -> Vec<Stratum<'a>> {
         let (Ok(canary), Ok(baseline)) = (&seen.canary, &seen.baseline) else { return Vec::new() };
         if seen.routes.is_empty() {
-            return vec![Stratum::new(canary, baseline)];
+            return vec![Stratum::new("", canary, baseline)];
         }
-        let both = |route: &'a crate::core::metric::RouteCounts| {
-            Some(Stratum::new(route.canary.as_ref()?, route.baseline.as_ref()?))
+        let both = |(name, route): (&'a String, &'a RouteCounts)| {
+            Some(Stratum::new(name, route.canary.as_ref()?, route.baseline.as_ref()?))
         };
-        seen.routes.values().filter_map(both).collect()
+        seen.routes.iter().filter_map(both).collect()
     }
 
-    fn new(canary: &'a Counts, baseline: &'a Counts) -> Stratum<'a> {
-        Stratum { canary, baseline, totals: [all(canary), all(baseline)] }
+    fn new(route: &'a str, canary: &'a Counts, baseline: &'a Counts) -> Stratum<'a> {
+        Stratum { route, canary, baseline, totals: [all(canary), all(baseline)] }
     }
 
     /// All of canary and baseline.

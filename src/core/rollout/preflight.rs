@@ -17,7 +17,9 @@ use crate::core::reason::{Reason, ReasonCode};
 use crate::core::source::MetricSource;
 use crate::core::split::{Split, Weight};
 use crate::core::words::{duration, percent, significant};
-use crate::stats::proportion::{HARM, Margin, Pair};
+use crate::stats::block::CALM;
+use crate::stats::linear::{Counted, STAKES};
+use crate::stats::proportion::Margin;
 use crate::stats::special::ln;
 
 /// What a release must be able to be stopped for: bad requests times this.
@@ -197,13 +199,19 @@ fn finds(
     let requests = |weight: Weight| (per_second * weight.share() * seconds).floor();
     let (canary, baseline) = (requests(split.canary), requests(split.compared()));
     let bad = ((share * WORSE).min(1.0) * canary).round();
-    let count = |number: f64| number as u64;
-    let pair = Pair::new((count(bad), count(canary)), (count((share * baseline).round()), count(baseline)));
-    let Some(pair) = pair else { return false };
-    let margin = Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor };
-    let eta = 1.0 / rollout.policy.analysis.dispersion;
-    let most = HARM.increments(&pair, margin, eta).into_iter().fold(f64::NEG_INFINITY, f64::max);
-    // A mixture has at most the weight 1 on the best alternative: what is below the bound here is below it
-    // in the test.
+    if canary == 0.0 || baseline == 0.0 || bad < rollout.policy.analysis.min_bad as f64 {
+        return false;
+    }
+    let counted = Counted {
+        bad,
+        base_bad: (share * baseline).round(),
+        base_requests: baseline,
+        kappa: canary / baseline,
+    };
+    let excess = counted.excess(Margin { ratio: 1.0 + metric.tolerance, difference: metric.harm_floor });
+    // The share is what each block shows on the average, and no block grows more than by it. A mixture has at most
+    // the weight 1 on the best stake: what is below the bound here is below it in the test.
+    let blocks = seconds / rollout.policy.analysis.burst.unwrap_or(CALM).as_secs_f64();
+    let most = STAKES.iter().map(|stake| blocks * ln(1.0 + stake * excess)).fold(f64::NEG_INFINITY, f64::max);
     most >= ln(1.0 / rollout.policy.analysis.false_rollback_rate)
 }

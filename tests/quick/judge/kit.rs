@@ -70,6 +70,8 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 1.0,
+            burst: None,
+            min_bad: 10,
             history: std::time::Duration::ZERO,
             active_requests: None,
             traffic_share: None,

@@ -97,6 +97,8 @@ pub fn policy() -> Policy {
             false_rollback_rate: 0.01,
             no_harm_alpha: 0.05,
             dispersion: 3.0,
+            burst: None,
+            min_bad: 10,
             history: std::time::Duration::ZERO,
             active_requests: None,
             traffic_share: None,

@@ -92,7 +92,7 @@ export function ratio(view: Ratio): string {
 }
 
 /**
- * Evidence as odds: `1:4,100`, and `1:10^12` where the digits would not be read. Rounded down, so that it
+ * Evidence as odds: `1:4,100`, and no figure beyond a billion: `>1:10^9`. Rounded down, so that it
  * never says that a bound is reached that is not.
  */
 export function odds(e: number): string {
@@ -105,7 +105,7 @@ export function odds(e: number): string {
     const unit = 10 ** (Math.floor(Math.log10(e)) - 1);
     return `1:${thousands(Math.floor(e / unit) * unit)}`;
   }
-  return `1:10^${Math.floor(Math.log10(e))}`;
+  return ">1:10^9";
 }
 
 /** A bound or a tick of an axis, which is a round number: `1:10`, `1:100`, beyond a million `1:10^7`. */
