@@ -20,4 +20,5 @@ pub mod proportion;
 pub mod ratio;
 pub mod share;
 pub mod special;
+pub mod trend;
 pub mod without;
