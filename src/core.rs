@@ -7,6 +7,7 @@ pub mod access;
 pub mod alert;
 pub mod arms;
 pub mod calendar;
+pub mod carried;
 pub mod counter;
 pub mod declaration;
 pub mod found;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::core::alert::FiringAlerts;
 use crate::core::policy::{
     Analysis, AtMax, Bake, Guardrail, GuardrailAction, Limit, LimitOutcome, MIN_BAD, MIN_REQUESTS, Metric,
-    Mode, Policy, Preflight, Step, TrafficShare,
+    Mode, Policy, Preflight, SmallPool, Step, TrafficShare,
 };
 use crate::core::split::Weight;
 use crate::core::words;
@@ -112,6 +112,8 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
     let runbook = fields.maybe("runbook", |f| people::runbook(&f));
     let alerts = [("hold", FiringAlerts::Hold), ("tell", FiringAlerts::Tell)];
     let firing_alerts = fields.or("firing_alerts", FiringAlerts::Hold, |f| f.one_of(&alerts));
+    let pools = [("all", SmallPool::All), ("staged", SmallPool::Staged)];
+    let small_pool = fields.or("small_pool", SmallPool::All, |f| f.one_of(&pools));
     fields.close();
     let (bake, _) = bake?;
     Some(Policy {
@@ -132,6 +134,7 @@ pub(super) fn policy(root: &Field<'_>, version: String, is_base: bool) -> Option
         messages: messages?,
         runbook: runbook?,
         firing_alerts: firing_alerts?,
+        small_pool: small_pool?,
     })
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use strum::VariantArray;
+
 use super::decode::{Field, Fields, all, shorten, suggest};
 use super::problem::{Problems, Report};
 use super::readers::{Named, http_url, labels};
 use super::references::{ProviderKind, References, RouterKind};
 use super::yaml;
-use crate::core::spec::{Pool, TargetSpec};
+use crate::core::spec::{Pool, SplitBy, TargetSpec};
 
 /// Stands for the version that a pool runs.
 const VERSION: &str = "{version}";
@@ -128,6 +130,8 @@ fn target(called: Called<'_>, field: &Field<'_>, references: &References) -> Opt
     let labels_of_all = fields.or("labels", BTreeMap::new(), |f| labels(&f));
     let stable_version = fields.maybe("stable_version", |f| f.line(200));
     let environment = fields.maybe("environment", |f| f.name());
+    let ways: Vec<(&str, SplitBy)> = SplitBy::VARIANTS.iter().map(|way| (way.into(), *way)).collect();
+    let split_by = fields.or("split_by", SplitBy::Requests, |f| f.one_of(&ways));
     let stable = fields.need("stable", "the pool of the running version").and_then(|f| pool(&f));
     let canary = fields.need("canary", "the pool of the new version").and_then(|f| pool(&f));
     let baseline = fields.maybe("baseline", |f| pool(&f));
@@ -147,6 +151,7 @@ fn target(called: Called<'_>, field: &Field<'_>, references: &References) -> Opt
             baseline,
             stable_version,
             environment: environment.unwrap_or_default(),
+            split_by: split_by.unwrap_or_default(),
         },
     );
     if let Some(spec) = &spec {

@@ -18,6 +18,9 @@ pub struct StableView {
     /// Those that did when the step began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up_at_step: Option<u32>,
+    /// The rollback goes in stages: the canary keeps this for now, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged_percent: Option<f64>,
     /// Why it would be rolled back, while there is no server that it could be rolled back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_waits: Option<ReasonView>,
@@ -35,6 +38,7 @@ impl StableView {
             servers: stable.now.map(|now| now.all),
             up: stable.now.map(|now| now.up),
             up_at_step: stable.at_step,
+            staged_percent: stable.staged.map(|staged| staged.weight.share() * 100.0),
             rollback_waits: waits,
         })
     }

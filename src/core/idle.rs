@@ -29,6 +29,7 @@ pub struct Idle {
 /// it before.
 pub fn idle(target: &Target, observed: &ObservedSplit, is_first: bool, now: Timestamp) -> Idle {
     let mut idle = Idle { target: target.clone(), finding: None, notices: Vec::new() };
+    idle.target.carry(observed, now);
     let found = target.found.clone().or_else(|| {
         let unstored = observed.unstored.map(|unstored| unstored.split);
         let found = unstored.or_else(|| unaccounted(target, observed).filter(|_| is_first));

@@ -56,6 +56,28 @@ pub struct Policy {
     /// What an alert does that had fired before the canary got traffic.
     #[serde(default, skip_serializing_if = "FiringAlerts::is_usual")]
     pub firing_alerts: FiringAlerts,
+    /// How an automatic rollback goes where servers of stable are missing.
+    #[serde(default, skip_serializing_if = "SmallPool::is_usual")]
+    pub small_pool: SmallPool,
+}
+
+/// How an automatic rollback goes where servers of stable are missing. A person's always goes whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmallPool {
+    /// Whole, at once.
+    #[default]
+    All,
+    /// At once as far as the servers that are up can carry, by what each carried at most in the last 24 hours; the
+    /// rest as they come up, after 15 minutes at the latest.
+    Staged,
+}
+
+impl SmallPool {
+    /// Whether that need not be written.
+    pub fn is_usual(&self) -> bool {
+        *self == SmallPool::All
+    }
 }
 
 /// What must be so before anything begins.

@@ -85,6 +85,14 @@ pub struct FrontState {
     pub how: String,
 }
 
+impl FrontState {
+    /// So many requests in its time are so many in a minute; `None` if it covers no time.
+    pub fn per_minute(&self, requests: u64) -> Option<u64> {
+        let seconds = self.over.as_secs_f64();
+        (seconds > 0.0).then(|| (requests as f64 * 60.0 / seconds).round() as u64)
+    }
+}
+
 impl PoolState {
     /// Servers that are neither up, nor drained, nor in maintenance.
     pub fn down(&self) -> u32 {
@@ -121,21 +129,13 @@ impl ObservedSplit {
     pub fn explains(&self) -> Option<String> {
         let weighs = |role: Role| self.split.is_none_or(|split| split.weight(role).0 > 0);
         let pools = self.pools.iter().filter(|(role, _)| weighs(**role));
-        let told: Vec<String> = pools.flat_map(|(role, pool)| pool.oddities(name(*role))).collect();
+        let told: Vec<String> = pools.flat_map(|(role, pool)| pool.oddities(role.name())).collect();
         (!told.is_empty()).then(|| told.join(", "))
     }
 
     /// A split without anything else.
     pub fn of(split: Option<Split>) -> ObservedSplit {
         ObservedSplit { split, ..ObservedSplit::default() }
-    }
-}
-
-fn name(role: Role) -> &'static str {
-    match role {
-        Role::Stable => "stable",
-        Role::Canary => "canary",
-        Role::Baseline => "baseline",
     }
 }
 

@@ -28,6 +28,7 @@ impl Respec {
         note(began.provider != now.provider, "provider");
         note(began.route != now.route, "route");
         note(began.labels != now.labels, "labels");
+        note(began.split_by != now.split_by, "split_by");
         let mut in_force = began.clone();
         in_force.environment.clone_from(&now.environment);
         reach(&mut in_force.stable, &now.stable, "stable", &mut note);
@@ -71,6 +72,7 @@ mod tests {
             baseline: None,
             stable_version: Some("v1".into()),
             environment: None,
+            split_by: Default::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 use super::split::Role;
 
@@ -31,6 +32,54 @@ pub struct TargetSpec {
     /// Where it runs, for routing what is told: `production`, `staging`.
     #[serde(default)]
     pub environment: Option<String>,
+    /// What the router shares out by the weights.
+    #[serde(default, skip_serializing_if = "SplitBy::is_usual")]
+    pub split_by: SplitBy,
+}
+
+/// What a router shares out by the weights. Only of requests is the share that an arm gets in a while its weight.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum SplitBy {
+    /// Each request by itself.
+    #[default]
+    Requests,
+    /// New sessions: a client stays with the version that it got first (cookies, hashes).
+    Sessions,
+    /// Connections (TCP, or requests that stay on the connection they came by).
+    Connections,
+    /// Replicas: the router treats them alike, and how many each version has stands for its weight.
+    Replicas,
+}
+
+impl SplitBy {
+    /// Whether that need not be written.
+    pub fn is_usual(&self) -> bool {
+        *self == SplitBy::Requests
+    }
+
+    /// Why the canary's share of the requests says nothing of its weight; `None` if it does.
+    pub fn why_no_share(self) -> Option<&'static str> {
+        match self {
+            SplitBy::Requests => None,
+            SplitBy::Sessions => Some("clients stay with the version that they got first"),
+            SplitBy::Connections => Some("connections are split, not requests"),
+            SplitBy::Replicas => Some("the numbers of replicas stand for the weights"),
+        }
+    }
 }
 
 /// A group of instances that run one version.

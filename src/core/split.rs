@@ -45,6 +45,17 @@ pub enum Role {
     Baseline,
 }
 
+impl Role {
+    /// Its name in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Stable => "stable",
+            Role::Canary => "canary",
+            Role::Baseline => "baseline",
+        }
+    }
+}
+
 /// What is measured: the canary against its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::carried::Carried;
 use super::found::Found;
 use super::ids::RolloutId;
 use super::incident::{Incident, IncidentStep};
 use super::judge::MetricHistory;
 use super::notice::Notice;
-use super::pools::{NodeRecord, ObservedSplit};
+use super::pools::{FrontState, NodeRecord, ObservedSplit};
 use super::source::MetricSource;
-use super::split::{Split, Weight};
+use super::spec::SplitBy;
+use super::split::{Role, Split, Weight};
 use super::time::Timestamp;
 
 /// The stored state of a target.
@@ -52,6 +54,9 @@ pub struct Target {
     /// engine's options, like `has_baseline` by the configuration.
     #[serde(default)]
     pub drain: Duration,
+    /// What its router shares out by the weights. Set by the configuration, like `has_baseline`.
+    #[serde(default)]
+    pub split_by: SplitBy,
     /// The proxies that were ever there and are not forgotten yet.
     pub nodes: BTreeMap<String, NodeRecord>,
     /// The past of its metrics as it was last measured, by their names; for rollouts that cannot ask for
@@ -64,6 +69,9 @@ pub struct Target {
     /// What a process found at the router and the store knows nothing of; a person decides.
     #[serde(default)]
     pub found: Option<Found>,
+    /// What each server of stable has carried at most.
+    #[serde(default)]
+    pub carried: Carried,
 }
 
 /// A metric's past, with what it was measured for: a metric of that name in another policy may count
@@ -139,10 +147,12 @@ impl Target {
             last_exposed: None,
             has_baseline: false,
             drain: Duration::ZERO,
+            split_by: SplitBy::Requests,
             nodes: BTreeMap::new(),
             history: BTreeMap::new(),
             incident: None,
             found: None,
+            carried: Carried::default(),
         }
     }
 
@@ -189,6 +199,15 @@ impl Target {
         self.want(split);
         self.certain = true;
         self.seen = Some(SeenSplit { split, generation: self.generation, at: now });
+    }
+
+    /// Remembers what the servers of stable carry, where the router counts it.
+    pub(super) fn carry(&mut self, observed: &ObservedSplit, now: Timestamp) {
+        let Some(pool) = observed.pools.get(&Role::Stable) else { return };
+        let of = |front: &FrontState| front.per_minute(pool.requests?);
+        if let Some(per_minute) = observed.front.as_ref().and_then(of) {
+            self.carried.take(now, per_minute, pool.up);
+        }
     }
 
     /// True if the wanted split is what the data plane does, as far as is known now: it was seen, the last

@@ -305,6 +305,7 @@ fn target(services: &[Service; 2]) -> TargetSpec {
         baseline: None,
         stable_version: Some(RUNNING.to_owned()),
         environment: None,
+        split_by: Default::default(),
     }
 }
 

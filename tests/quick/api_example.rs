@@ -128,6 +128,7 @@ pub fn policy() -> Policy {
         messages: Default::default(),
         runbook: None,
         firing_alerts: Default::default(),
+        small_pool: Default::default(),
     }
 }
 
@@ -148,6 +149,7 @@ pub fn spec() -> TargetSpec {
         baseline: None,
         stable_version: Some("v1.4.1".into()),
         environment: None,
+        split_by: Default::default(),
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serin::core::incident::{IncidentCause, IncidentStep};
 use serin::core::judge::JudgeState;
-use serin::core::metric::{MetricObservation, NoData, Usage, Window};
+use serin::core::metric::{ArmNotes, Listed, MetricObservation, NoData, Notes, Usage, Window};
 use serin::core::notice::Notice;
+use serin::core::policy::SmallPool;
 use serin::core::pools::{FrontState, ObservedSplit, PoolState};
 use serin::core::reason::ReasonCode;
 use serin::core::rollout::{
@@ -23,6 +24,7 @@ struct Told {
     at: f64,
     notices: Vec<Notice>,
     log: Vec<(EventKind, String)>,
+    notes: BTreeMap<String, Notes>,
 }
 
 impl Told {
@@ -37,7 +39,13 @@ impl Told {
         target.want(Split::canary(Weight(weight), false));
         target.seen = Some(SeenSplit { split: target.wanted, generation: target.generation, at: T0 });
         target.certain = true;
-        Told { state: State { rollout, target, judge }, at: 0.0, notices: Vec::new(), log: Vec::new() }
+        Told {
+            state: State { rollout, target, judge },
+            at: 0.0,
+            notices: Vec::new(),
+            log: Vec::new(),
+            notes: BTreeMap::new(),
+        }
     }
 
     fn baking() -> Told {
@@ -87,7 +95,7 @@ impl Told {
             elapsed: secs(10),
             metrics: vec![metric],
             values: Vec::new(),
-            notes: Default::default(),
+            notes: self.notes.clone(),
         }))
     }
 
@@ -299,6 +307,117 @@ fn a_person_who_resumes_drops_what_waited() {
     assert!(told.waits());
     told.take(Event::Command(command("k2", CommandKind::Resume))).stable(4, 4);
     assert!(!told.waits() && !told.is_rolling_back(), "{:?}", told.log);
+}
+
+// ------------------------------------------------------------------------------------------------ in stages
+
+/// At 50%, where each of ten servers of stable has carried 60 requests/s; then so many are left.
+fn short(up: u32, small_pool: SmallPool) -> Told {
+    let mut told = Told::at(Phase::Progressing { step: 0, stage: Stage::Analysing { since: T0 } }, 5_000);
+    told.state.rollout.plan_mut().policy.small_pool = small_pool;
+    let carried = PoolState { requests: Some(18_000), ..pool(10, 10) };
+    told.observed(Some(carried), front(0, 30_000, 30)).stable(up, 10);
+    for _ in 0..20 {
+        if !told.is_rolling_back() {
+            told.look(Ok((5_000, 3_000)), Ok((5_000, 5)));
+        }
+    }
+    assert!(told.is_rolling_back(), "{:?}", told.log);
+    told
+}
+
+/// 1,000 requests/s come in all.
+const COMING: [(u32, u16); 3] = [(9, 4_600), (10, 4_000), (4, 5_000)];
+
+#[test]
+fn a_rollback_in_stages_lowers_as_far_as_stable_can_carry() {
+    assert_eq!(short(9, SmallPool::All).state.target.wanted, Split::STABLE);
+    let mut told = short(9, SmallPool::Staged);
+    let (_, kept) = COMING[0];
+    assert_eq!(told.state.target.wanted.canary, Weight(kept), "{:?}", told.log);
+    let began = told.log.iter().find(|(kind, _)| *kind == EventKind::RollbackStarted).expect("a line");
+    assert!(
+        began.1.contains("In stages, as stable has 9 of 10 servers up, which can carry 540 of 1000"),
+        "{began:?}"
+    );
+    // Less never becomes more.
+    told.stable(4, 10);
+    assert_eq!(told.state.target.wanted.canary, Weight(kept));
+    told.stable(10, 10);
+    assert_eq!(told.state.target.wanted, Split::STABLE);
+    told.stable(10, 10);
+    assert!(told.log.iter().any(|(_, sentence)| sentence.contains("enough servers of stable are up")));
+}
+
+#[test]
+fn where_nothing_can_be_carried_it_waits_for_a_quarter_of_an_hour_at_most() {
+    let mut told = short(4, SmallPool::Staged);
+    assert_eq!(told.state.target.wanted.canary, Weight(COMING[2].1));
+    for _ in 0..88 {
+        told.stable(4, 10);
+    }
+    assert_eq!(told.state.target.wanted.canary, Weight(COMING[2].1));
+    for _ in 0..4 {
+        told.stable(4, 10);
+    }
+    assert_eq!(told.state.target.wanted, Split::STABLE);
+    assert!(told.notices.iter().any(|notice| notice.sentence.contains("has waited for servers of stable")));
+}
+
+#[test]
+fn a_person_ends_the_stages() {
+    let mut told = short(9, SmallPool::Staged);
+    told.take(Event::Command(command("k", CommandKind::Rollback)));
+    assert_eq!(told.state.target.wanted, Split::STABLE);
+    let said = |(_, sentence): &(EventKind, String)| {
+        sentence.starts_with("The canary goes to 0% at once, not in stages")
+    };
+    assert!(told.log.iter().any(said), "{:?}", told.log);
+    // A person's own rollback never has any.
+    let mut told = Told::at(Phase::Progressing { step: 0, stage: Stage::Analysing { since: T0 } }, 5_000);
+    told.state.rollout.plan_mut().policy.small_pool = SmallPool::Staged;
+    let carried = PoolState { requests: Some(18_000), ..pool(10, 10) };
+    told.observed(Some(carried), front(0, 30_000, 30)).stable(2, 10);
+    told.take(Event::Command(command("k", CommandKind::Rollback)));
+    assert_eq!(told.state.target.wanted, Split::STABLE);
+}
+
+#[test]
+fn instances_that_answer_stand_for_servers_where_the_router_says_nothing() {
+    let mut told = Told::analysing();
+    let answering = |told: &mut Told, ready: u32| {
+        let baseline = ArmNotes {
+            listed: Some(Listed { of: 40, ready, never: Default::default() }),
+            ..ArmNotes::default()
+        };
+        let notes = Notes { baseline, ..Notes::default() };
+        told.notes = BTreeMap::from([("errors".to_owned(), notes)]);
+        told.look(Ok((1_000, 1)), Ok((19_000, 19)));
+    };
+    answering(&mut told, 40);
+    assert_eq!(told.state.rollout.stable.now.map(|now| now.up), Some(40));
+    answering(&mut told, 2);
+    assert!(told.held() && told.incident());
+    assert!(told.notices.iter().any(|notice| notice.sentence.contains("stable has 2 of 40 servers up")));
+    // The router's word, once there is one, is the better one.
+    told.stable(40, 40);
+    answering(&mut told, 2);
+    assert!(!told.held());
+}
+
+#[test]
+fn servers_that_are_removed_explain_the_share() {
+    let mut told = Told::analysing();
+    let canary = |told: &mut Told, servers: u32| {
+        let pools = BTreeMap::from([(Role::Stable, pool(4, 4)), (Role::Canary, pool(servers, servers))]);
+        let split = ObservedSplit { pools, ..ObservedSplit::of(Some(told.state.target.wanted)) };
+        told.take(Event::Observed { split, elapsed: secs(10) });
+        told.state.rollout.share_explained.clone()
+    };
+    assert_eq!(canary(&mut told, 4), None);
+    assert_eq!(canary(&mut told, 3).as_deref(), Some("1 of 4 canary servers was removed"));
+    assert_eq!(canary(&mut told, 5), None, "more of them take no share away");
+    assert_eq!(canary(&mut told, 2).as_deref(), Some("3 of 5 canary servers were removed"));
 }
 
 #[test]

@@ -87,6 +87,7 @@ pub fn policy() -> PolicyBuilder {
             messages: Default::default(),
             runbook: None,
             firing_alerts: Default::default(),
+            small_pool: Default::default(),
         },
     }
 }
@@ -282,6 +283,7 @@ pub fn target_spec(name: &str) -> TargetSpec {
         baseline: None,
         stable_version: Some("v1".to_owned()),
         environment: None,
+        split_by: Default::default(),
     }
 }
 

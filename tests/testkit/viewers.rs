@@ -326,5 +326,6 @@ fn target(name: &str, services: &[Service; 2]) -> TargetSpec {
         baseline: None,
         stable_version: Some("v1".to_owned()),
         environment: None,
+        split_by: Default::default(),
     }
 }

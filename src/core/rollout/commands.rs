@@ -3,6 +3,7 @@
 use super::change::Change;
 use super::{
     Command, CommandKind, CommandName, Ending, EventKind, Hold, Illegal, Phase, PhaseName, approvals, door,
+    staged,
 };
 use crate::core::gate::{Insisted, Occasion};
 use crate::core::ids::RolloutId;
@@ -65,6 +66,11 @@ pub(super) fn take(change: &mut Change, command: &Command) -> Result<(), Illegal
     // What a release leaves behind for a person may outlast it.
     let left = change.state.target.incident.as_ref().is_some_and(|incident| incident.rollout == rollout.id);
     let phase = rollout.phase.clone();
+    if command.kind == CommandKind::Rollback && command.giver.is_person() && rollout.stable.staged.is_some() {
+        staged::whole(change, Some(by), &format!("The canary goes to 0% at once, not in stages: {why}"));
+        change.acknowledge(by);
+        return Ok(());
+    }
     let is_taken = CommandName::from(&command.kind).is_taken_in(PhaseName::from(&phase));
     if !is_taken || (phase.is_terminal() && !left) {
         return Err(illegal);

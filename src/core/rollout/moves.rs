@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::door::passage::Passage;
-use super::{Compared, Ending, EventKind, Hold, Phase, Stage, data, stable, standing};
+use super::{Compared, Ending, EventKind, Hold, Phase, Stage, data, stable, staged, standing};
 use crate::core::incident::IncidentCause;
 use crate::core::judge::Assessment;
 use crate::core::limit::Severity;
@@ -134,12 +134,8 @@ impl Change {
         {
             return stable::wait(self, &why, reason, ending);
         }
-        let mut sentence = format!("The canary goes to 0%: {}", reason.sentence);
-        if let Some(warning) = stable::warning(&self.state) {
-            sentence = format!("{sentence} {warning}");
-        }
         self.keep_compared();
-        self.state.target.want(Split::STABLE);
+        let sentence = self.go_back(&reason, by);
         self.state.rollout.holds.clear();
         self.state.rollout.stable.waiting = None;
         let severity = match (&ending, reason.code) {
@@ -159,6 +155,23 @@ impl Change {
             let sentence =
                 format!("Gate {gate}: its program was stopped by the rollback; check what it did.");
             self.page(NoticeKind::Gate, Severity::Critical, sentence, IncidentCause::Gate);
+        }
+    }
+
+    /// Wants stable, or as much of it as its servers can carry. Gives the sentence that says so.
+    fn go_back(&mut self, reason: &Reason, by: Option<&str>) -> String {
+        let warning = stable::warning(&self.state);
+        if let Some((weight, why)) = staged::begin(self, by) {
+            return format!(
+                "The canary goes to {weight} now, and to 0% as servers of stable come up: {} In stages, as {why}.",
+                reason.sentence
+            );
+        }
+        self.state.target.want(Split::STABLE);
+        let sentence = format!("The canary goes to 0%: {}", reason.sentence);
+        match warning {
+            Some(warning) => format!("{sentence} {warning}"),
+            None => sentence,
         }
     }
 

@@ -58,7 +58,10 @@ pub(super) fn take(change: &mut Change, split: &ObservedSplit, elapsed: Duration
         }
     }
     if !change.state.rollout.phase.is_terminal() {
-        change.state.rollout.share_explained = split.explains();
+        let generation = change.state.target.generation;
+        let removed = change.state.rollout.data.share.removed(split, generation);
+        let told: Vec<String> = split.explains().into_iter().chain(removed).collect();
+        change.state.rollout.share_explained = (!told.is_empty()).then(|| told.join(", "));
         servers::observed(change, split);
         ready::hear_router(change, split, elapsed);
         demand::take(change, split);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::change::Change;
-use super::trailing::{ShareState, Slot};
+use super::trailing::{Noise, ShareState, Slot};
 use super::{Ending, EventKind, Hold, Phase};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
@@ -42,6 +42,9 @@ struct Trail {
 /// Takes in one look.
 pub(super) fn take(change: &mut Change, tick: &TickObservation, elapsed: Duration) {
     let Some(policy) = change.state.rollout.policy.analysis.traffic_share else { return };
+    if let Some(why) = change.state.target.split_by.why_no_share() {
+        return tell_off(change, why);
+    }
     let (rollout, target) = (&change.state.rollout, &change.state.target);
     let Phase::Progressing { step, .. } = rollout.phase else { return };
     let split = target.wanted;
@@ -50,7 +53,7 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, elapsed: Duratio
         return;
     }
     let generation = target.generation;
-    let noise = rollout.data.share.noise.per_second();
+    let noise = rollout.data.share.noise_per_second();
     let state = &mut change.state.rollout.data.share;
     if state.generation != generation {
         state.slots.clear();
@@ -85,6 +88,15 @@ pub(super) fn take(change: &mut Change, tick: &TickObservation, elapsed: Duratio
         GuardrailAction::Hold | GuardrailAction::RollBack => {
             change.hold(Hold::TrafficShare, None, Severity::High, trail.sentence);
         }
+    }
+}
+
+/// The check is off for what the target's router shares out; told once.
+fn tell_off(change: &mut Change, why: &str) {
+    change.unhold(Hold::TrafficShare, "the check of the canary's share is off for this target.");
+    if change.state.rollout.data.told.insert("share off".to_owned()) {
+        let sentence = format!("The canary's share of the requests is not checked: {why}.");
+        change.record(EventKind::Alert, None, sentence);
     }
 }
 
@@ -167,19 +179,19 @@ fn lower_bound(canary: u64, all: u64) -> f64 {
     ((middle - spread) / (1.0 + z2 / n)).max(0.0)
 }
 
-fn slot(metric: &MetricObservation, noise: f64) -> Option<Slot> {
+fn slot(metric: &MetricObservation, noise: [f64; 2]) -> Option<Slot> {
     let used = matches!(metric.usage, Usage::Used | Usage::Carried | Usage::WarmUp);
     let requests = |reading: &Reading<Counts>| reading.as_ref().ok().and_then(Counts::requests);
     let length = metric.window.filter(|_| used)?.length();
-    let noise = (noise * length.as_secs_f64()).round() as u64;
+    let [of_canary, of_baseline] = noise.map(|noise| (noise * length.as_secs_f64()).round() as u64);
     Some(Slot {
         length,
-        canary: requests(&metric.canary)?.saturating_sub(noise),
-        baseline: requests(&metric.baseline)?,
+        canary: requests(&metric.canary)?.saturating_sub(of_canary),
+        baseline: requests(&metric.baseline)?.saturating_sub(of_baseline),
     })
 }
 
-/// Before the first step: what the canary is asked for though its weight is 0.
+/// Before the first step: what the canary, and a fresh copy of stable, are asked for though their weights are 0.
 pub(super) fn measure_noise(change: &mut Change, tick: &TickObservation) {
     let rollout = &change.state.rollout;
     match rollout.phase {
@@ -195,25 +207,44 @@ pub(super) fn measure_noise(change: &mut Change, tick: &TickObservation) {
     if !at_zero(target.wanted.canary) || !target.seen.is_some_and(|seen| at_zero(seen.split.canary)) {
         return;
     }
-    let requests = |metric: &MetricObservation| {
-        let window = metric.window.filter(|_| !metric.usage.is_pending())?;
-        let counted = metric.canary.as_ref().ok().and_then(Counts::requests)?;
-        Some((counted, window.length().as_secs_f64()))
-    };
-    let most = tick.metrics.iter().filter_map(requests).max_by_key(|(counted, _)| *counted);
-    if let Some((counted, seconds)) = most {
-        let noise = &mut change.state.rollout.data.share.noise;
-        noise.requests = noise.requests.saturating_add(counted);
-        noise.seconds += seconds;
+    let has_baseline = target.has_baseline && at_zero(target.wanted.baseline);
+    let state = &mut change.state.rollout.data.share;
+    state.noise.add(tick, |metric| &metric.canary);
+    if has_baseline {
+        state.baseline_noise.add(tick, |metric| &metric.baseline);
+    }
+}
+
+impl Noise {
+    fn add(&mut self, tick: &TickObservation, arm: fn(&MetricObservation) -> &Reading<Counts>) {
+        let requests = |metric: &MetricObservation| {
+            let window = metric.window.filter(|_| !metric.usage.is_pending())?;
+            let counted = arm(metric).as_ref().ok().and_then(Counts::requests)?;
+            Some((counted, window.length().as_secs_f64()))
+        };
+        let most = tick.metrics.iter().filter_map(requests).max_by_key(|(counted, _)| *counted);
+        if let Some((counted, seconds)) = most {
+            self.requests = self.requests.saturating_add(counted);
+            self.seconds += seconds;
+        }
     }
 }
 
 fn tell_noise(change: &mut Change) {
-    let noise = change.state.rollout.data.share.noise.per_second();
+    let [noise, of_baseline] = change.state.rollout.data.share.noise_per_second();
+    if of_baseline > 0.0 && change.state.rollout.data.told.insert("baseline noise".to_owned()) {
+        let sentence = format!(
+            "The baseline had {} requests/s at weight 0 (probes, scrapes or direct calls). They are subtracted from its \
+             share.",
+            significant(of_baseline)
+        );
+        change.record(EventKind::Alert, None, sentence);
+    }
     if noise > 0.0 && change.state.rollout.data.told.insert("noise".to_owned()) {
         let sentence = format!(
-            "The canary had {} requests/s at weight 0 (probes, scrapes or direct calls): they are taken off its \
-             share.",
+            "The canary had {} requests/s at weight 0 (probes, scrapes or direct calls). They are subtracted wherever \
+             its requests are counted: from its share, and where it is asked whether it is silent or gets no more \
+             requests.",
             significant(noise)
         );
         change.record(EventKind::Alert, None, sentence);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::change::Change;
+use super::staged::Staged;
 use super::{Ending, EventKind, Hold, Rollout, State};
 use crate::core::incident::IncidentCause;
 use crate::core::limit::Severity;
@@ -20,7 +21,7 @@ use crate::core::words::duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StablePool {
-    /// By the router's last word; `None` if it tells nothing.
+    /// By the router's last word, or else by the instances that answer for the metrics; `None` if neither says anything.
     pub now: Option<Servers>,
     /// Those that were up when the step began; `None` if that was not known.
     pub at_step: Option<u32>,
@@ -28,6 +29,12 @@ pub struct StablePool {
     pub absent: Duration,
     /// A rollback that waits for a server that it could go to.
     pub waiting: Option<Waiting>,
+    /// The requests of both arms, in a minute, by the router or the last look at the metrics.
+    pub demand: Option<u64>,
+    /// A rollback that goes in stages.
+    pub staged: Option<Staged>,
+    /// What `now` is known by: the router, or the instances that answer where it says nothing.
+    pub by_metrics: bool,
 }
 
 /// Servers, and those that are up.
@@ -49,6 +56,15 @@ pub struct Waiting {
 }
 
 impl StablePool {
+    /// Takes in how many there are.
+    pub(super) fn know(&mut self, now: Option<Servers>, by_metrics: bool) {
+        (self.now, self.by_metrics) = (now, by_metrics);
+        if let (None, Some(now)) = (self.at_step, now) {
+            // Nothing was said when the step began.
+            self.at_step = Some(now.up);
+        }
+    }
+
     /// A step begins. The same step again is held against what was up when it began first.
     pub(super) fn begin_step(&mut self, is_again: bool) {
         let up = self.now.map(|servers| servers.up);
@@ -75,7 +91,7 @@ pub(super) fn gone(state: &State) -> Option<String> {
     if state.target.wanted.canary == Weight::ZERO {
         return None;
     }
-    match (stable.now, stable.counts()) {
+    match (stable.now.filter(|_| !stable.by_metrics), stable.counts()) {
         (Some(Servers { up: 0, .. }), Some((_, of))) => Some(format!("stable has 0 of {of} servers up")),
         (Some(_), _) => None,
         _ if stable.absent > Duration::ZERO && stable.absent >= policy.analysis.blind.after => Some(format!(

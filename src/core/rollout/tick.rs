@@ -9,7 +9,7 @@ use super::door::{self, in_force, is_free, ready};
 use super::sight::Seen;
 use super::{
     Action, Ending, Hold, Illegal, Phase, Rollout, Stage, Tick, clocking, data, gates, missing, observed,
-    preflight, restarts, servers, share, verify,
+    preflight, restarts, servers, share, staged, verify,
 };
 use crate::core::gate::Occasion;
 use crate::core::judge::watch::SHARE;
@@ -51,10 +51,13 @@ pub(super) fn take(change: &mut Change, looked: Tick) -> Result<(), Illegal> {
                 preflight::take(change, &tick, &assessment, elapsed);
             }
         }
-        Phase::RollingBack { .. } => observed::finish_way_back(change),
+        Phase::RollingBack { .. } => {
+            staged::go_on(change);
+            observed::finish_way_back(change);
+        }
         Phase::Verifying { .. } => verify::take(change, &tick, &assessment, elapsed),
         _ => {
-            if !servers::ticked(change, &tick, elapsed) && !must_go_back(change, &assessment) {
+            if !servers::ticked(change, &tick, &notes, elapsed) && !must_go_back(change, &assessment) {
                 missing::watch(change, &tick, &seen, elapsed);
                 guardrail_holds(change, &assessment, before.as_ref());
                 share::take(change, &tick, elapsed);

@@ -1,9 +1,12 @@
 //! The requests of both arms in the last while, and what the canary is asked for that no router sends.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::core::pools::ObservedSplit;
+use crate::core::split::Role;
 
 /// The time that is looked back on.
 const TRAILING: Duration = Duration::from_secs(600);
@@ -32,6 +35,11 @@ pub struct ShareState {
     pub(super) far_for: Duration,
     /// Requests of the canary at weight 0, and the seconds in which they came.
     pub noise: Noise,
+    /// The same of a fresh copy of stable, where the target has one.
+    pub baseline_noise: Noise,
+    /// The servers of each role at the first look of a split, by the router, and the split's generation.
+    pub(super) servers: BTreeMap<Role, u32>,
+    pub(super) servers_of: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +74,35 @@ impl Noise {
 }
 
 impl ShareState {
+    /// The servers that were taken away since the split was first seen: `1 of 4 canary servers was removed`; `None`
+    /// if none was, or if the router says nothing of servers.
+    pub(super) fn removed(&mut self, observed: &ObservedSplit, generation: u64) -> Option<String> {
+        if self.servers_of != generation {
+            self.servers.clear();
+            self.servers_of = generation;
+        }
+        let mut told = Vec::new();
+        for (role, pool) in &observed.pools {
+            let most = self.servers.entry(*role).or_insert(pool.servers);
+            *most = (*most).max(pool.servers);
+            let gone = *most - pool.servers;
+            if gone > 0 {
+                let verb = if gone == 1 { "was" } else { "were" };
+                told.push(format!("{gone} of {most} {} servers {verb} removed", role.name()));
+            }
+        }
+        (!told.is_empty()).then(|| told.join(", "))
+    }
+
     /// What was seen so far does not count any more.
     pub fn begin_anew(&mut self) {
-        *self = ShareState { noise: self.noise, ..ShareState::default() };
+        *self = ShareState {
+            noise: self.noise,
+            baseline_noise: self.baseline_noise,
+            servers: std::mem::take(&mut self.servers),
+            servers_of: self.servers_of,
+            ..ShareState::default()
+        };
     }
 
     pub(super) fn push(&mut self, slot: Slot) {
@@ -88,6 +122,11 @@ impl ShareState {
             covered -= first.length;
             self.slots.pop_front();
         }
+    }
+
+    /// Of canary and baseline.
+    pub(super) fn noise_per_second(&self) -> [f64; 2] {
+        [self.noise.per_second(), self.baseline_noise.per_second()]
     }
 
     pub(super) fn length(&self) -> Duration {

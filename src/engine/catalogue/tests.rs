@@ -17,6 +17,7 @@ fn spec(name: &str, route: &str) -> Arc<TargetSpec> {
         baseline: None,
         stable_version: None,
         environment: None,
+        split_by: Default::default(),
     })
 }
 

@@ -261,6 +261,7 @@ impl Actor {
     /// It is declared otherwise from now on. What its rollout needs stays as it began: the catalogue sees to that.
     pub fn set_spec(&mut self, spec: Arc<TargetSpec>) {
         self.target.has_baseline = spec.baseline.is_some();
+        self.target.split_by = spec.split_by;
         self.spec = spec;
     }
 

@@ -73,6 +73,7 @@ impl Actor {
             self.target = Target {
                 epoch: self.target.epoch,
                 has_baseline: self.spec.baseline.is_some(),
+                split_by: self.spec.split_by,
                 drain: self.options.drain,
                 stable_version: target.stable_version.or_else(|| self.spec.stable_version.clone()),
                 ..target

@@ -2,6 +2,7 @@
 
 use serin::core::incident::IncidentCause;
 use serin::core::policy::{GuardrailAction, TrafficShare};
+use serin::core::spec::SplitBy;
 
 use super::*;
 
@@ -130,4 +131,17 @@ fn what_the_router_explains_is_named_and_rolls_nothing_back() {
     }
     assert!(told.holds(Hold::TrafficShare) && told.weight() == percent(5.0), "{:?}", told.log);
     assert!(told.logged("The router says: 3 of 4 stable servers are down."), "{:?}", told.log);
+}
+
+#[test]
+fn the_share_is_not_checked_where_something_else_than_requests_is_split() {
+    for split_by in [SplitBy::Sessions, SplitBy::Connections, SplitBy::Replicas] {
+        let mut told = shared(GuardrailAction::RollBack);
+        told.state.target.split_by = split_by;
+        looks(&mut told, 100, 600);
+        assert!(!told.holds(Hold::TrafficShare) && told.weight() == percent(5.0), "{:?}", told.log);
+        let off =
+            told.log.iter().filter(|(_, sentence)| sentence.contains("share of the requests is not checked"));
+        assert_eq!(off.count(), 1, "told once: {:?}", told.log);
+    }
 }

@@ -90,6 +90,7 @@ pub fn policy(metrics: Vec<Metric>) -> Policy {
         messages: Default::default(),
         runbook: None,
         firing_alerts: Default::default(),
+        small_pool: Default::default(),
     }
 }
 

@@ -124,6 +124,7 @@ pub fn policy() -> Policy {
         messages: Default::default(),
         runbook: None,
         firing_alerts: Default::default(),
+        small_pool: Default::default(),
     }
 }
 
