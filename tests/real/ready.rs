@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use crate::pools::Health;
 use crate::testkit::process::free_port;
-use crate::testkit::stage::{Plan, Stage, policy};
+use crate::testkit::stage::{Plan, Stage};
 
 fn held(view: &Value) -> bool {
     view["holds"].to_string().contains("not_ready")
