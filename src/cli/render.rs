@@ -122,6 +122,10 @@ impl Picture {
             let style = if few { Style::Bad } else { Style::Plain };
             self.labelled("Stable", style, format!("{up} of {servers} servers up{before}"));
         }
+        if let Some(kept) = stable.staged_percent {
+            let text = format!("in stages: the canary keeps {kept}% until more servers of stable are up");
+            self.sentence("Rollback", Style::Bad, Style::Plain, &text);
+        }
         if let Some(reason) = &stable.rollback_waits {
             let text = format!("waits for a server of stable: {}", reason.sentence);
             self.sentence("Rollback", Style::Bad, Style::Plain, &super::text::clean(&text));

@@ -119,6 +119,14 @@ fn preflight(rollout: &Rollout) -> WaitingFor {
 }
 
 fn rolling_back(rollout: &Rollout, mine: Option<&Target>) -> WaitingFor {
+    if let (Some(staged), Some(now)) = (rollout.stable.staged, rollout.stable.now) {
+        let sentence = format!(
+            "Waiting for servers of stable: {} of {} are up, too few for all requests. The canary keeps {} until more \
+             are; `rollback` takes it back at once.",
+            now.up, now.all, staged.weight
+        );
+        return waiting(Awaited::Traffic, sentence);
+    }
     match mine {
         Some(target) if target.in_force(Proxies::All) => waiting(
             Awaited::Traffic,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use serin::demo::fault::Fault;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -111,6 +112,40 @@ async fn a_stable_pool_that_goes_down_holds_and_is_told_until_it_is_back() {
     assert_eq!(ended["state"], "rolled_back", "{ended:#}");
     let sentences = stage.daemon.sentences(&id).await.join("\n");
     assert!(sentences.contains("There may be nothing that takes its traffic"), "{sentences}");
+}
+
+/// Three servers carry 200 requests/s before the release, so two of them can carry two thirds of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_in_stages_goes_as_far_as_the_servers_that_are_up_can_carry() {
+    let names = ["shop-a", "shop-a2", "shop-a3"];
+    let healths = [Health::start().await, Health::start().await, Health::start().await];
+    let words = names.iter().zip(&healths).map(|(name, health)| health.words(name)).collect();
+    let steps = "  - {weight: 5%, min: 5s, max: 10m, at_max: hold}\n  - {weight: 25%, min: 5s, max: 10m, at_max: hold}\n";
+    let half = "  - {weight: 50%, min: 9m, max: 10m, at_max: hold}\n";
+    let policy = policy("small_pool: staged\n").replace(steps, half);
+    let more_stable = names[1..].iter().map(|name| (*name).to_owned()).collect();
+    let plan = Plan { haproxy: true, rate: 200.0, policy, words, more_stable, ..Plan::default() };
+    let stage = Stage::start(plan).await;
+    let id = stage.daemon.rollout("shop", "test", "v2").await;
+    stage.daemon.until(&id, "50%", 120, at(50.0)).await;
+    let [_first, _second, third] = healths;
+    let port = third.end().await;
+    let fewer = |view: &Value| view["stable"]["up"] == json!(2);
+    stage.daemon.until(&id, "one server of stable is down", 60, fewer).await;
+    stage.canary.set_fault(Fault::Errors { rate: 0.9 }).await;
+    let staged =
+        |view: &Value| view["state"] == "rolling_back" && view["stable"]["staged_percent"].is_number();
+    let view = stage.daemon.until(&id, "a rollback in stages", 120, staged).await;
+    let kept = view["stable"]["staged_percent"].as_f64().expect("a number");
+    assert!((15.0..49.0).contains(&kept), "{view:#}");
+    let (code, out, _) = stage.daemon.cli(&["rollout", "show", &id]).await;
+    assert!(code == 0 && out.contains("in stages: the canary keeps"), "{out}");
+    let _again = Health::on(TcpListener::bind(("127.0.0.1", port)).await.expect("the same port"));
+    let ended = stage.daemon.ended(&id, 120).await;
+    assert_eq!(ended["state"], "rolled_back", "{ended:#}");
+    let sentences = stage.daemon.sentences(&id).await.join("\n");
+    assert!(sentences.contains("In stages, as stable has 2 of 3 servers up"), "{sentences}");
+    assert!(sentences.contains("enough servers of stable are up"), "{sentences}");
 }
 
 /// A daemon that comes back without its store, while HAProxy gives the canary a quarter.

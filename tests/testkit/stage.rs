@@ -37,6 +37,8 @@ pub struct Plan {
     pub scraped_later: Option<Duration>,
     /// HAProxy instead of Envoy.
     pub haproxy: bool,
+    /// More servers of stable at HAProxy: other names of the same service.
+    pub more_stable: Vec<String>,
     /// HAProxy's further words for a server, `shop-a` or `shop-b`.
     pub words: Vec<(String, String)>,
     /// HAProxy has a second server `shop-c` for the canary.
@@ -71,6 +73,7 @@ impl Default for Plan {
             scrape_seconds: [1, 1],
             scraped_later: None,
             haproxy: false,
+            more_stable: Vec::new(),
             words: Vec::new(),
             second_canary: false,
             silent_canaries: Vec::new(),
@@ -167,6 +170,7 @@ impl Stage {
         let ports = [stable.addr().port(), canary.addr().port()];
         let (proxy, daemon) = if plan.haproxy {
             let mut servers = vec![("shop-a", ports[0]), ("shop-b", ports[1])];
+            servers.extend(plan.more_stable.iter().map(|name| (name.as_str(), ports[0])));
             servers.extend(plan.second_canary.then_some(("shop-c", ports[1])));
             let words = plan.words.clone();
             let backend = HaproxyBackend { words, ..HaproxyBackend::new("/", "shop", &servers) };
@@ -278,6 +282,7 @@ async fn later_job(plan: &Plan, prometheus: &Prometheus, later: Duration) -> Str
 }
 
 fn config(plan: &Plan, canary_job: &str, prometheus: &str, router: &str, route: &str, hook: &str) -> String {
+    let stable = [&["shop-a".to_owned()], plan.more_stable.as_slice()].concat().join(",");
     format!(
         "policies: [policies]
 providers:
@@ -290,7 +295,7 @@ targets:
     provider: prometheus
     route: {route}
     labels: {{service: shop}}
-    stable: {{backend: shop-a, labels: {{version: \"{{version}}\"}}}}
+    stable: {{backend: \"{stable}\", labels: {{version: \"{{version}}\"}}}}
     canary: {{backend: {}, labels: {{version: \"{{version}}\", job: {canary_job}}}}}
     stable_version: v1
 notifiers:

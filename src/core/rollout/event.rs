@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
+use super::Ending;
 use crate::core::alert::{Alert, AlertWish};
 use crate::core::gate::GateAnswer;
 use crate::core::ids::RolloutId;
 use crate::core::judge::History;
 use crate::core::metric::{MetricObservation, Notes, ValueObservation};
 use crate::core::pools::ObservedSplit;
+use crate::core::reason::Reason;
 use crate::core::time::Timestamp;
 
 /// What can happen to a rollout.
@@ -51,6 +53,14 @@ pub enum Event {
         since: Timestamp,
         /// What is known of the time since.
         gap: Gap,
+    },
+    /// A rollback that the evidence decided was in force, and the store has another state than the one it was decided
+    /// in: it is not given up.
+    StillOwed {
+        /// Why it rolls back.
+        reason: Reason,
+        /// What it ends as.
+        ending: Ending,
     },
     /// A gate's program begins; stored before it does.
     GateBegun {

@@ -42,6 +42,7 @@ pub fn transition(state: State, event: Event, now: Timestamp) -> Result<Outcome,
         Event::Announce(lead) => announce(&mut change, lead).ok_or(illegal)?,
         Event::Freeze(why) if has_ticks => freeze(&mut change, why),
         Event::Away { since, gap } if has_ticks => away::take(&mut change, since, gap),
+        Event::StillOwed { reason, ending } if has_gates => change.roll_back(reason, ending, None),
         Event::GateBegun { gate } if has_gates => gates::begun(&mut change, &gate)?,
         Event::Gate { gate, answer } if has_gates => {
             gates::answer(&mut change, &gate, answer)?;

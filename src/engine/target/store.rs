@@ -8,9 +8,12 @@ use std::time::Duration;
 use super::actor::{Actor, Arrived};
 use super::commands::Pending;
 use super::message::{Active, Answer, Decision, Job, JobKind, Now};
+use crate::core::ids::RolloutId;
 use crate::core::judge::JudgeState;
 use crate::core::metric::MetricCursor;
-use crate::core::rollout::{Action, Event, EventKind, Gap, Illegal, Outcome, Rollout, State, transition};
+use crate::core::rollout::{
+    Action, Event, EventKind, Gap, Illegal, Outcome, Phase, Rollout, State, transition,
+};
 use crate::core::split::Weight;
 use crate::core::target::Target;
 use crate::core::time::Timestamp;
@@ -67,6 +70,8 @@ pub(super) struct Owed {
     commit: Box<Commit>,
     /// The command that it comes from, if the inbox may not have it.
     again: Option<Again>,
+    /// The rollback that it is, to be decided again in another state.
+    back: Option<(RolloutId, Event)>,
 }
 
 /// What comes with an event into its commit.
@@ -179,8 +184,14 @@ impl Actor {
             Err(StoreError::Conflict(_)) => {
                 out.storing = Some(true);
                 self.is_outdated = true;
-                if let Some(Again::Command(pending)) = self.owed.take().and_then(|owed| owed.again) {
-                    self.commands.push_front(*pending);
+                match self.owed.take() {
+                    Some(Owed { again: Some(Again::Command(pending)), .. }) => {
+                        self.commands.push_front(*pending)
+                    }
+                    Some(Owed { back: Some((rollout, event)), .. }) => {
+                        self.arrived.push_front(Arrived::Happened(rollout, Box::new(event)));
+                    }
+                    _ => {}
                 }
             }
             Err(error) => {
@@ -242,8 +253,15 @@ impl Actor {
         let Then::State(next) = then else { return };
         let next = *next;
         if let Some(commit) = next.lowers.filter(|_| is_away) {
+            let back = match &next.state.rollout.phase {
+                Phase::RollingBack { reason, ending } => {
+                    let event = Event::StillOwed { reason: reason.clone(), ending: ending.clone() };
+                    Some((next.state.rollout.id.clone(), event))
+                }
+                _ => None,
+            };
             self.keep_state(next.state, next.cursors);
-            self.owed = Some(Owed { commit, again: next.again });
+            self.owed = Some(Owed { commit, again: next.again, back });
             return;
         }
         match next.again {

@@ -34,6 +34,7 @@ workload_ready  -     -     settl -     -     bake  -     -     -     -     -   
 announce        =     -     -     -     -     -     -     -     -     -     -     -     -
 freeze          -     =     =     =     =     =     =     =     =     -     -     -     -
 away            -     =     =     =     =     =     =     =     =     -     -     -     -
+still_owed      -     back  back  back  back  back  back  -     -     -     -     -     -
 gate_begun      -     =     =     =     =     =     =     -     -     -     -     -     -
 gate            -     =     =     =     =     =     =     -     -     -     -     -     -
 pause           -     =     =     =     =     =     =     -     -     -     -     -     -
@@ -192,6 +193,7 @@ fn event(row: Row, state: &mut State) -> Event {
         }
         EventName::Freeze => Event::Freeze(Some("frozen by erin: the holidays".to_owned())),
         EventName::Away => Event::Away { since: T0, gap: Gap::BeforeStart },
+        EventName::StillOwed => Event::StillOwed { reason: reason(), ending: Ending::RolledBack },
         EventName::GateBegun => Event::GateBegun { gate: with_gate(state, program(), waiting()) },
         EventName::Gate => {
             let gate = with_gate(state, program(), waiting());
