@@ -129,13 +129,11 @@ impl Change {
         if !is_person && let Some(gate) = self.state.rollout.gates.no_return.clone() {
             return self.stay(&gate, &reason);
         }
-        if by.is_none()
-            && let Some(why) = stable::gone(&self.state)
-        {
+        if !is_person && let Some(why) = stable::gone(&self.state) {
             return stable::wait(self, &why, reason, ending);
         }
         self.keep_compared();
-        let sentence = self.go_back(&reason, by);
+        let sentence = self.go_back(&reason, is_person);
         self.state.rollout.holds.clear();
         self.state.rollout.stable.waiting = None;
         let severity = match (&ending, reason.code) {
@@ -159,9 +157,9 @@ impl Change {
     }
 
     /// Wants stable, or as much of it as its servers can carry. Gives the sentence that says so.
-    fn go_back(&mut self, reason: &Reason, by: Option<&str>) -> String {
+    fn go_back(&mut self, reason: &Reason, is_person: bool) -> String {
         let warning = stable::warning(&self.state);
-        if let Some((weight, why)) = staged::begin(self, by) {
+        if let Some((weight, why)) = staged::begin(self, is_person) {
             return format!(
                 "The canary goes to {weight} now, and to 0% as servers of stable come up: {} In stages, as {why}.",
                 reason.sentence

@@ -111,9 +111,13 @@ fn write_again(change: &mut Change, step: usize, trail: &Trail) {
 /// It is the canary that gets too much, and the router says that it does what is wanted and knows no reason.
 fn may_roll_back(change: &Change, trail: &Trail) -> bool {
     let rollout = &change.state.rollout;
-    let enough = rollout.data.share.length() >= rollout.spacing() * SPACINGS;
+    let (canary, baseline) = (rollout.data.canary_spacing, rollout.data.baseline_spacing);
+    let learned = canary.zip(baseline).map(|(canary, baseline)| canary.max(baseline) * SPACINGS);
+    let enough = learned.is_some_and(|least| rollout.data.share.length() >= least);
+    let is_whole = rollout.stable.counts().is_none_or(|(up, of)| up >= of);
     let unexplained = rollout.share_explained.is_none();
     enough
+        && is_whole
         && unexplained
         && trail.share > 2.0 * trail.expected
         && change.state.target.in_force(Proxies::Reachable)

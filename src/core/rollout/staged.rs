@@ -60,9 +60,9 @@ impl Room {
 }
 
 /// Begins a rollback: what the canary keeps for now, and why; `None` if it goes whole.
-pub(super) fn begin(change: &mut Change, by: Option<&str>) -> Option<(Weight, String)> {
+pub(super) fn begin(change: &mut Change, is_person: bool) -> Option<(Weight, String)> {
     let staged = change.state.rollout.policy.small_pool == SmallPool::Staged;
-    let room = Room::of(&change.state, change.now).filter(|_| staged && by.is_none())?;
+    let room = Room::of(&change.state, change.now).filter(|_| staged && !is_person)?;
     change.state.rollout.stable.staged = Some(Staged { since: change.now, weight: room.weight });
     change.state.target.want(Split::canary(room.weight, change.state.target.has_baseline));
     Some((room.weight, room.sentence))

@@ -20,6 +20,13 @@ fn looks(told: &mut Told, count: usize, canary: u64) {
     }
 }
 
+/// Both arms are sampled every ten seconds.
+fn sampled(told: &mut Told) {
+    let arm = || ArmNotes { spacing: Some(secs(10)), ..ArmNotes::default() };
+    let notes = Notes { canary: arm(), baseline: arm() };
+    told.notes = BTreeMap::from([("errors".to_owned(), notes)]);
+}
+
 #[test]
 fn a_share_as_it_was_set_does_nothing() {
     let mut told = shared(GuardrailAction::Hold);
@@ -57,7 +64,12 @@ fn it_rolls_back_only_beyond_twice_the_weight_and_only_where_the_policy_says_so(
     let mut told = shared(GuardrailAction::RollBack);
     looks(&mut told, 200, 80);
     assert!(told.holds(Hold::TrafficShare) && told.weight() == percent(5.0), "{:?}", told.log);
+    // How far apart the samples of an arm are is not known: too little to act on.
     let mut told = shared(GuardrailAction::RollBack);
+    looks(&mut told, 200, 200);
+    assert!(told.holds(Hold::TrafficShare) && told.weight() == percent(5.0), "{:?}", told.log);
+    let mut told = shared(GuardrailAction::RollBack);
+    sampled(&mut told);
     for _ in 0..200 {
         if matches!(told.state.rollout.phase, Phase::RollingBack { .. }) {
             break;
