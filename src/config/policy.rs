@@ -188,8 +188,6 @@ fn analysis(field: &Field<'_>) -> Option<(Analysis, u64)> {
         fields.or("false_rollback_rate", usual.false_rollback_rate, |f| f.ratio(0.000_01..=0.5));
     let no_harm_alpha = fields.or("no_harm_alpha", usual.no_harm_alpha, |f| f.ratio(0.000_01..=0.5));
     let dispersion = fields.or("dispersion", usual.dispersion, |f| f.number(1.0..=1000.0));
-    let burst = fields.maybe("burst", |f| f.duration(interval.unwrap_or(SECOND)..=HOUR));
-    let min_bad = fields.or("min_bad", usual.min_bad, |f| f.integer(1..=1_000_000));
     let history = fields.or("history", usual.history, |f| f.duration(Duration::ZERO..=DAY));
     let active_requests = fields.maybe("active_requests", |f| kinds::query(&f));
     let share = fields.or("traffic_share", usual.traffic_share, |f| traffic_share(&f));
@@ -205,8 +203,9 @@ fn analysis(field: &Field<'_>) -> Option<(Analysis, u64)> {
         false_rollback_rate: false_rollback_rate?,
         no_harm_alpha: no_harm_alpha?,
         dispersion: dispersion?,
-        burst: burst?,
-        min_bad: min_bad?,
+        // Of the method that is being built: no field of a file sets them yet.
+        burst: usual.burst,
+        min_bad: usual.min_bad,
         history: history?,
         active_requests: active_requests?,
         traffic_share: share?,

@@ -35,6 +35,6 @@ pub use assessment::{
     Advice, Assessment, BlockAssessment, GuardrailAssessment, GuardrailStatus, MetricAssessment, Verdict,
 };
 pub use history::{BoundHistory, DispersionSource, History, MetricHistory, Recorded, RecordedWindow};
-pub use method::{METHOD, METHOD_UNNAMED};
+pub use method::{METHOD, METHOD_UNNAMED, NEXT_METHOD};
 pub use state::JudgeState;
 pub use stream::{Decision, Stream};

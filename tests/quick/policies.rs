@@ -50,7 +50,7 @@ fn a_small_policy_has_the_documented_defaults() {
     assert_eq!(analysis.warm_up, Duration::from_secs(60));
     assert_eq!(analysis.false_rollback_rate, 0.01);
     assert_eq!(analysis.no_harm_alpha, 0.05);
-    assert_eq!((analysis.dispersion, analysis.burst, analysis.min_bad), (3.0, None, 10));
+    assert_eq!(analysis.dispersion, 3.0);
     assert_eq!((analysis.blind.after, analysis.blind.then), (Duration::from_secs(600), LimitOutcome::Hold));
     assert_eq!(
         (analysis.silent.after, analysis.silent.then),
@@ -91,8 +91,6 @@ analysis:
   false_rollback_rate: 0.02
   no_harm_alpha: 10%
   dispersion: 2.5
-  burst: 90s
-  min_bad: 5
   blind: {after: 5m, then: roll_back}
   silent: {after: 30s, then: hold}
   confirm_within: 10s

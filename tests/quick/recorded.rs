@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use serin::cli::judged::{Judged, Streams};
 use serin::cli::record::Line;
 use serin::config::parse_policy;
-use serin::core::judge::{Decision, JudgeState, METHOD};
+use serin::core::judge::{Decision, JudgeState, NEXT_METHOD};
 use serin::core::policy::Policy;
 
 const POLICY: &str = "
@@ -92,10 +92,10 @@ fn every_tick_is_answered_and_the_end_is_told() {
     assert_eq!((ends.len(), &ends[0]["stream"], &ends[1]["stream"]), (2, &json!("bad"), &json!("good")));
     assert_eq!((&ends[0]["decision"], &ends[0]["decided_at"]), (&json!("roll_back"), &last["t"]));
     assert_eq!(ends[1]["decision"], "promote");
-    // With bursts taken to be larger, the same data prove less of a good canary; harm needs no such figure.
+    // With bursts taken to be larger, the same data prove less.
     let patient = lines(&run(&["--final", "--phi", "50"], &text));
-    assert_eq!(patient[0]["decided_at"], ends[0]["decided_at"]);
-    assert_eq!(patient[1]["decision"], "hold", "{patient:?}");
+    let (soon, late) = (ends[0]["decided_at"].as_f64().unwrap(), patient[0]["decided_at"].as_f64());
+    assert!(late.is_none_or(|late| late > soon), "{patient:?}");
     // What does not end is undecided.
     let short = lines(&run(&["--final"], &input((0..5).map(|i| tick("a", f64::from(i) * 10.0, 5.0, 5)))));
     assert_eq!((&short[0]["decision"], &short[0]["decided_at"]), (&json!("hold"), &Value::Null));
@@ -182,7 +182,7 @@ fn wrong_use_says_what_would_be_right() {
 /// say its method is of before there was another.
 #[test]
 fn an_export_judged_again_is_the_same_bit_for_bit() {
-    for (said, method) in [(None, 2), (Some(2), 2), (Some(METHOD), METHOD)] {
+    for (said, method) in [(None, 2), (Some(2), 2), (Some(NEXT_METHOD), NEXT_METHOD)] {
         judged_again(said, method);
     }
 }

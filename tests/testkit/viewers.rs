@@ -36,6 +36,9 @@ use super::wait;
 pub const INTERVAL: Duration = Duration::from_millis(500);
 /// A viewer that takes nothing for so long is cut off.
 pub const SLOW: Duration = Duration::from_secs(2);
+/// How long a place is waited for: what a slow viewer is sent must fill its buffers first, and on a busy machine there
+/// are few looks to send.
+const PATIENCE: Duration = Duration::from_secs(480);
 /// Viewers that there is a place for.
 pub const PLACES: usize = 200;
 
@@ -282,7 +285,7 @@ impl House {
     pub async fn take(&self, places: usize) -> Vec<Viewer> {
         let mut viewers = Vec::new();
         for _ in 0..places {
-            viewers.push(wait::until("a place is free", Duration::from_secs(120), || self.prompt()).await);
+            viewers.push(wait::until("a place is free", PATIENCE, || self.prompt()).await);
         }
         viewers
     }

@@ -5,7 +5,10 @@
 //! of its own for each kind of metric, in `harm.rs`.
 
 /// The method of new rollouts. A change that can change a verdict raises it.
-pub const METHOD: u32 = 3;
+pub const METHOD: u32 = 2;
+
+/// The method that is being built: tested, and used by no rollout until it is whole.
+pub const NEXT_METHOD: u32 = 3;
 
 /// The method of what does not say which: states and exports of before they said it.
 pub const METHOD_UNNAMED: u32 = 2;

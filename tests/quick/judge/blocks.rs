@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serin::core::judge::{
-    Advice, Assessment, BoundHistory, DispersionSource, History, JudgeState, MetricHistory,
+    Advice, Assessment, BoundHistory, DispersionSource, History, JudgeState, MetricHistory, NEXT_METHOD,
 };
 use serin::core::metric::{Counts, RouteCounts, Usage};
 use serin::core::policy::{Direction, GuardrailAction, Policy, TrafficShare};
@@ -81,7 +81,7 @@ fn the_policy_or_the_past_says_how_long_a_block_is_and_it_is_told() {
     for (size, expected) in [(0, (10.0, Because::Calm, 1)), (200, (60.0, Because::Bursts, 0))] {
         let mut bench = errors_only();
         let history = History { metrics: [("errors".to_owned(), past(size))].into() };
-        bench.state = JudgeState::with_history(&bench.policy, Some(&history));
+        bench.state = JudgeState::of_method(NEXT_METHOD, &bench.policy, Some(&history));
         assert_eq!(block(&bench.errors((4, 1_000), (76, 19_000))), expected);
     }
     // Without a past the baseline's own windows of this rollout tell, warm-up included.
@@ -140,7 +140,7 @@ fn errors_that_take_their_traffic_away_are_no_more_errors() {
         let mut bench = errors_only();
         bench.policy.analysis.traffic_share =
             by_weight.then_some(TrafficShare { margin: 0.1, action: GuardrailAction::Hold });
-        bench.state = JudgeState::new(&bench.policy);
+        bench.state = JudgeState::of_method(NEXT_METHOD, &bench.policy, None);
         let mut random = Random(11);
         // Of both arms' requests the same share fails, and half of the canary's others go elsewhere.
         let mut one = || {
@@ -215,7 +215,7 @@ fn a_good_thing_that_stops_is_found_soon_at_any_traffic() {
         let orders = Metric { direction: Direction::HigherIsBetter, ..errors() };
         let mut bench = Bench::new(Policy { ..policy(vec![orders]) });
         bench.policy.analysis.dispersion = 3.0;
-        bench.state = JudgeState::new(&bench.policy);
+        bench.state = JudgeState::of_method(NEXT_METHOD, &bench.policy, None);
         let (mut random, all) = (Random(13), requests * 19);
         bench.usage = Usage::WarmUp;
         let mut found = None;

@@ -1,7 +1,8 @@
 //! Rates, means, saturations, the traffic share, limits at 100%, and who is named.
 
 use serin::core::judge::{
-    Advice, BoundHistory, DispersionSource, GuardrailStatus, History, JudgeState, MetricHistory, Verdict,
+    Advice, BoundHistory, DispersionSource, GuardrailStatus, History, JudgeState, MetricHistory, NEXT_METHOD,
+    Verdict,
 };
 use serin::core::metric::{Counts, Reading, Usage};
 use serin::core::policy::{BakeBound, BakeLimit, Direction, GuardrailAction, Policy, TrafficShare};
@@ -291,7 +292,7 @@ fn after_is_held_against_before_and_says_that_nothing_is_promised() {
     let history = History { metrics: [("errors".to_owned(), past)].into() };
     let bake = |bad: u64, history: Option<&History>| {
         let mut bench = Bench::new(policy.clone());
-        bench.state = JudgeState::with_history(&policy, history);
+        bench.state = JudgeState::of_method(NEXT_METHOD, &policy, history);
         (bench.step, bench.usage) = (2, Usage::Baking);
         let missing = || Err(serin::core::metric::NoData::Empty);
         (0..60).map(|_| bench.tick(vec![(proportion(bad, 1_000), missing())])).last().unwrap()
@@ -335,7 +336,7 @@ fn a_history_tempers_and_gives_the_bounds_and_is_told() {
     let policy = policy(vec![errors(), latency()]);
     let ticks = |history: Option<&History>| {
         let mut bench = Bench::new(policy.clone());
-        bench.state = JudgeState::with_history(&policy, history);
+        bench.state = JudgeState::of_method(NEXT_METHOD, &policy, history);
         let mut random = Random(6);
         let shares = log_normal(1.0, 0.0);
         let mut last = None;

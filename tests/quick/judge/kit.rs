@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serin::core::judge::{Assessment, JudgeState};
+use serin::core::judge::{Assessment, JudgeState, NEXT_METHOD};
 use serin::core::limit::{Breach, GuardrailLimit, Severity};
 use serin::core::metric::{
     Counts, MetricObservation, NoData, Reading, TickObservation, Usage, ValueObservation, Window,
@@ -128,7 +128,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(policy: Policy) -> Bench {
-        let state = JudgeState::new(&policy);
+        let state = JudgeState::of_method(NEXT_METHOD, &policy, None);
         Bench { policy, state, seq: 0, at: 1_700_000_000_000, step: 0, usage: Usage::Used, window: 10 }
     }
 

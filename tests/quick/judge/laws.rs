@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use serin::core::judge::{Assessment, MetricAssessment};
+use serin::core::judge::{Assessment, MetricAssessment, NEXT_METHOD};
 use serin::core::metric::{Counts, Reading};
 use serin::core::policy::{Metric, Policy};
 
@@ -136,7 +136,7 @@ proptest! {
     ) {
         let policy = policy(vec![errors(), latency()]);
         let mut bench = Bench::new(policy.clone());
-        let mut lean = serin::core::judge::JudgeState::new(&policy);
+        let mut lean = serin::core::judge::JudgeState::of_method(NEXT_METHOD, &policy, None);
         for (((x, n), (y, m)), canary, baseline) in windows {
             let errors = (proportion((x * worse).min(n), n), proportion(y, m));
             let tick = bench.observation(vec![errors, (histogram(&LE, &canary), histogram(&LE, &baseline))], vec![]);
