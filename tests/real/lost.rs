@@ -91,16 +91,32 @@ async fn target(stage: &mut Stage, what: &str, is: impl Fn(&Value) -> bool) -> (
     (found, had)
 }
 
-/// Starts without waiting for anything, and finds `percent`; Envoy has never had anything else than `weights`.
+/// Waits until the process has these weights.
+async fn has(envoy: &Envoy, what: &str, expected: (u64, u64)) {
+    wait::until(what, Duration::from_secs(60), async || {
+        (weights(envoy).await == (Some(expected.0), Some(expected.1))).then_some(())
+    })
+    .await;
+}
+
+/// How often the process has loaded weights.
+async fn loads(envoy: &Envoy) -> u64 {
+    envoy.stat("runtime.load_success").await
+}
+
+/// Starts without waiting for anything, and finds `percent`; Envoy has never had anything else than `weights`, also
+/// after the new process has answered it.
 async fn found(stage: &mut Stage, percent: f64, weights: (u64, u64)) -> Value {
+    let before = loads(stage.proxy.envoy()).await;
     stage.daemon.start_again(&[]).await;
-    let is_back = |node: &Value| node["connected"] == json!(true);
-    let is = |target: &Value| {
-        let nodes =
-            target["nodes"].as_array().is_some_and(|nodes| !nodes.is_empty() && nodes.iter().all(is_back));
-        nodes && target["found"]["split"]["canary_percent"] == json!(percent)
-    };
-    let (view, had) = target(stage, "found", is).await;
+    let is = |target: &Value| target["found"]["split"]["canary_percent"] == json!(percent);
+    let (view, mut had) = target(stage, "found", is).await;
+    let envoy = stage.proxy.envoy();
+    wait::until("Envoy is answered", Duration::from_secs(60), async || {
+        (loads(envoy).await > before).then_some(())
+    })
+    .await;
+    had.extend(target(stage, "still found", is).await.1);
     assert_eq!(had, BTreeSet::from([weights]), "{view:#}");
     wait::until("an incident", Duration::from_secs(60), async || {
         let told = stage.hook.by_key();
@@ -150,12 +166,14 @@ async fn left_until_zero(delta: bool) {
     let options =
         EnvoyOptions { delta, ..EnvoyOptions::new("edge-2", stage.rtds, "routing.shop", &clusters) };
     let second = Envoy::start(stage.folder.path(), &options).await;
-    wait::until("25% at the second", Duration::from_secs(30), async || {
-        (weights(&second).await == (Some(7_500), Some(2_500))).then_some(())
-    })
-    .await;
+    has(&second, "25% at the second", (7_500, 2_500)).await;
+    let loaded = loads(&second).await;
     stage.daemon.kill();
     found(&mut stage, 25.0, (7_500, 2_500)).await;
+    wait::until("the second is answered", Duration::from_secs(60), async || {
+        (loads(&second).await > loaded).then_some(())
+    })
+    .await;
     assert_eq!(weights(&second).await, (Some(7_500), Some(2_500)));
     let view = decide(&mut stage, "zero").await;
     assert_eq!(view["wanted"]["canary_percent"], json!(0.0), "{view:#}");
@@ -213,10 +231,7 @@ async fn after_a_promotion(delta: bool) {
     // An Envoy that has just been started has the new pool as soon as it has any weights of Serin's.
     stage.proxy.envoy().kill();
     stage.proxy.envoy().start_again().await;
-    wait::until("the new pool", Duration::from_secs(30), async || {
-        (weights(stage.proxy.envoy()).await == (Some(0), Some(10_000))).then_some(())
-    })
-    .await;
+    has(stage.proxy.envoy(), "the new pool", (0, 10_000)).await;
     wait::until("the new pool alone", Duration::from_secs(60), async || {
         (share(&stage).await >= 1.0).then_some(())
     })
