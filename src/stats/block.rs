@@ -265,7 +265,7 @@ mod tests {
             |i: u64| (i.saturating_sub(over - 1)..=i).filter(|j| begun[*j as usize]).count() as u64;
         (0..count)
             .map(|i| {
-                let of_bursts = if over == 0 { 0 } else { in_burst(i) * 30 / over };
+                let of_bursts = (in_burst(i) * 30).checked_div(over).unwrap_or(0);
                 ((random.count(950, 0.005) + of_bursts, 950), WINDOW)
             })
             .collect()

@@ -77,11 +77,14 @@ pub fn matrix(body: &[u8], max_samples: usize) -> Result<Vec<RawSeries>, NoData>
     series.into_iter().map(raw_series).collect()
 }
 
+/// A series' labels, and its value.
+pub type Labelled = (BTreeMap<String, String>, f64);
+
 /// Reads the answer to a query that gives a number for each of several series: their labels, and the numbers.
 ///
 /// # Errors
 /// The reason why it is none.
-pub fn vector(body: &[u8], max_series: usize) -> Result<Vec<(BTreeMap<String, String>, f64)>, NoData> {
+pub fn vector(body: &[u8], max_series: usize) -> Result<Vec<Labelled>, NoData> {
     let Data::Vector(series) = checked(body)? else {
         return Err(NoData::WrongType("a number for each series (a vector) was asked for".into()));
     };
