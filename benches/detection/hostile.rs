@@ -159,6 +159,6 @@ pub fn small(policy: &Policy) -> String {
     let of = ["independent", "bursts-30-in-60s"].into_iter().filter_map(shape);
     let rows: Vec<Row> = of.map(|shape| measure(policy, &shape, true, runs, &|_| {})).collect();
     let delays: Vec<Delay> =
-        harms().iter().take(1).map(|harm| delay(&policy, harm, false, runs, &|_| {})).collect();
+        harms().iter().take(1).map(|harm| delay(policy, harm, false, runs, &|_| {})).collect();
     written(policy, &rows, &delays, 2)
 }

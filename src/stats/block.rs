@@ -262,7 +262,7 @@ mod tests {
         let mut random = Random(seed);
         let begun: Vec<bool> = (0..count).map(|_| random.unit() < 0.15).collect();
         let in_burst =
-            |i: u64| (i.saturating_sub(over - 1)..=i).filter(|j| begun[*j as usize]).count() as u64;
+            |i: u64| (i.saturating_sub(over.max(1) - 1)..=i).filter(|j| begun[*j as usize]).count() as u64;
         (0..count)
             .map(|i| {
                 let of_bursts = (in_burst(i) * 30).checked_div(over).unwrap_or(0);
