@@ -73,7 +73,7 @@ impl LinearBet {
         LinearBet { mass: [mass / STAKES.len() as f64; STAKES.len()], ln_scale: 0.0 }
     }
 
-    /// Starts more prior mass, evenly. Gives what each stake has more, in the scale of [`LinearBet::masses`].
+    /// Starts more prior mass, evenly. Gives what each stake has more, in the scale of its masses.
     pub fn start(&mut self, mass: f64) -> f64 {
         if mass <= 0.0 {
             return 0.0;

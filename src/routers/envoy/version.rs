@@ -78,7 +78,7 @@ pub(super) fn name_of(version: &str) -> &str {
 }
 
 impl Weights {
-    /// `None` if it is not as [`write`] writes it.
+    /// `None` if it is not as [`write()`] writes it.
     fn read(version: &str) -> Option<Weights> {
         if version.len() > LONGEST {
             return None;
