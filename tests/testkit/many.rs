@@ -161,6 +161,8 @@ impl Many {
     /// Starts the daemon again with a new store: every canary has its 50% again.
     pub async fn start_again(&mut self) {
         self.daemon.kill();
+        // One that has newer weights than the new store would keep them.
+        self.envoy.kill();
         for number in 0..self.plan.behind[0] {
             let name = name(Router::Haproxy, number);
             for server in ["a", "b"] {
@@ -171,6 +173,7 @@ impl Many {
             let _ = std::fs::remove_file(self.folder.path().join(file));
         }
         populate(self.folder.path(), &self.plan).await;
+        self.envoy.start_again().await;
         self.daemon.start_again(&[]).await;
         self.settle().await;
     }
